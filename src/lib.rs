@@ -1,0 +1,11 @@
+//! Close the modality gap, and train multimodal language models on text alone.
+
+pub mod alignment;
+pub mod embedding;
+pub mod encoder;
+mod error;
+pub mod geometry;
+pub mod language;
+pub mod revision;
+
+pub use error::{Error, Result};
