@@ -1,0 +1,188 @@
+use burn::config::Config;
+use burn::tensor::{DType, Int, Tensor, TensorData};
+use rand::{Rng, RngExt};
+
+use super::{KvCache, LanguageModel};
+use crate::training::seeded_rng;
+
+/// How text is generated.
+///
+/// The default is greedy; a temperature above zero samples, from the smallest set of tokens whose probability
+/// reaches `top_p` (nucleus sampling, arXiv 1904.09751).
+#[derive(Config, Debug)]
+pub struct GenerationConfig {
+    /// The number of tokens to write at most.
+    #[config(default = 64)]
+    pub max_new_tokens: usize,
+    /// What scores are divided by before sampling; 0 always takes the best token.
+    #[config(default = 0.0)]
+    pub temperature: f64,
+    /// The probability mass to sample from.
+    #[config(default = 1.0)]
+    pub top_p: f64,
+    /// The seed of the samples.
+    #[config(default = 0)]
+    pub seed: u64,
+}
+
+/// Continues every sequence of a batch until `end` or the longest length; the tokens before `end`, row by row.
+///
+/// `prompt` holds embeddings, `[batch, time, width]`, without padding: visual tokens can be part of it.
+///
+/// # Panics
+///
+/// Panics if the prompt is empty.
+pub fn generate<L: LanguageModel>(
+    model: &L,
+    prompt: Tensor<3>,
+    end: u32,
+    config: &GenerationConfig,
+) -> Vec<Vec<u32>> {
+    let [batch, time, width] = prompt.dims();
+    assert!(batch > 0 && time > 0, "generation needs a prompt, found shape [{batch}, {time}, {width}]");
+    let device = prompt.device();
+    let room = config.max_new_tokens.min(model.max_positions().saturating_sub(time));
+    let mut rng = seeded_rng(config.seed, &[]);
+    let mut cache = KvCache::new();
+    let mut texts = vec![Vec::new(); batch];
+    let mut open = vec![true; batch];
+    let mut hidden = model.forward(prompt, Some(&mut cache));
+
+    for written in 0..room {
+        let last = hidden.dims()[1] - 1;
+        let scores = model.logits(hidden.narrow(1, last, 1).reshape([batch, width])).cast(DType::F32);
+        let scores = scores.into_data().try_to_vec::<f32>().expect("scores were cast to f32");
+        let next: Vec<u32> =
+            scores.chunks(model.vocab_size()).map(|row| pick(row, config, &mut rng) as u32).collect();
+        for ((text, open), token) in texts.iter_mut().zip(&mut open).zip(&next) {
+            *open &= *token != end;
+            if *open {
+                text.push(*token);
+            }
+        }
+        if written + 1 == room || open.iter().all(|open| !open) {
+            break;
+        }
+        let tokens = TensorData::new(next.iter().map(|token| *token as i64).collect(), [batch, 1]);
+        let tokens = Tensor::<2, Int>::from_data(tokens, &device);
+        hidden = model.forward(model.embed(tokens), Some(&mut cache));
+    }
+    texts
+}
+
+/// The index of the next token, from the scores of all.
+fn pick(scores: &[f32], config: &GenerationConfig, rng: &mut impl Rng) -> usize {
+    let best = |scores: &[f32]| {
+        scores.iter().enumerate().fold(0, |best, (i, score)| if *score > scores[best] { i } else { best })
+    };
+    if config.temperature <= 0.0 {
+        return best(scores);
+    }
+    let top = scores[best(scores)] as f64;
+    let mut weights: Vec<(usize, f64)> = scores
+        .iter()
+        .enumerate()
+        .map(|(i, score)| (i, ((*score as f64 - top) / config.temperature).exp()))
+        .collect();
+    weights.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let total: f64 = weights.iter().map(|(_, weight)| weight).sum();
+    let mut mass = 0.0;
+    let nucleus = weights.iter().take_while(|(_, weight)| {
+        let inside = mass < config.top_p * total;
+        mass += weight;
+        inside
+    });
+    // Even a mass of zero leaves the best token.
+    let nucleus = nucleus.count().max(1);
+    let mass: f64 = weights[..nucleus].iter().map(|(_, weight)| weight).sum();
+    let mut draw = rng.random::<f64>() * mass;
+    for (token, weight) in &weights[..nucleus] {
+        draw -= weight;
+        if draw < 0.0 {
+            return *token;
+        }
+    }
+    weights[nucleus - 1].0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::language::{LlamaConfig, LlamaDecoder};
+    use burn::tensor::{Device, Distribution};
+
+    fn model() -> LlamaDecoder {
+        LlamaConfig::new(40, 16, 32, 2, 2).with_initializer_range(0.5).init(&Device::default()).unwrap()
+    }
+
+    fn prompt(batch: usize) -> Tensor<3> {
+        Tensor::random([batch, 3, 16], Distribution::Normal(0.0, 1.0), &Device::default())
+    }
+
+    #[test]
+    fn greedy_text_is_the_argmax_of_uncached_passes() {
+        let (model, prompt) = (model(), prompt(2));
+        let config = GenerationConfig::new().with_max_new_tokens(6);
+        let texts = generate(&model, prompt.clone(), u32::MAX, &config);
+        let mut sequence = prompt;
+        for position in 0..6 {
+            let hidden = model.forward(sequence.clone(), None);
+            let last = hidden.dims()[1] - 1;
+            let best = model.logits(hidden.narrow(1, last, 1).reshape([2, 16])).argmax(1);
+            let expected: Vec<i64> = best.clone().into_data().iter().collect();
+            assert_eq!(expected, texts.iter().map(|text| text[position] as i64).collect::<Vec<_>>());
+            sequence = Tensor::cat(vec![sequence, model.embed(best)], 1);
+        }
+    }
+
+    #[test]
+    fn rows_of_a_batch_do_not_disturb_each_other() {
+        let (model, prompt) = (model(), prompt(3));
+        let config = GenerationConfig::new().with_max_new_tokens(8);
+        let together = generate(&model, prompt.clone(), 5, &config);
+        for (row, text) in together.iter().enumerate() {
+            assert_eq!(*text, generate(&model, prompt.clone().narrow(0, row, 1), 5, &config)[0]);
+        }
+    }
+
+    #[test]
+    fn the_end_token_ends_a_row_and_is_left_out() {
+        let (model, prompt) = (model(), prompt(1));
+        let config = GenerationConfig::new().with_max_new_tokens(8);
+        let free = generate(&model, prompt.clone(), u32::MAX, &config).remove(0);
+        let end = free[3];
+        let first = free.iter().position(|token| *token == end).unwrap();
+        assert_eq!(generate(&model, prompt, end, &config)[0], free[..first]);
+    }
+
+    #[test]
+    fn samples_follow_the_softmax_within_the_nucleus() {
+        let scores = [2.0f32, 1.0, 0.0, -9.0];
+        let share = |config: &GenerationConfig| {
+            let mut rng = seeded_rng(1, &[]);
+            let mut counts = [0usize; 4];
+            (0..20_000).for_each(|_| counts[pick(&scores, config, &mut rng)] += 1);
+            counts.map(|count| count as f64 / 20_000.0)
+        };
+        let sampled = share(&GenerationConfig::new().with_temperature(1.0));
+        let total: f64 = scores.iter().map(|s| (*s as f64).exp()).sum();
+        for (share, score) in sampled.iter().zip(scores) {
+            assert!((share - (score as f64).exp() / total).abs() < 0.02, "{sampled:?}");
+        }
+        let nucleus = share(&GenerationConfig::new().with_temperature(1.0).with_top_p(0.8));
+        assert_eq!(nucleus[2..], [0.0, 0.0]);
+        assert_eq!(share(&GenerationConfig::new().with_temperature(1.0).with_top_p(0.0))[0], 1.0);
+    }
+
+    #[test]
+    fn a_seed_repeats_its_samples() {
+        let (model, prompt) = (model(), prompt(2));
+        let text = |seed| {
+            let config =
+                GenerationConfig::new().with_temperature(1.5).with_seed(seed).with_max_new_tokens(12);
+            generate(&model, prompt.clone(), u32::MAX, &config)
+        };
+        assert_eq!(text(3), text(3));
+        assert_ne!(text(3), text(4));
+    }
+}

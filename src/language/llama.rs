@@ -1,0 +1,305 @@
+//! The LLaMA family: LLaMA (arXiv 2302.13971), and with other settings Mistral, Qwen2 and SmolLM2.
+//! Configuration fields and module names are those of Hugging Face's `LlamaForCausalLM`.
+
+use burn::config::Config;
+use burn::module::{Initializer, Module};
+use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig, RmsNorm, RmsNormConfig};
+use burn::tensor::activation::silu;
+use burn::tensor::{Device, Int, Tensor};
+
+use super::{CausalSelfAttention, CausalSelfAttentionConfig, KvCache, LanguageModel, RotaryAngles};
+use crate::{Error, Result};
+
+/// Configuration of [`LlamaDecoder`], with the field names of Hugging Face's `config.json`.
+///
+/// ```
+/// use burn::tensor::Device;
+/// use burn_revision::language::{LanguageModel, LlamaConfig};
+/// let config = LlamaConfig::new(256, 64, 128, 2, 4).with_num_key_value_heads(Some(2));
+/// let model = config.init(&Device::default()).unwrap();
+/// assert_eq!(model.width(), 64);
+/// ```
+#[derive(Config, Debug)]
+pub struct LlamaConfig {
+    /// The number of tokens.
+    pub vocab_size: usize,
+    /// The size of the hidden states.
+    pub hidden_size: usize,
+    /// The inner size of the feed-forward layers.
+    pub intermediate_size: usize,
+    /// The number of layers.
+    pub num_hidden_layers: usize,
+    /// The number of query heads.
+    pub num_attention_heads: usize,
+    /// The number of key and value heads; as many as query heads where absent.
+    pub num_key_value_heads: Option<usize>,
+    /// The size of a head; `hidden_size / num_attention_heads` where absent.
+    pub head_dim: Option<usize>,
+    /// The constant under the root of RMSNorm.
+    #[config(default = 1e-5)]
+    pub rms_norm_eps: f64,
+    /// The base of the rotary frequencies.
+    #[config(default = 10_000.0)]
+    pub rope_theta: f64,
+    /// The longest sequence.
+    #[config(default = 2048)]
+    pub max_position_embeddings: usize,
+    /// Whether the output head is the embedding matrix.
+    #[config(default = false)]
+    pub tie_word_embeddings: bool,
+    /// Whether query, key and value projections have a bias.
+    #[config(default = false)]
+    pub attention_bias: bool,
+    /// The standard deviation of fresh weights.
+    #[config(default = 0.02)]
+    pub initializer_range: f64,
+}
+
+/// A feed-forward layer with SwiGLU, `down(silu(gate(x)) * up(x))` (arXiv 2002.05202).
+#[derive(Module, Debug)]
+pub struct Mlp {
+    gate_proj: Linear,
+    up_proj: Linear,
+    down_proj: Linear,
+}
+
+impl Mlp {
+    /// `[batch, time, hidden]` to the same.
+    pub fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
+        let gate = silu(self.gate_proj.forward(hidden.clone()));
+        self.down_proj.forward(gate * self.up_proj.forward(hidden))
+    }
+}
+
+/// One layer: attention and feed-forward, each behind a norm and around a residual.
+#[derive(Module, Debug)]
+pub struct DecoderLayer {
+    self_attn: CausalSelfAttention,
+    mlp: Mlp,
+    input_layernorm: RmsNorm,
+    post_attention_layernorm: RmsNorm,
+}
+
+impl DecoderLayer {
+    fn forward(
+        &self,
+        hidden: Tensor<3>,
+        angles: &RotaryAngles,
+        layer: usize,
+        cache: Option<&mut KvCache>,
+    ) -> Tensor<3> {
+        let attended =
+            self.self_attn.forward(self.input_layernorm.forward(hidden.clone()), angles, layer, cache);
+        let hidden = hidden + attended;
+        hidden.clone() + self.mlp.forward(self.post_attention_layernorm.forward(hidden))
+    }
+}
+
+/// A LLaMA-family decoder.
+#[derive(Module, Debug)]
+pub struct LlamaDecoder {
+    embed_tokens: Embedding,
+    layers: Vec<DecoderLayer>,
+    norm: RmsNorm,
+    lm_head: Option<Linear>,
+    head_dim: usize,
+    rope_theta: f64,
+    max_positions: usize,
+}
+
+impl LlamaConfig {
+    /// The number of key and value heads.
+    pub fn kv_heads(&self) -> usize {
+        self.num_key_value_heads.unwrap_or(self.num_attention_heads)
+    }
+
+    fn validate(&self) -> Result<usize> {
+        let (heads, kv_heads) = (self.num_attention_heads, self.kv_heads());
+        if heads == 0 || kv_heads == 0 || !heads.is_multiple_of(kv_heads) {
+            let detail = format!("{kv_heads} does not divide num_attention_heads {heads}");
+            return Err(Error::config("num_key_value_heads", detail));
+        }
+        let head_dim = match self.head_dim {
+            Some(head_dim) => head_dim,
+            None if self.hidden_size.is_multiple_of(heads) => self.hidden_size / heads,
+            None => {
+                let detail = format!("{heads} does not divide hidden_size {}", self.hidden_size);
+                return Err(Error::config("num_attention_heads", detail));
+            }
+        };
+        if head_dim == 0 || !head_dim.is_multiple_of(2) {
+            return Err(Error::config(
+                "head_dim",
+                format!("rotary positions need an even size, found {head_dim}"),
+            ));
+        }
+        Ok(head_dim)
+    }
+
+    /// Makes a decoder with fresh weights.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] where the numbers of heads and sizes do not fit together.
+    pub fn init(&self, device: &Device) -> Result<LlamaDecoder> {
+        let head_dim = self.validate()?;
+        let initializer = Initializer::Normal { mean: 0.0, std: self.initializer_range };
+        let linear = |input, output| {
+            LinearConfig::new(input, output)
+                .with_bias(false)
+                .with_initializer(initializer.clone())
+                .init(device)
+        };
+        let norm = || RmsNormConfig::new(self.hidden_size).with_epsilon(self.rms_norm_eps).init(device);
+        let attention = CausalSelfAttentionConfig::new(
+            self.hidden_size,
+            self.num_attention_heads,
+            self.kv_heads(),
+            head_dim,
+        )
+        .with_bias(self.attention_bias);
+        let layers = (0..self.num_hidden_layers)
+            .map(|_| DecoderLayer {
+                self_attn: attention.init(&initializer, device),
+                mlp: Mlp {
+                    gate_proj: linear(self.hidden_size, self.intermediate_size),
+                    up_proj: linear(self.hidden_size, self.intermediate_size),
+                    down_proj: linear(self.intermediate_size, self.hidden_size),
+                },
+                input_layernorm: norm(),
+                post_attention_layernorm: norm(),
+            })
+            .collect();
+        Ok(LlamaDecoder {
+            embed_tokens: EmbeddingConfig::new(self.vocab_size, self.hidden_size)
+                .with_initializer(initializer.clone())
+                .init(device),
+            layers,
+            norm: norm(),
+            lm_head: (!self.tie_word_embeddings).then(|| linear(self.hidden_size, self.vocab_size)),
+            head_dim,
+            rope_theta: self.rope_theta,
+            max_positions: self.max_position_embeddings,
+        })
+    }
+}
+
+impl LanguageModel for LlamaDecoder {
+    fn width(&self) -> usize {
+        self.embed_tokens.weight.shape()[1]
+    }
+
+    fn vocab_size(&self) -> usize {
+        self.embed_tokens.weight.shape()[0]
+    }
+
+    fn max_positions(&self) -> usize {
+        self.max_positions
+    }
+
+    fn embed(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
+        self.embed_tokens.forward(tokens)
+    }
+
+    fn forward(&self, embeddings: Tensor<3>, mut cache: Option<&mut KvCache>) -> Tensor<3> {
+        let [_, time, _] = embeddings.dims();
+        let start = cache.as_deref().map_or(0, KvCache::len);
+        let (dtype, device) = (embeddings.dtype(), embeddings.device());
+        let angles = RotaryAngles::new(start, time, self.head_dim, self.rope_theta, dtype, &device);
+        let hidden = self.layers.iter().enumerate().fold(embeddings, |hidden, (index, layer)| {
+            layer.forward(hidden, &angles, index, cache.as_deref_mut())
+        });
+        self.norm.forward(hidden)
+    }
+
+    fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
+        match &self.lm_head {
+            Some(head) => head.forward(hidden),
+            None => hidden.matmul(self.embed_tokens.weight.val().transpose()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::{Distribution, TensorData};
+
+    fn config() -> LlamaConfig {
+        LlamaConfig::new(50, 32, 48, 2, 4).with_num_key_value_heads(Some(2)).with_initializer_range(0.2)
+    }
+
+    fn embeddings(batch: usize, time: usize) -> Tensor<3> {
+        Tensor::random([batch, time, 32], Distribution::Normal(0.0, 1.0), &Device::default())
+    }
+
+    fn distance<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f64 {
+        (a - b).abs().max().into_scalar()
+    }
+
+    #[test]
+    fn what_comes_later_changes_nothing_before_it() {
+        let model = config().init(&Device::default()).unwrap();
+        let sequence = embeddings(2, 7);
+        let whole = model.forward(sequence.clone(), None).narrow(1, 0, 4);
+        let start = model.forward(sequence.narrow(1, 0, 4), None);
+        assert!(distance(whole, start) < 1e-5);
+    }
+
+    #[test]
+    fn a_cache_gives_the_states_of_the_whole_sequence() {
+        let model = config().init(&Device::default()).unwrap();
+        let sequence = embeddings(2, 9);
+        let whole = model.forward(sequence.clone(), None);
+        // A prompt, a continuation of several positions, and single positions.
+        let mut cache = KvCache::new();
+        let parts = [(0, 4), (4, 3), (7, 1), (8, 1)]
+            .map(|(start, len)| model.forward(sequence.clone().narrow(1, start, len), Some(&mut cache)));
+        assert_eq!(cache.len(), 9);
+        assert!(distance(Tensor::cat(parts.to_vec(), 1), whole) < 1e-4);
+    }
+
+    #[test]
+    fn a_key_head_per_query_head_equals_grouped_heads_with_copied_weights() {
+        let device = Device::default();
+        let grouped = config().init(&device).unwrap();
+        let mut full = config().with_num_key_value_heads(None).init(&device).unwrap();
+        let copied = |weight: Tensor<2>| {
+            let [rows, columns] = weight.dims();
+            weight
+                .reshape([rows, 2, 1, columns / 2])
+                .expand([rows, 2, 2, columns / 2])
+                .reshape([rows, columns * 2])
+        };
+        full.embed_tokens = grouped.embed_tokens.clone();
+        full.norm = grouped.norm.clone();
+        for (full, grouped) in full.layers.iter_mut().zip(&grouped.layers) {
+            let mut layer = grouped.clone();
+            layer.self_attn.num_kv_heads = 4;
+            for linear in [&mut layer.self_attn.k_proj, &mut layer.self_attn.v_proj] {
+                linear.weight = burn::module::Param::from_tensor(copied(linear.weight.val()));
+            }
+            *full = layer;
+        }
+        let sequence = embeddings(1, 5);
+        assert!(distance(full.forward(sequence.clone(), None), grouped.forward(sequence, None)) < 1e-5);
+    }
+
+    #[test]
+    fn a_tied_head_is_the_embedding_matrix() {
+        let model = config().with_tie_word_embeddings(true).init(&Device::default()).unwrap();
+        let token = Tensor::<2, Int>::from_data(TensorData::from([[7]]), &Device::default());
+        let hidden = model.embed(token).reshape([1, 32]);
+        let scores = model.logits(hidden.clone());
+        let own = (hidden.clone() * hidden).sum();
+        assert!(distance(scores.narrow(1, 7, 1).reshape([1]), own) < 1e-5);
+    }
+
+    #[test]
+    fn sizes_that_do_not_fit_are_refused_with_both_values() {
+        let error = config().with_num_key_value_heads(Some(3)).init(&Device::default()).unwrap_err();
+        assert!(error.to_string().contains('3') && error.to_string().contains('4'), "{error}");
+        assert!(config().with_head_dim(Some(7)).init(&Device::default()).is_err());
+        assert!(LlamaConfig::new(10, 30, 30, 1, 4).init(&Device::default()).is_err());
+    }
+}

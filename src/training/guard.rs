@@ -1,0 +1,169 @@
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
+use burn::tensor::{DType, Tensor};
+use burn::train::Interrupter;
+
+/// Stands between the gradients and the optimizer: clips by the global norm, and keeps a step whose gradients
+/// are not finite away from the weights.
+///
+/// Burn clips each tensor by its own norm; this is the norm over all trained parameters together, as in
+/// PyTorch's `clip_grad_norm_`. A skipped step is counted, and a run that skips more than `max_skipped` steps is
+/// stopped. Clones share the count.
+#[derive(Clone)]
+pub struct GradientGuard {
+    max_norm: Option<f64>,
+    max_skipped: usize,
+    skipped: Arc<AtomicUsize>,
+    interrupter: Interrupter,
+}
+
+impl fmt::Debug for GradientGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GradientGuard")
+            .field("max_norm", &self.max_norm)
+            .field("max_skipped", &self.max_skipped)
+            .field("skipped", &self.skipped())
+            .finish()
+    }
+}
+
+impl GradientGuard {
+    /// A guard that clips to `max_norm` where given and stops `interrupter`'s run past `max_skipped` bad steps.
+    pub fn new(max_norm: Option<f64>, max_skipped: usize, interrupter: Interrupter) -> Self {
+        Self { max_norm, max_skipped, skipped: Arc::default(), interrupter }
+    }
+
+    /// The number of steps that were kept from the weights so far.
+    pub fn skipped(&self) -> usize {
+        self.skipped.load(Ordering::SeqCst)
+    }
+
+    /// Whether more steps were skipped than the run allows.
+    pub fn is_exhausted(&self) -> bool {
+        self.skipped() > self.max_skipped
+    }
+
+    /// The gradients to apply to `module`: clipped, or `None` where their norm is not finite.
+    pub fn check<M: Module>(&self, module: &M, grads: GradientsParams) -> Option<GradientsParams> {
+        let norm = global_norm(module, &grads);
+        if !norm.is_finite() {
+            let skipped = self.skipped.fetch_add(1, Ordering::SeqCst) + 1;
+            log::warn!("gradient norm is {norm}: the step is skipped ({skipped} so far)");
+            if self.is_exhausted() {
+                self.interrupter.stop(Some("too many steps without finite gradients"));
+            }
+            return None;
+        }
+        match self.max_norm {
+            Some(max_norm) if norm > max_norm => {
+                let mut scaler = Scale { grads, factor: max_norm / (norm + 1e-6) };
+                module.visit(&mut scaler);
+                Some(scaler.grads)
+            }
+            _ => Some(grads),
+        }
+    }
+}
+
+/// The Euclidean norm over all gradients of `module`; NaN or infinite if any of them is.
+fn global_norm<M: Module>(module: &M, grads: &GradientsParams) -> f64 {
+    let mut squares = SquaredNorms { grads, sums: Vec::new() };
+    module.visit(&mut squares);
+    if squares.sums.is_empty() {
+        return 0.0;
+    }
+    Tensor::cat(squares.sums, 0).sum().into_scalar::<f64>().sqrt()
+}
+
+struct SquaredNorms<'a> {
+    grads: &'a GradientsParams,
+    sums: Vec<Tensor<1>>,
+}
+
+impl ModuleVisitor for SquaredNorms<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(grad) = self.grads.get::<D>(param.id) {
+            // Squares of half-precision gradients overflow.
+            let grad = grad.cast(DType::F32);
+            self.sums.push((grad.clone() * grad).sum());
+        }
+    }
+}
+
+struct Scale {
+    grads: GradientsParams,
+    factor: f64,
+}
+
+impl ModuleVisitor for Scale {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(grad) = self.grads.remove::<D>(param.id) {
+            self.grads.register(param.id, grad.mul_scalar(self.factor));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::nn::{Linear, LinearConfig};
+    use burn::tensor::Device;
+
+    fn gradients(scale: f32) -> (Linear, GradientsParams) {
+        let device = Device::default().autodiff();
+        let linear = LinearConfig::new(3, 2).init(&device);
+        let input = Tensor::<2>::from_data([[1.0, -2.0, 3.0], [0.5, 0.25, -1.0]], &device);
+        let loss = (linear.forward(input) * scale).sum();
+        let grads = GradientsParams::from_grads(loss.backward(), &linear);
+        (linear, grads)
+    }
+
+    #[test]
+    fn the_norm_is_over_all_parameters_together() {
+        let (linear, grads) = gradients(1.0);
+        let mut squares = 0.0;
+        for value in grads.get::<2>(linear.weight.id).unwrap().into_data().iter::<f64>() {
+            squares += value * value;
+        }
+        for value in grads.get::<1>(linear.bias.as_ref().unwrap().id).unwrap().into_data().iter::<f64>() {
+            squares += value * value;
+        }
+        assert!((global_norm(&linear, &grads) - squares.sqrt()).abs() < 1e-5);
+    }
+
+    #[test]
+    fn clipping_shortens_and_keeps_the_direction() {
+        let (linear, grads) = gradients(1.0);
+        let before = grads.get::<2>(linear.weight.id).unwrap();
+        let norm = global_norm(&linear, &grads);
+        let guard = GradientGuard::new(Some(norm / 4.0), 0, Interrupter::new());
+        let clipped = guard.check(&linear, grads).unwrap();
+        assert!((global_norm(&linear, &clipped) - norm / 4.0).abs() < 1e-4);
+        let after = clipped.get::<2>(linear.weight.id).unwrap();
+        assert!((after * 4.0 - before).abs().max().into_scalar::<f64>() < 1e-4);
+    }
+
+    #[test]
+    fn short_gradients_pass_unchanged() {
+        let (linear, grads) = gradients(1.0);
+        let before = grads.get::<2>(linear.weight.id).unwrap().into_data();
+        let guard = GradientGuard::new(Some(1e6), 0, Interrupter::new());
+        let after = guard.check(&linear, grads).unwrap();
+        assert_eq!(after.get::<2>(linear.weight.id).unwrap().into_data(), before);
+    }
+
+    #[test]
+    fn bad_steps_are_counted_and_end_the_run_past_the_limit() {
+        let interrupter = Interrupter::new();
+        let guard = GradientGuard::new(Some(1.0), 1, interrupter.clone());
+        for (count, stops) in [(1, false), (2, true)] {
+            let (linear, grads) = gradients(f32::NAN);
+            assert!(guard.check(&linear, grads).is_none());
+            assert_eq!((guard.skipped(), interrupter.should_stop()), (count, stops));
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Training: what burn-train leaves to its users, for every model of this crate.
+//!
+//! The contrastive encoder, the language model and both stages of ReVision are trained by burn-train's
+//! [`Learner`](burn::train::Learner) and [`SupervisedTraining`](burn::train::SupervisedTraining). This room adds
+//! the parts that a long or an interrupted run needs:
+//!
+//! * [`StepPlan`]: which samples make up which optimizer step, as a function of seed and step alone, so that a
+//!   resumed run sees what an unbroken one would have seen;
+//! * [`StepLoader`]: a burn-train data loader over a plan, cut into *segments*. burn-train writes a checkpoint
+//!   after each of its epochs; handing it one segment as an epoch gives checkpoints at a step cadence;
+//! * [`GradientGuard`]: clipping by the global norm, and a batch that is not finite never reaches the weights;
+//! * [`AtomicCheckpointer`]: a checkpoint is complete or it is not there;
+//! * [`cosine_with_warmup`]: the learning-rate schedule of both papers;
+//! * [`ProgressLine`]: progress that can be read with and without a terminal.
+
+mod checkpoint;
+mod guard;
+mod loader;
+mod plan;
+mod progress;
+mod schedule;
+
+pub use checkpoint::{AtomicCheckpointer, latest_checkpoint};
+pub use guard::GradientGuard;
+pub use loader::{SequentialLoader, StepBatcher, StepLoader};
+pub use plan::{Step, StepPlan, seeded_rng};
+pub use progress::ProgressLine;
+pub use schedule::cosine_with_warmup;

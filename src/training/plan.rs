@@ -1,0 +1,159 @@
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+
+use crate::{Error, Result};
+
+/// A random generator that depends on `seed` and on every number in `path`, and on nothing else.
+///
+/// ```
+/// use burn_revision::training::seeded_rng;
+/// use rand::Rng;
+/// let draw = |path: &[u64]| seeded_rng(7, path).next_u64();
+/// assert_eq!(draw(&[1, 2]), draw(&[1, 2]));
+/// assert_ne!(draw(&[1, 2]), draw(&[2, 1]));
+/// ```
+pub fn seeded_rng(seed: u64, path: &[u64]) -> StdRng {
+    // SplitMix64's finaliser, applied once a component: neighbouring paths give unrelated streams.
+    let mix = |state: u64, value: u64| {
+        let mut z =
+            state.wrapping_add(0x9E37_79B9_7F4A_7C15).wrapping_add(value.wrapping_mul(0xD1B5_4A32_D192_ED03));
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    };
+    StdRng::seed_from_u64(path.iter().fold(mix(seed, 0), |state, value| mix(state, value.wrapping_add(1))))
+}
+
+/// The samples of one optimizer step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The optimizer step, counted from zero over the whole run.
+    pub index: usize,
+    /// The epoch that the step belongs to, counted from zero.
+    pub epoch: usize,
+    /// Indices of the samples, in order.
+    pub items: Vec<usize>,
+}
+
+/// Which samples make up which optimizer step: a function of the seed and the step alone.
+///
+/// Every epoch is a fresh permutation of all samples, cut into batches; the last batch of an epoch may be
+/// smaller. Nothing here has state, so a run that was interrupted after step `k` continues with exactly the
+/// samples that an unbroken run would have used.
+///
+/// ```
+/// use burn_revision::training::StepPlan;
+/// let plan = StepPlan::new(10, 4, 2, None, 7).unwrap();
+/// assert_eq!((plan.steps_per_epoch(), plan.steps()), (3, 6));
+/// assert_eq!(plan.step(4), plan.clone().step(4));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepPlan {
+    items: usize,
+    batch_size: usize,
+    steps: usize,
+    seed: u64,
+}
+
+impl StepPlan {
+    /// Plans `epochs` passes over `items` samples, or exactly `max_steps` optimizer steps where given.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooFewRows`] without samples; [`Error::Config`] for a batch size or a number of steps of zero.
+    pub fn new(
+        items: usize,
+        batch_size: usize,
+        epochs: usize,
+        max_steps: Option<usize>,
+        seed: u64,
+    ) -> Result<Self> {
+        if items == 0 {
+            return Err(Error::TooFewRows { what: "training samples".into(), needed: 1, actual: 0 });
+        }
+        if batch_size == 0 {
+            return Err(Error::config("batch_size", "must be at least 1, found 0"));
+        }
+        let steps = max_steps.unwrap_or(epochs * items.div_ceil(batch_size));
+        if steps == 0 {
+            return Err(Error::config("max_steps", "the run has no step: epochs or max_steps is 0"));
+        }
+        Ok(Self { items, batch_size, steps, seed })
+    }
+
+    /// The number of optimizer steps in the run.
+    pub fn steps(&self) -> usize {
+        self.steps
+    }
+
+    /// The number of samples.
+    pub fn items(&self) -> usize {
+        self.items
+    }
+
+    /// The number of optimizer steps in one pass over the samples.
+    pub fn steps_per_epoch(&self) -> usize {
+        self.items.div_ceil(self.batch_size)
+    }
+
+    /// The samples of optimizer step `index`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the run has no such step.
+    pub fn step(&self, index: usize) -> Step {
+        assert!(index < self.steps, "step {index} of a run of {} steps", self.steps);
+        let epoch = index / self.steps_per_epoch();
+        let start = index % self.steps_per_epoch() * self.batch_size;
+        let end = (start + self.batch_size).min(self.items);
+        Step { index, epoch, items: self.permutation(epoch)[start..end].to_vec() }
+    }
+
+    fn permutation(&self, epoch: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.items).collect();
+        order.shuffle(&mut seeded_rng(self.seed, &[epoch as u64]));
+        order
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn every_epoch_visits_every_sample_once(items in 1usize..60, batch in 1usize..20, seed: u64) {
+            let plan = StepPlan::new(items, batch, 3, None, seed).unwrap();
+            for epoch in 0..3 {
+                let mut seen: Vec<usize> = (0..plan.steps_per_epoch())
+                    .map(|i| plan.step(epoch * plan.steps_per_epoch() + i))
+                    .inspect(|step| assert_eq!(step.epoch, epoch))
+                    .flat_map(|step| step.items)
+                    .collect();
+                seen.sort_unstable();
+                prop_assert_eq!(seen, (0..items).collect::<Vec<_>>());
+            }
+        }
+    }
+
+    #[test]
+    fn epochs_and_seeds_have_orders_of_their_own() {
+        let order = |seed, step| StepPlan::new(100, 100, 2, None, seed).unwrap().step(step).items;
+        assert_ne!(order(1, 0), order(1, 1));
+        assert_ne!(order(1, 0), order(2, 0));
+    }
+
+    #[test]
+    fn max_steps_rules_over_epochs() {
+        assert_eq!(StepPlan::new(10, 4, 1, Some(7), 0).unwrap().steps(), 7);
+    }
+
+    #[test]
+    fn runs_without_work_are_refused() {
+        assert!(StepPlan::new(0, 4, 1, None, 0).is_err());
+        assert!(StepPlan::new(4, 0, 1, None, 0).is_err());
+        assert!(StepPlan::new(4, 4, 0, None, 0).is_err());
+    }
+}
