@@ -94,6 +94,14 @@ pub enum Error {
         /// The later row, counted from zero.
         second: usize,
     },
+    /// A sample cannot be used.
+    #[error("sample {id:?}: {detail}")]
+    Sample {
+        /// The id of the sample.
+        id: String,
+        /// What is wrong with it.
+        detail: String,
+    },
     /// A sample leaves nothing to learn from.
     #[error("sample {id:?}: no labelled token is left ({detail})")]
     NoLabel {
@@ -134,6 +142,11 @@ impl Error {
     /// An [`Error::Mismatch`].
     pub fn mismatch(what: impl Into<String>, expected: usize, actual: usize) -> Self {
         Self::Mismatch { what: what.into(), expected, actual }
+    }
+
+    /// An [`Error::Sample`].
+    pub fn sample(id: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::Sample { id: id.into(), detail: detail.into() }
     }
 
     /// An [`Error::Config`].

@@ -10,12 +10,14 @@
 //!   after each of its epochs; handing it one segment as an epoch gives checkpoints at a step cadence;
 //! * [`GradientGuard`]: clipping by the global norm, and a batch that is not finite never reaches the weights;
 //! * [`AtomicCheckpointer`]: a checkpoint is complete or it is not there;
+//! * [`LossOutput`]: what a step reports;
 //! * [`cosine_with_warmup`]: the learning-rate schedule of both papers;
 //! * [`ProgressLine`]: progress that can be read with and without a terminal.
 
 mod checkpoint;
 mod guard;
 mod loader;
+mod output;
 mod plan;
 mod progress;
 mod schedule;
@@ -23,6 +25,7 @@ mod schedule;
 pub use checkpoint::{AtomicCheckpointer, latest_checkpoint};
 pub use guard::GradientGuard;
 pub use loader::{SequentialLoader, StepBatcher, StepLoader};
+pub use output::LossOutput;
 pub use plan::{Step, StepPlan, seeded_rng};
 pub use progress::ProgressLine;
 pub use schedule::cosine_with_warmup;

@@ -1,0 +1,171 @@
+use std::str::FromStr;
+
+use burn::module::Module;
+use burn::nn::{Linear, LinearConfig};
+use burn::tensor::activation::gelu;
+use burn::tensor::{Device, Tensor};
+
+use crate::{Error, Result};
+
+/// The shape of a [`Projector`], written as in LLaVA's configurations: `identity`, `linear` or `mlpNx_gelu`.
+///
+/// ```
+/// use burn_revision::revision::ProjectorKind;
+/// assert_eq!("mlp2x_gelu".parse::<ProjectorKind>().unwrap(), ProjectorKind::MlpGelu(2));
+/// assert!("mlp2x_relu".parse::<ProjectorKind>().is_err());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum ProjectorKind {
+    /// Embeddings enter the language model as they are; both must have the same width.
+    Identity,
+    /// One affine map.
+    Linear,
+    /// This many affine maps with GELU between them.
+    MlpGelu(usize),
+}
+
+impl FromStr for ProjectorKind {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let depth = || text.strip_prefix("mlp")?.strip_suffix("x_gelu")?.parse().ok().filter(|depth| *depth > 0);
+        match text {
+            "identity" => Ok(Self::Identity),
+            "linear" => Ok(Self::Linear),
+            _ => depth().map(Self::MlpGelu).ok_or_else(|| {
+                Error::config("projector", format!("expected identity, linear or mlpNx_gelu, found {text:?}"))
+            }),
+        }
+    }
+}
+
+impl std::fmt::Display for ProjectorKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Identity => f.write_str("identity"),
+            Self::Linear => f.write_str("linear"),
+            Self::MlpGelu(depth) => write!(f, "mlp{depth}x_gelu"),
+        }
+    }
+}
+
+impl TryFrom<String> for ProjectorKind {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+impl From<ProjectorKind> for String {
+    fn from(kind: ProjectorKind) -> Self {
+        kind.to_string()
+    }
+}
+
+/// Maps embeddings of the contrastive space to the embedding space of the language model,
+/// `T_phi` of arXiv 2602.07026, Sec. 5.
+#[derive(Module, Debug)]
+pub struct Projector {
+    layers: Vec<Linear>,
+    input: usize,
+    output: usize,
+}
+
+impl Projector {
+    /// A projector from `input` to `output` coordinates with fresh weights; hidden layers are `output` wide.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mismatch`] for an identity between different widths.
+    pub fn init(kind: ProjectorKind, input: usize, output: usize, device: &Device) -> Result<Self> {
+        let depth = match kind {
+            ProjectorKind::Identity if input != output => {
+                return Err(Error::mismatch("width of an identity projector", output, input));
+            }
+            ProjectorKind::Identity => 0,
+            ProjectorKind::Linear => 1,
+            ProjectorKind::MlpGelu(depth) => depth,
+        };
+        let layers = (0..depth)
+            .map(|layer| LinearConfig::new(if layer == 0 { input } else { output }, output).init(device))
+            .collect();
+        Ok(Self { layers, input, output })
+    }
+
+    /// The width of the embeddings it takes.
+    pub fn input(&self) -> usize {
+        self.input
+    }
+
+    /// The width of the embeddings it makes.
+    pub fn output(&self) -> usize {
+        self.output
+    }
+
+    /// `[rows, input]` to `[rows, output]`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the rows have another width.
+    pub fn forward(&self, rows: Tensor<2>) -> Tensor<2> {
+        let input = self.input;
+        crate::assert_shape!(rows, [_, input], "projector input");
+        self.layers.iter().enumerate().fold(rows, |rows, (index, layer)| {
+            layer.forward(if index == 0 { rows } else { gelu(rows) })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Distribution;
+
+    fn rows() -> Tensor<2> {
+        Tensor::random([5, 6], Distribution::Normal(0.0, 1.0), &Device::default())
+    }
+
+    #[test]
+    fn kinds_are_written_as_in_llava() {
+        for text in ["identity", "linear", "mlp1x_gelu", "mlp3x_gelu"] {
+            assert_eq!(text.parse::<ProjectorKind>().unwrap().to_string(), text);
+        }
+        for text in ["", "mlp", "mlp0x_gelu", "mlp2x", "qformer"] {
+            assert!(text.parse::<ProjectorKind>().unwrap_err().to_string().contains(&format!("{text:?}")));
+        }
+    }
+
+    #[test]
+    fn identity_changes_nothing_and_linear_is_affine() {
+        let device = Device::default();
+        let identity = Projector::init(ProjectorKind::Identity, 6, 6, &device).unwrap();
+        assert_eq!(identity.forward(rows()).dims(), [5, 6]);
+        let x = rows();
+        assert_eq!(identity.forward(x.clone()).into_data(), x.clone().into_data());
+
+        let linear = Projector::init(ProjectorKind::Linear, 6, 9, &device).unwrap();
+        let zero = linear.forward(x.clone() * 0.0);
+        let deviation = linear.forward(x.clone() * 2.0) - zero.clone() - (linear.forward(x) - zero) * 2.0;
+        assert!(deviation.abs().max().into_scalar::<f64>() < 1e-5);
+    }
+
+    #[test]
+    fn the_papers_projector_has_the_papers_size() {
+        let projector = Projector::init(ProjectorKind::MlpGelu(2), 1280, 4096, &Device::default()).unwrap();
+        assert_eq!(projector.num_params(), 22_028_288);
+    }
+
+    #[test]
+    fn widths_are_checked() {
+        let error = Projector::init(ProjectorKind::Identity, 6, 7, &Device::default()).unwrap_err();
+        assert!(error.to_string().contains('6') && error.to_string().contains('7'));
+    }
+
+    #[test]
+    #[should_panic(expected = "expected shape [_, 4], found [5, 6]")]
+    fn other_rows_panic_with_both_shapes() {
+        Projector::init(ProjectorKind::Linear, 4, 4, &Device::default()).unwrap().forward(rows());
+    }
+}
