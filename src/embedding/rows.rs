@@ -1,0 +1,348 @@
+use std::{borrow::Cow, fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use super::{EmbeddingTable, parallel};
+use crate::{Error, Result};
+
+/// A row with a smaller Euclidean norm has no direction.
+pub const MIN_NORM: f64 = 1e-10;
+
+const BLOCK: usize = 256;
+
+/// What to do with a row that holds NaN or an infinity, or that has no direction (norm below [`MIN_NORM`]).
+///
+/// ```
+/// use burn_revision::embedding::NonFinite;
+/// assert_eq!("skip".parse::<NonFinite>().unwrap(), NonFinite::Skip);
+/// assert_eq!(NonFinite::default().to_string(), "error");
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NonFinite {
+    /// Refuse the set, naming the first such row.
+    #[default]
+    Error,
+    /// Leave the row out.
+    Skip,
+    /// Put zeros in place of NaN and infinities; a row without direction stays as it is and is counted in the
+    /// statistics. This is what the ReVision authors' script does (arXiv 2602.07026).
+    Zero,
+}
+
+impl fmt::Display for NonFinite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Error => "error",
+            Self::Skip => "skip",
+            Self::Zero => "zero",
+        })
+    }
+}
+
+impl FromStr for NonFinite {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "error" => Ok(Self::Error),
+            "skip" => Ok(Self::Skip),
+            "zero" => Ok(Self::Zero),
+            _ => Err(Error::config("non-finite", format!("expected error, skip or zero, found {name:?}"))),
+        }
+    }
+}
+
+/// What became of the rows of a set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowReport {
+    /// Rows looked at: `kept + skipped`.
+    pub rows: usize,
+    /// Rows in the result.
+    pub kept: usize,
+    /// Rows left out under [`NonFinite::Skip`].
+    pub skipped: usize,
+    /// Rows among the kept ones that [`NonFinite::Zero`] let through although they were not finite or had no
+    /// direction.
+    pub zeroed: usize,
+}
+
+impl RowReport {
+    /// Counts the rows of another part of the same set as well.
+    pub fn merge(&mut self, other: &Self) {
+        self.rows += other.rows;
+        self.kept += other.kept;
+        self.skipped += other.skipped;
+        self.zeroed += other.zeroed;
+    }
+}
+
+/// A value that float64 arithmetic can start from.
+pub(crate) trait Real: Copy + Into<f64> + Send + Sync + 'static {
+    const ZERO: Self;
+}
+
+impl Real for f32 {
+    const ZERO: Self = 0.0;
+}
+
+impl Real for f64 {
+    const ZERO: Self = 0.0;
+}
+
+/// A row that takes part, with the factor that makes it a unit row.
+pub(crate) struct Row<'a, T: Real> {
+    pub values: Cow<'a, [T]>,
+    pub inverse_norm: f64,
+    pub zeroed: bool,
+}
+
+/// The row under `policy`: itself, a cleaned copy, nothing (`Ok(None)`, skipped), or an error that names it.
+#[inline]
+pub(crate) fn inspect<'a, T: Real>(
+    values: &'a [T],
+    policy: NonFinite,
+    what: &str,
+    row: usize,
+) -> Result<Option<Row<'a, T>>> {
+    let norm = sum_of_squares(values).sqrt();
+    if norm.is_finite() && norm >= MIN_NORM {
+        return Ok(Some(Row { values: Cow::Borrowed(values), inverse_norm: 1.0 / norm, zeroed: false }));
+    }
+    inspect_odd(values, policy, what, row)
+}
+
+/// The rows that are not plainly usable: they are rare, and this keeps them out of the hot loop.
+#[cold]
+fn inspect_odd<'a, T: Real>(
+    values: &'a [T],
+    policy: NonFinite,
+    what: &str,
+    row: usize,
+) -> Result<Option<Row<'a, T>>> {
+    let bad = values.iter().position(|&value| !value.into().is_finite());
+    let cleaned: Cow<'a, [T]> = match bad {
+        None => Cow::Borrowed(values),
+        Some(_) => values.iter().map(|&v| if v.into().is_finite() { v } else { T::ZERO }).collect(),
+    };
+    // The squares of huge float64 values overflow, those of float32 values do not.
+    let norm = scaled_norm(&cleaned);
+    if bad.is_none() && norm >= MIN_NORM {
+        return Ok(Some(Row { values: cleaned, inverse_norm: 1.0 / norm, zeroed: false }));
+    }
+    match (policy, bad) {
+        (NonFinite::Skip, _) => Ok(None),
+        (NonFinite::Zero, _) => {
+            let inverse_norm = if norm < MIN_NORM { 1.0 } else { 1.0 / norm };
+            Ok(Some(Row { values: cleaned, inverse_norm, zeroed: true }))
+        }
+        (NonFinite::Error, Some(column)) => {
+            let value = values[column].into() as f32;
+            Err(Error::NonFinite { what: what.to_string(), row, column, value })
+        }
+        (NonFinite::Error, None) => Err(Error::ZeroRow { what: what.to_string(), row, norm }),
+    }
+}
+
+/// `1 / ||row||` of a finite float64 row, or 1 where the row has no direction.
+#[inline]
+pub(crate) fn inverse_norm(row: &[f64]) -> f64 {
+    let norm = sum_of_squares(row).sqrt();
+    if norm < MIN_NORM { 1.0 } else { 1.0 / norm }
+}
+
+/// Eight running sums, so that the compiler can keep them in vector registers.
+#[inline]
+fn sum_of_squares<T: Real>(values: &[T]) -> f64 {
+    let (chunks, rest) = values.as_chunks::<8>();
+    let mut lanes = [0.0_f64; 8];
+    for chunk in chunks {
+        for (lane, &value) in lanes.iter_mut().zip(chunk) {
+            let value: f64 = value.into();
+            *lane += value * value;
+        }
+    }
+    for (lane, &value) in lanes.iter_mut().zip(rest) {
+        let value: f64 = value.into();
+        *lane += value * value;
+    }
+    lanes.iter().sum()
+}
+
+fn scaled_norm<T: Real>(values: &[T]) -> f64 {
+    let largest = values.iter().map(|&v| v.into().abs()).fold(0.0, f64::max);
+    if largest == 0.0 {
+        return 0.0;
+    }
+    let scaled = values.iter().map(|&v| v.into() / largest);
+    largest * scaled.map(|v| v * v).sum::<f64>().sqrt()
+}
+
+/// Refuses a slice that is not a whole number of rows.
+pub(crate) fn check_length<T>(values: &[T], dim: usize) -> Result<()> {
+    if dim == 0 {
+        return Err(Error::config("dim", "an embedding has at least one dimension, found 0"));
+    }
+    if !values.len().is_multiple_of(dim) {
+        let whole = values.len().div_ceil(dim) * dim;
+        return Err(Error::mismatch(format!("values in rows of {dim} dimensions"), whole, values.len()));
+    }
+    Ok(())
+}
+
+/// Unit rows of a row-major matrix `[n, dim]`, computed in float64 and rounded once; also which rows they came
+/// from (all of them, but under [`NonFinite::Skip`]). `what` names the set in errors.
+///
+/// # Errors
+///
+/// [`Error::NonFinite`] or [`Error::ZeroRow`] under [`NonFinite::Error`]; [`Error::Mismatch`] where `rows` is not a
+/// whole number of rows.
+pub fn normalize_rows(
+    rows: &[f32],
+    dim: usize,
+    policy: NonFinite,
+    what: &str,
+) -> Result<(Vec<f32>, Vec<usize>, RowReport)> {
+    map_rows(rows, dim, policy, what, |row, out| {
+        out.extend(row.values.iter().map(|&value| (f64::from(value) * row.inverse_norm) as f32));
+    })
+}
+
+/// Applies `map`, which appends one output row, to every row that takes part.
+pub(crate) fn map_rows(
+    rows: &[f32],
+    dim: usize,
+    policy: NonFinite,
+    what: &str,
+    map: impl Fn(&Row<'_, f32>, &mut Vec<f32>) + Sync,
+) -> Result<(Vec<f32>, Vec<usize>, RowReport)> {
+    check_length(rows, dim)?;
+    let blocks = parallel::map(rows.chunks(BLOCK * dim).enumerate(), |(block, chunk)| {
+        let mut out = Vec::with_capacity(chunk.len());
+        let mut kept = Vec::with_capacity(chunk.len() / dim);
+        let mut report = RowReport::default();
+        for (i, values) in chunk.chunks_exact(dim).enumerate() {
+            let position = block * BLOCK + i;
+            report.rows += 1;
+            match inspect(values, policy, what, position)? {
+                None => report.skipped += 1,
+                Some(row) => {
+                    map(&row, &mut out);
+                    kept.push(position);
+                    report.zeroed += usize::from(row.zeroed);
+                }
+            }
+        }
+        report.kept = kept.len();
+        Ok((out, kept, report))
+    });
+    let mut all =
+        (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len() / dim), RowReport::default());
+    for block in blocks {
+        let (out, kept, report) = block?;
+        all.0.extend(out);
+        all.1.extend(kept);
+        all.2.merge(&report);
+    }
+    Ok(all)
+}
+
+impl EmbeddingTable {
+    /// The table of unit rows, `x / ||x||`, and what became of the rows; see [`normalize_rows`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NonFinite`] or [`Error::ZeroRow`] under [`NonFinite::Error`].
+    pub fn normalized(&self, policy: NonFinite, what: &str) -> Result<(Self, RowReport)> {
+        let (rows, kept, report) = normalize_rows(self.rows(), self.dim(), policy, what)?;
+        self.with_rows(rows, &kept).map(|table| (table, report))
+    }
+
+    /// The table with every row as it is, but those that `policy` leaves out or cleans.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NonFinite`] or [`Error::ZeroRow`] under [`NonFinite::Error`].
+    pub fn cleaned(&self, policy: NonFinite, what: &str) -> Result<(Self, RowReport)> {
+        let copy = |row: &Row<'_, f32>, out: &mut Vec<f32>| out.extend_from_slice(&row.values);
+        let (rows, kept, report) = map_rows(self.rows(), self.dim(), policy, what, copy)?;
+        self.with_rows(rows, &kept).map(|table| (table, report))
+    }
+
+    /// New values for the rows `kept` of this table.
+    pub(crate) fn with_rows(&self, rows: Vec<f32>, kept: &[usize]) -> Result<Self> {
+        Self::new(kept.iter().map(|&row| self.ids()[row].clone()).collect(), rows, self.dim())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Rows 0 and 3 are plain, row 1 holds NaN, row 2 has no direction, row 4 would overflow float32 when squared.
+    const ROWS: [f32; 10] = [3.0, 4.0, f32::NAN, 2.0, 0.0, 1e-12, -1.0, 0.0, 3e30, -4e30];
+
+    #[test]
+    fn error_names_the_first_bad_row() {
+        let error = normalize_rows(&ROWS, 2, NonFinite::Error, "captions").unwrap_err();
+        assert!(matches!(&error, Error::NonFinite { what, row: 1, column: 0, .. } if what == "captions"));
+        let error = normalize_rows(&ROWS[4..], 2, NonFinite::Error, "captions").unwrap_err();
+        assert!(matches!(error, Error::ZeroRow { row: 0, .. }), "{error}");
+        assert!(normalize_rows(&ROWS[..3], 2, NonFinite::Error, "captions").is_err());
+    }
+
+    #[test]
+    fn skip_leaves_bad_rows_out_and_says_which_are_left() {
+        let (rows, kept, report) = normalize_rows(&ROWS, 2, NonFinite::Skip, "captions").unwrap();
+        assert_eq!(kept, [0, 3, 4]);
+        assert_eq!(rows, [0.6, 0.8, -1.0, 0.0, 0.6, -0.8]);
+        assert_eq!(report, RowReport { rows: 5, kept: 3, skipped: 2, zeroed: 0 });
+    }
+
+    #[test]
+    fn zero_puts_zeros_for_nan_and_lets_small_rows_be() {
+        let (rows, kept, report) = normalize_rows(&ROWS, 2, NonFinite::Zero, "captions").unwrap();
+        assert_eq!(kept, [0, 1, 2, 3, 4]);
+        assert_eq!(rows, [0.6, 0.8, 0.0, 1.0, 0.0, 1e-12, -1.0, 0.0, 0.6, -0.8]);
+        assert_eq!(report, RowReport { rows: 5, kept: 5, skipped: 0, zeroed: 2 });
+        let table = EmbeddingTable::numbered(ROWS.to_vec(), 2).unwrap();
+        let (cleaned, _) = table.cleaned(NonFinite::Zero, "captions").unwrap();
+        assert_eq!(cleaned.rows()[..4], [3.0, 4.0, 0.0, 2.0]);
+    }
+
+    #[test]
+    fn float64_rows_whose_squares_overflow_still_have_a_direction() {
+        let row = [3e200_f64, -4e200];
+        let found = inspect(&row, NonFinite::Error, "rows", 0).unwrap().unwrap();
+        assert!((row[0] * found.inverse_norm - 0.6).abs() < 1e-15 && !found.zeroed);
+    }
+
+    proptest! {
+        #[test]
+        fn rows_come_out_with_unit_norm_and_their_direction(
+            rows in prop::collection::vec(-1e3_f32..1e3, 17 * 3),
+            scale in prop::sample::select(vec![1e-5_f32, 1.0, 1e30]),
+        ) {
+            prop_assume!(rows.chunks(17).all(|row| row.iter().any(|v| v.abs() > 1e-2)));
+            let scaled: Vec<f32> = rows.iter().map(|v| v * scale).collect();
+            let (unit, _, _) = normalize_rows(&scaled, 17, NonFinite::Error, "rows").unwrap();
+            for (unit, row) in unit.chunks(17).zip(scaled.chunks(17)) {
+                let norm = row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
+                for (u, v) in unit.iter().zip(row) {
+                    prop_assert!((f64::from(*u) - f64::from(*v) / norm).abs() <= 6e-8);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn names_of_policies_are_read_and_written_alike() {
+        for policy in [NonFinite::Error, NonFinite::Skip, NonFinite::Zero] {
+            assert_eq!(policy.to_string().parse::<NonFinite>().unwrap(), policy);
+            assert_eq!(serde_json::to_string(&policy).unwrap(), format!("\"{policy}\""));
+        }
+        assert!("none".parse::<NonFinite>().is_err());
+    }
+}

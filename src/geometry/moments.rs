@@ -1,0 +1,327 @@
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+use super::scatter;
+use super::sums::Sums;
+use crate::embedding::{
+    HostRows, NonFinite, Real, Row, RowReport, check_length, host_rows, inspect, parallel,
+};
+use crate::{Error, Result, assert_shape};
+
+/// Rows that are summed before they are merged; fixed, so that the result does not depend on the machine.
+const BLOCK: usize = 512;
+
+/// The mean, the spread and, if asked for, the covariance of rows that arrive in chunks.
+///
+/// Everything is float64 on the host, whatever the rows are. Each block of rows is summed about a point close to it
+/// and the blocks are merged by the formula of Chan, Golub and LeVeque, which does not cancel where the usual
+/// `E x^2 - (E x)^2` does:
+///
+/// ```text
+/// n = n_a + n_b        delta = mean_b - mean_a
+/// mean = mean_a + delta n_b / n
+/// S    = S_a + S_b + delta delta^T n_a n_b / n         (S = sum (x - mean)(x - mean)^T; the trace likewise)
+/// ```
+///
+/// The same formula merges moments that were gathered apart, by threads or machines ([`Moments::merge`]). Divisors
+/// are `N`, as in arXiv 2602.07026, Sec. 4.
+///
+/// ```
+/// use burn_revision::geometry::Moments;
+///
+/// # fn main() -> burn_revision::Result<()> {
+/// let (mut first, mut second) = (Moments::new(2), Moments::new(2));
+/// first.update_rows(&[1.0, 0.0, 0.0, 1.0])?;
+/// second.update_rows(&[-1.0, 0.0, 0.0, -1.0])?;
+/// first.merge(&second)?;
+/// assert_eq!(first.mean(), [0.0, 0.0]);
+/// assert_eq!(first.trace(), 1.0); // unit rows: 1 - ||mean||^2
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
+pub struct Moments {
+    count: u64,
+    mean: Vec<f64>,
+    /// The sum of squared distances from the mean.
+    squares: f64,
+    /// The sum of outer products about the mean, `[d, d]` row-major, of which the upper triangle counts.
+    scatter: Option<Vec<f64>>,
+}
+
+/// What a serialized form says, before it is believed.
+#[derive(Deserialize)]
+struct Stored {
+    count: u64,
+    mean: Vec<f64>,
+    squares: f64,
+    scatter: Option<Vec<f64>>,
+}
+
+impl TryFrom<Stored> for Moments {
+    type Error = Error;
+
+    fn try_from(stored: Stored) -> Result<Self> {
+        let Stored { count, mean, squares, scatter } = stored;
+        if mean.is_empty() {
+            return Err(Error::config("moments", "the mean has no dimension"));
+        }
+        if let Some(scatter) = &scatter
+            && scatter.len() != mean.len() * mean.len()
+        {
+            return Err(Error::mismatch("scatter matrix", mean.len() * mean.len(), scatter.len()));
+        }
+        if !(squares.is_finite() && squares >= 0.0 && mean.iter().all(|m| m.is_finite())) {
+            return Err(Error::config("moments", "a mean or a spread is not finite"));
+        }
+        Ok(Self { count, mean, squares, scatter })
+    }
+}
+
+/// How rows enter the sums.
+#[derive(Clone, Copy)]
+enum Entry<'a> {
+    AsTheyAre,
+    Unit { policy: NonFinite, what: &'a str },
+}
+
+impl Moments {
+    /// No rows yet; gathers the mean and the trace of the covariance.
+    ///
+    /// # Panics
+    ///
+    /// If `dim` is 0.
+    pub fn new(dim: usize) -> Self {
+        assert!(dim > 0, "moments: expected at least 1 dimension, found 0");
+        Self { count: 0, mean: vec![0.0; dim], squares: 0.0, scatter: None }
+    }
+
+    /// No rows yet; gathers the whole covariance as well, at `O(n d^2)`. Feed it chunks of many rows.
+    ///
+    /// # Panics
+    ///
+    /// If `dim` is 0.
+    pub fn with_covariance(dim: usize) -> Self {
+        Self { scatter: Some(vec![0.0; dim * dim]), ..Self::new(dim) }
+    }
+
+    /// The number of dimensions.
+    pub fn dim(&self) -> usize {
+        self.mean.len()
+    }
+
+    /// The number of rows so far.
+    pub fn count(&self) -> usize {
+        self.count as usize
+    }
+
+    /// The mean row, `[d]`; zeros while there is no row.
+    pub fn mean(&self) -> &[f64] {
+        &self.mean
+    }
+
+    /// `E ||x - mean||^2`, the trace of the covariance (divisor `N`); 0 while there is no row.
+    pub fn trace(&self) -> f64 {
+        if self.count == 0 { 0.0 } else { self.squares / self.count as f64 }
+    }
+
+    /// `E ||x - center||^2`, the spread about any point `[d]`.
+    ///
+    /// # Panics
+    ///
+    /// If `center` has another number of dimensions.
+    pub fn trace_about(&self, center: &[f64]) -> f64 {
+        assert_eq!(center.len(), self.dim(), "moments: dimensions of the center and of the rows");
+        let offset: f64 = self.mean.iter().zip(center).map(|(m, c)| (m - c) * (m - c)).sum();
+        self.trace() + offset
+    }
+
+    /// The covariance, `[d, d]` row-major (divisor `N`), where it was asked for.
+    pub fn covariance(&self) -> Option<Vec<f64>> {
+        let scatter = self.scatter.as_ref()?;
+        let (dim, divisor) = (self.dim(), self.count.max(1) as f64);
+        let upper = |i: usize, j: usize| scatter[i.min(j) * dim + i.max(j)] / divisor;
+        Some((0..dim * dim).map(|at| upper(at / dim, at % dim)).collect())
+    }
+
+    /// Takes in the rows of a tensor `[n, d]` of any float type on any device, as they are.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NonFinite`] where a value is NaN or infinite; the moments are then as before.
+    ///
+    /// # Panics
+    ///
+    /// If the rows have another number of dimensions.
+    pub fn update(&mut self, rows: &Tensor<2>) -> Result<()> {
+        let dim = self.dim();
+        assert_shape!(rows, [_, dim], "moments: rows");
+        match host_rows(rows.clone()) {
+            HostRows::Single(rows) => self.take(&rows, Entry::AsTheyAre),
+            HostRows::Double(rows) => self.take(&rows, Entry::AsTheyAre),
+        }
+        .map(|_| ())
+    }
+
+    /// Takes in rows, row-major `[n, d]`, as they are.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mismatch`] where `rows` is not a whole number of rows, [`Error::NonFinite`] where a value is NaN or
+    /// infinite; the moments are then as before.
+    pub fn update_rows(&mut self, rows: &[f32]) -> Result<()> {
+        self.take(rows, Entry::AsTheyAre).map(|_| ())
+    }
+
+    /// Takes in the unit rows `x / ||x||` of rows `[n, d]`, normalised in float64 on the way, under a policy for
+    /// rows that have none. `what` names the set in errors.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Moments::update_rows`], and [`Error::ZeroRow`]; the moments are then as before.
+    pub fn update_unit_rows(&mut self, rows: &[f32], policy: NonFinite, what: &str) -> Result<RowReport> {
+        self.take(rows, Entry::Unit { policy, what })
+    }
+
+    /// As [`Moments::update_unit_rows`], for rows already read from a tensor.
+    pub(crate) fn update_unit_host(
+        &mut self,
+        rows: &HostRows,
+        policy: NonFinite,
+        what: &str,
+    ) -> Result<RowReport> {
+        let entry = Entry::Unit { policy, what };
+        match rows {
+            HostRows::Single(rows) => self.take(rows, entry),
+            HostRows::Double(rows) => self.take(rows, entry),
+        }
+    }
+
+    /// Takes in finite float64 rows `[n, d]`.
+    pub(crate) fn update_double(&mut self, rows: &[f64]) -> Result<()> {
+        self.take(rows, Entry::AsTheyAre).map(|_| ())
+    }
+
+    /// Takes in the rows that another instance has seen.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mismatch`] for another number of dimensions, [`Error::Config`] where only one of the two gathers the
+    /// covariance.
+    pub fn merge(&mut self, other: &Self) -> Result<()> {
+        if self.dim() != other.dim() {
+            return Err(Error::mismatch("dimensions of merged moments", self.dim(), other.dim()));
+        }
+        if self.scatter.is_some() != other.scatter.is_some() {
+            return Err(Error::config("moments", "only one of two merged moments gathers the covariance"));
+        }
+        if self.count == 0 || other.count == 0 {
+            if self.count == 0 {
+                self.clone_from(other);
+            }
+            return Ok(());
+        }
+        let (n_a, n_b) = (self.count as f64, other.count as f64);
+        let weight = n_a * n_b / (n_a + n_b);
+        let delta: Vec<f64> = other.mean.iter().zip(&self.mean).map(|(b, a)| b - a).collect();
+        for (mean, delta) in self.mean.iter_mut().zip(&delta) {
+            *mean += delta * (n_b / (n_a + n_b));
+        }
+        self.squares += other.squares + weight * delta.iter().map(|d| d * d).sum::<f64>();
+        if let (Some(mine), Some(theirs)) = (&mut self.scatter, &other.scatter) {
+            scatter::merge(mine, theirs, &delta, weight);
+        }
+        self.count += other.count;
+        Ok(())
+    }
+
+    /// Gathers the rows apart and merges them when all went well.
+    fn take<T: Real>(&mut self, rows: &[T], entry: Entry<'_>) -> Result<RowReport> {
+        let dim = self.dim();
+        check_length(rows, dim)?;
+        let mut gathered = if self.scatter.is_some() { Self::with_covariance(dim) } else { Self::new(dim) };
+        let mut report = RowReport::default();
+        let keep_rows = self.scatter.is_some();
+        // With the covariance each block brings its rows along, so only a few blocks are in flight at once.
+        let flight = if keep_rows { 8 * BLOCK * dim } else { rows.len().max(1) };
+        for (group, rows) in rows.chunks(flight).enumerate() {
+            let first = group * flight / dim;
+            let blocks = rows.chunks(BLOCK * dim).enumerate();
+            let blocks = parallel::map(blocks, |(block, rows)| {
+                sum_block(rows, dim, first + block * BLOCK, keep_rows, entry)
+            });
+            for block in blocks {
+                let (sums, part) = block?;
+                report.merge(&part);
+                gathered.merge_block(sums);
+            }
+        }
+        self.merge(&gathered)?;
+        Ok(report)
+    }
+
+    fn merge_block(&mut self, sums: Sums) {
+        let Some(block) = sums.finish() else { return };
+        let part =
+            Self { count: block.count as u64, mean: block.mean, squares: block.squares, scatter: None };
+        let mut scatter = self.scatter.take();
+        if let Some(scatter) = &mut scatter {
+            scatter::add_gram(scatter, &block.centered, self.dim());
+            let (n_a, n_b) = (self.count as f64, part.count as f64);
+            let delta: Vec<f64> = part.mean.iter().zip(&self.mean).map(|(b, a)| b - a).collect();
+            scatter::add_outer(scatter, &delta, n_a * n_b / (n_a + n_b));
+        }
+        self.merge(&part).expect("both have the same dimensions and no covariance");
+        self.scatter = scatter;
+    }
+}
+
+/// The sums of one block of rows, four rows at a time.
+fn sum_block<T: Real>(
+    rows: &[T],
+    dim: usize,
+    first: usize,
+    keep_rows: bool,
+    entry: Entry<'_>,
+) -> Result<(Sums, RowReport)> {
+    let mut sums = Sums::new(dim, keep_rows);
+    let mut report = RowReport::default();
+    let mut waiting: Vec<Row<'_, T>> = Vec::with_capacity(4);
+    for (i, values) in rows.chunks_exact(dim).enumerate() {
+        report.rows += 1;
+        let row = match entry {
+            Entry::AsTheyAre => Some(Row { values: values.into(), inverse_norm: 1.0, zeroed: false }),
+            Entry::Unit { policy, what } => inspect(values, policy, what, first + i)?,
+        };
+        let Some(row) = row else {
+            report.skipped += 1;
+            continue;
+        };
+        report.zeroed += usize::from(row.zeroed);
+        waiting.push(row);
+        if let [a, b, c, d] = waiting.as_slice() {
+            sums.push_four([a, b, c, d]);
+            waiting.clear();
+        }
+    }
+    for row in &waiting {
+        sums.push(row);
+    }
+    report.kept = report.rows - report.skipped;
+    if !sums.is_finite() {
+        return Err(find_non_finite(rows, dim, first));
+    }
+    Ok((sums, report))
+}
+
+fn find_non_finite<T: Real>(rows: &[T], dim: usize, first: usize) -> Error {
+    let what = "moments".to_string();
+    match rows.iter().position(|&value| !value.into().is_finite()) {
+        Some(at) => {
+            let value = rows[at].into() as f32;
+            Error::NonFinite { what, row: first + at / dim, column: at % dim, value }
+        }
+        None => Error::config(what, "the squares of the rows overflow float64"),
+    }
+}
