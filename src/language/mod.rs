@@ -12,7 +12,7 @@ mod llama;
 mod rope;
 mod tokenizer;
 
-use burn::module::Module;
+use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Int, Tensor};
 
 pub use attention::{CausalSelfAttention, CausalSelfAttentionConfig};
@@ -26,7 +26,7 @@ pub use tokenizer::Tokenizer;
 ///
 /// Sequences in a batch are right-padded: with causal attention a real position never sees the padding behind
 /// it, so no padding mask is needed as long as padded positions carry no label.
-pub trait LanguageModel: Module + Sync + 'static {
+pub trait LanguageModel: Module + ModuleDisplay + Sync + 'static {
     /// The size of its embeddings and hidden states.
     fn width(&self) -> usize;
 

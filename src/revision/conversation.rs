@@ -122,19 +122,29 @@ impl Template {
                     }
                     labelled.resize(tokens.len(), true);
                 }
-                (Role::Gpt, _) => return Err(Error::sample(id, "an answer holds <image>; only questions may")),
+                (Role::Gpt, _) => {
+                    return Err(Error::sample(id, "an answer holds <image>; only questions may"));
+                }
                 (Role::Human, 0) => {}
                 (Role::Human, 1) if image_at.is_none() => image_at = Some(tokens.len()),
                 (Role::Human, _) => {
-                    return Err(Error::sample(id, "more than one <image>; one picture a conversation is supported"));
+                    return Err(Error::sample(
+                        id,
+                        "more than one <image>; one picture a conversation is supported",
+                    ));
                 }
             }
         }
         match (&conversation.image, image_at) {
             (Some(image), None) => {
-                return Err(Error::sample(id, format!("picture {image:?} is never shown: no turn says <image>")));
+                return Err(Error::sample(
+                    id,
+                    format!("picture {image:?} is never shown: no turn says <image>"),
+                ));
             }
-            (None, Some(_)) => return Err(Error::sample(id, "a turn says <image> but the sample has no picture")),
+            (None, Some(_)) => {
+                return Err(Error::sample(id, "a turn says <image> but the sample has no picture"));
+            }
             _ => {}
         }
         let full = tokens.len();
@@ -143,7 +153,8 @@ impl Template {
         if image_at.is_some_and(|at| at > max_len) {
             return Err(Error::sample(id, format!("its picture stands behind the longest length {max_len}")));
         }
-        let sample = TokenizedSample { id: id.clone(), image: conversation.image.clone(), tokens, labelled, image_at };
+        let sample =
+            TokenizedSample { id: id.clone(), image: conversation.image.clone(), tokens, labelled, image_at };
         match sample.num_labels() {
             0 => Err(Error::NoLabel {
                 id: id.clone(),

@@ -1,1 +1,35 @@
-//! revision
+//! ReVision: a language model that sees through a projector, and the two stages that teach it.
+//!
+//! * [`Projector`] maps contrastive embeddings to the width of the language model;
+//! * [`ReVision`] puts the projected *visual tokens* where a conversation says `<image>` and computes the loss on
+//!   the answers;
+//! * [`Conversation`], [`Template`] and [`ConversationDataset`] turn conversations into labelled tokens and join
+//!   them by id with a [`VisualSource`]: aligned text in stage 1, real pictures in stage 2 and at inference;
+//! * [`StageConfig`] says what a stage trains and how, with the paper's settings as
+//!   [`pretrain`](StageConfig::pretrain) and [`finetune`](StageConfig::finetune);
+//! * [`ReVisionLearner`] runs a stage on burn-train, and resumes it exactly;
+//! * [`evaluate`] measures captions.
+//!
+//! Source: arXiv 2602.07026, Sec. 5 and App. H.
+
+mod batch;
+mod conversation;
+mod dataset;
+mod evaluation;
+mod learner;
+mod model;
+mod projector;
+mod source;
+mod stage;
+mod stage_model;
+
+pub use batch::{Batch, MicroBatch};
+pub use conversation::{Conversation, IMAGE_PLACEHOLDER, Role, Template, TokenizedSample, Turn};
+pub use dataset::ConversationDataset;
+pub use evaluation::{CaptionScores, Evaluation, evaluate, word_f1};
+pub use learner::{ReVisionLearner, StageOutcome};
+pub use model::{ReVision, ReVisionConfig};
+pub use projector::{Projector, ProjectorKind};
+pub use source::VisualSource;
+pub use stage::{StageConfig, Trainable};
+pub use stage_model::StageModel;

@@ -29,7 +29,8 @@ impl FromStr for ProjectorKind {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let depth = || text.strip_prefix("mlp")?.strip_suffix("x_gelu")?.parse().ok().filter(|depth| *depth > 0);
+        let depth =
+            || text.strip_prefix("mlp")?.strip_suffix("x_gelu")?.parse().ok().filter(|depth| *depth > 0);
         match text {
             "identity" => Ok(Self::Identity),
             "linear" => Ok(Self::Linear),
@@ -112,9 +113,10 @@ impl Projector {
     pub fn forward(&self, rows: Tensor<2>) -> Tensor<2> {
         let input = self.input;
         crate::assert_shape!(rows, [_, input], "projector input");
-        self.layers.iter().enumerate().fold(rows, |rows, (index, layer)| {
-            layer.forward(if index == 0 { rows } else { gelu(rows) })
-        })
+        self.layers
+            .iter()
+            .enumerate()
+            .fold(rows, |rows, (index, layer)| layer.forward(if index == 0 { rows } else { gelu(rows) }))
     }
 }
 

@@ -13,6 +13,11 @@ impl LossOutput {
     pub fn new(loss: Tensor<1>) -> Self {
         Self { loss: loss.without_autodiff() }
     }
+
+    /// The loss, `[1]`.
+    pub fn loss(&self) -> Tensor<1> {
+        self.loss.clone()
+    }
 }
 
 impl ItemLazy for LossOutput {

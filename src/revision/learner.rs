@@ -1,0 +1,293 @@
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use burn::module::Module;
+use burn::optim::OptimizerRecord;
+use burn::optim::lr_scheduler::LrSchedulerRecord;
+use burn::store::ModuleRecord;
+use burn::tensor::Device;
+use burn::train::checkpoint::{Checkpointer, KeepLastNCheckpoints};
+use burn::train::metric::LossMetric;
+use burn::train::renderer::MetricsRenderer;
+use burn::train::{Interrupter, Learner, SupervisedTraining};
+use serde::{Deserialize, Serialize};
+
+use super::dataset::ConversationBatcher;
+use super::{Batch, ConversationDataset, ReVision, StageConfig, StageModel};
+use crate::language::LanguageModel;
+use crate::training::{
+    AtomicCheckpointer, GradientGuard, ProgressLine, SequentialLoader, StepBatcher, StepLoader, StepPlan,
+    cosine_with_warmup, latest_checkpoint,
+};
+use crate::{Error, Result, atomic};
+
+/// Runs one stage on burn-train: what is frozen, where the data come from, optimizer, schedule and checkpoints.
+///
+/// The run lives in a folder. A stage starts with a fresh optimizer in a folder of its own; with
+/// [`resume`](Self::resume) it goes on from the newest complete checkpoint there, to the result that an unbroken run
+/// would have given.
+///
+/// ```
+/// use std::sync::Arc;
+/// use burn::tensor::Device;
+/// use burn_revision::embedding::{EmbeddingTable, NonFinite};
+/// use burn_revision::language::{LlamaConfig, Tokenizer};
+/// use burn_revision::revision::*;
+///
+/// # fn main() -> burn_revision::Result<()> {
+/// let device = Device::default();
+/// let tokenizer = Tokenizer::train(&["a red apple", "a green pear"], 280)?;
+/// let language = LlamaConfig::new(tokenizer.vocab_size(), 32, 64, 1, 2).init(&device)?;
+/// let model = ReVisionConfig::new(2).with_num_visual_tokens(2).init(language, &device)?;
+///
+/// let table = EmbeddingTable::new(vec!["apple".into(), "pear".into()], vec![1.0, 0.0, 0.0, 1.0], 2)?;
+/// let source = Arc::new(VisualSource::new(table, 0.0, NonFinite::Error)?);
+/// let conversations =
+///     [Conversation::caption("1", "apple", "a red apple"), Conversation::caption("2", "pear", "a green pear")];
+/// let data = ConversationDataset::new(&conversations, Template::Plain, &tokenizer, 64, Some(source))?;
+///
+/// let folder = tempfile::tempdir().unwrap();
+/// let stage = StageConfig::pretrain().with_batch_size(2).with_max_steps(Some(3));
+/// let outcome = ReVisionLearner::new(stage, folder.path()).fit(model, data, None)?;
+/// assert_eq!((outcome.steps, outcome.skipped_steps), (3, 0));
+/// # Ok(())
+/// # }
+/// ```
+pub struct ReVisionLearner {
+    config: StageConfig,
+    directory: PathBuf,
+    label: String,
+    resume: bool,
+    interrupter: Interrupter,
+    renderer: Option<Box<dyn MetricsRenderer>>,
+}
+
+/// The end of a stage.
+#[derive(Debug)]
+pub struct StageOutcome<L: LanguageModel> {
+    /// The trained model, ready for inference.
+    pub model: ReVision<L>,
+    /// The optimizer steps of the whole stage.
+    pub steps: usize,
+    /// The steps whose gradients were not finite and that changed nothing, since the start or the resumption.
+    pub skipped_steps: usize,
+    /// The first step of this run: 0, or where it resumed.
+    pub first_step: usize,
+}
+
+/// What a resumed run must have in common with the run that it continues.
+#[derive(Serialize, Deserialize)]
+struct RunFile {
+    stage: StageConfig,
+    samples: usize,
+}
+
+impl ReVisionLearner {
+    /// A stage that is to run in `directory`.
+    pub fn new(config: StageConfig, directory: impl AsRef<Path>) -> Self {
+        Self {
+            config,
+            directory: directory.as_ref().to_path_buf(),
+            label: "training".into(),
+            resume: false,
+            interrupter: Interrupter::new(),
+            renderer: None,
+        }
+    }
+
+    /// Goes on from the newest checkpoint in the folder; without one, starts anew.
+    pub fn resume(mut self) -> Self {
+        self.resume = true;
+        self
+    }
+
+    /// The name in the progress line.
+    pub fn with_label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    /// A handle that can stop the run.
+    pub fn with_interrupter(mut self, interrupter: Interrupter) -> Self {
+        self.interrupter = interrupter;
+        self
+    }
+
+    /// Shows progress with `renderer` instead of a [`ProgressLine`].
+    pub fn with_renderer(mut self, renderer: Box<dyn MetricsRenderer>) -> Self {
+        self.renderer = Some(renderer);
+        self
+    }
+
+    /// Trains `model` on `train`, and measures the loss on `valid` at every checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mismatch`] where the embeddings do not fit the projector; [`Error::Config`] for settings that cannot
+    /// work, or a folder that holds another run; [`Error::Format`] for a damaged checkpoint; [`Error::Training`] where
+    /// the run was stopped.
+    pub fn fit<L: LanguageModel>(
+        self,
+        model: ReVision<L>,
+        train: ConversationDataset,
+        valid: Option<ConversationDataset>,
+    ) -> Result<StageOutcome<L>> {
+        let stage = &self.config;
+        stage.validate()?;
+        for data in std::iter::once(&train).chain(&valid) {
+            if let Some(dim) = data.dim().filter(|dim| *dim != model.projector.input()) {
+                return Err(Error::mismatch(
+                    "dimension of embeddings for the projector",
+                    model.projector.input(),
+                    dim,
+                ));
+            }
+        }
+        let plan = StepPlan::new(train.len(), stage.batch_size, stage.epochs, stage.max_steps, stage.seed)?;
+        let scheduler = cosine_with_warmup(stage.learning_rate, plan.steps(), stage.warmup_ratio)?;
+        let segment = self.prepare_folder(&plan)?;
+        let first_step = segment * stage.checkpoint_steps;
+
+        let device = model.devices().first().cloned().unwrap_or_default().inner().autodiff();
+        let guard =
+            GradientGuard::new(stage.max_grad_norm, stage.max_skipped_steps, self.interrupter.clone());
+        let model = stage.trainable.apply(model.train())?.fork(&device);
+        let model = StageModel::new(model, stage.trainable, guard.clone());
+        let [model_files, optimizer_files, scheduler_files] =
+            AtomicCheckpointer::for_run(&self.checkpoints())?;
+        if segment > 0 {
+            self.check_records(segment, &model, [&model_files, &optimizer_files, &scheduler_files])?;
+        }
+
+        let batcher = |dataset| -> Arc<dyn StepBatcher<Batch>> {
+            Arc::new(ConversationBatcher {
+                dataset: Arc::new(dataset),
+                micro_batch_size: stage.micro_batch_size,
+                num_visual_tokens: model.clone().into_inner().num_visual_tokens(),
+                seed: stage.seed,
+            })
+        };
+        let loader = StepLoader::new(batcher(train), plan.clone(), stage.checkpoint_steps, segment, &device);
+        let segments = loader.num_segments();
+        let valid = match valid {
+            Some(valid) => SequentialLoader::new(batcher(valid), stage.micro_batch_size, &device),
+            None => SequentialLoader::new(Arc::new(NoBatches), 1, &device),
+        };
+        let renderer = self
+            .renderer
+            .unwrap_or_else(|| Box::new(ProgressLine::new(self.label.clone(), first_step, plan.steps())));
+        let mut training = SupervisedTraining::new(&self.directory, Arc::new(loader), Arc::new(valid))
+            .metrics((LossMetric::new(),))
+            .with_application_logger(None)
+            .with_interrupter(self.interrupter.clone())
+            .with_custom_checkpointers(model_files, optimizer_files, scheduler_files)
+            .with_checkpointing_strategy(KeepLastNCheckpoints::new(stage.keep_checkpoints))
+            .renderer(renderer)
+            .num_epochs(segments);
+        if segment > 0 {
+            training = training.checkpoint(segment);
+        }
+        let result = training.launch(Learner::new(model, stage.optimizer(), scheduler));
+
+        let stopped = |detail: String| {
+            let kept = latest_checkpoint(&self.directory.join(CHECKPOINTS)).unwrap_or(0);
+            Error::Training { step: (kept * stage.checkpoint_steps).min(plan.steps()), detail }
+        };
+        if let Some(error) = &result.error {
+            return Err(stopped(error.to_string()));
+        }
+        if guard.is_exhausted() {
+            let limit = stage.max_skipped_steps;
+            let detail =
+                format!("{} steps had gradients that are not finite; {limit} are allowed", guard.skipped());
+            return Err(stopped(detail));
+        }
+        if let Some(interruption) = result.interrupted {
+            return Err(stopped(interruption.reason.unwrap_or_else(|| "stopped on request".into())));
+        }
+        Ok(StageOutcome {
+            model: result.model.into_inner(),
+            steps: plan.steps(),
+            skipped_steps: guard.skipped(),
+            first_step,
+        })
+    }
+
+    fn checkpoints(&self) -> PathBuf {
+        self.directory.join(CHECKPOINTS)
+    }
+
+    /// The segment to go on from, after a look at what the folder holds.
+    fn prepare_folder(&self, plan: &StepPlan) -> Result<usize> {
+        std::fs::create_dir_all(&self.directory).map_err(|source| Error::io(&self.directory, source))?;
+        let path = self.directory.join("run.json");
+        let run = RunFile { stage: self.config.clone(), samples: plan.items() };
+        let json = serde_json::to_value(&run).expect("settings are plain data");
+        let segment = latest_checkpoint(&self.checkpoints()).unwrap_or(0);
+        if segment > 0 && !self.resume {
+            let detail =
+                format!("{} holds {segment} checkpoints already: resume, or use another", path.display());
+            return Err(Error::config("directory", detail));
+        }
+        if segment > 0 {
+            let text = std::fs::read(&path).map_err(|source| Error::io(&path, source))?;
+            let old: RunFile =
+                serde_json::from_slice(&text).map_err(|source| Error::format(&path, source.to_string()))?;
+            let old = serde_json::to_value(&old).expect("settings are plain data");
+            if let Some(difference) = first_difference(&old, &json) {
+                return Err(Error::format(&path, format!("this is another run: {difference}")));
+            }
+        }
+        atomic::write(&path, &serde_json::to_vec_pretty(&json).expect("settings are plain data"))?;
+        Ok(segment)
+    }
+
+    /// burn-train panics over a checkpoint that it cannot load; this says what is wrong with it.
+    fn check_records<L: LanguageModel>(
+        &self,
+        segment: usize,
+        model: &StageModel<L>,
+        [models, optimizers, schedulers]: [&AtomicCheckpointer; 3],
+    ) -> Result<()> {
+        let damaged = |detail: String| Error::format(self.checkpoints(), detail);
+        let record: ModuleRecord = models.restore(segment).map_err(|error| damaged(error.to_string()))?;
+        model
+            .clone()
+            .try_load_record(record)
+            .map_err(|error| damaged(format!("checkpoint {segment} of another model: {error}")))?;
+        let _: OptimizerRecord = optimizers.restore(segment).map_err(|error| damaged(error.to_string()))?;
+        let _: LrSchedulerRecord = schedulers.restore(segment).map_err(|error| damaged(error.to_string()))?;
+        Ok(())
+    }
+}
+
+const CHECKPOINTS: &str = "checkpoint";
+
+/// The first setting in which two runs differ, with both values.
+fn first_difference(old: &serde_json::Value, new: &serde_json::Value) -> Option<String> {
+    use serde_json::Value::Object;
+    match (old, new) {
+        (Object(old), Object(new)) => new.iter().find_map(|(key, value)| {
+            let before = old.get(key)?;
+            match first_difference(before, value) {
+                Some(inner) if matches!(value, Object(_)) => Some(inner),
+                Some(_) => Some(format!("{key} was {before} and is now {value}")),
+                None => None,
+            }
+        }),
+        _ => (old != new).then(String::new),
+    }
+}
+
+/// Validation without data: burn-train wants a loader.
+struct NoBatches;
+
+impl StepBatcher<Batch> for NoBatches {
+    fn num_items(&self) -> usize {
+        0
+    }
+
+    fn batch(&self, _step: &crate::training::Step, _device: &Device) -> Result<Batch> {
+        unreachable!("there are no steps without samples")
+    }
+}

@@ -1,0 +1,182 @@
+use std::path::Path;
+
+use burn::config::Config;
+use burn::module::Module;
+use burn::nn::loss::CrossEntropyLossConfig;
+use burn::store::ModuleRecord;
+use burn::tensor::{DType, Device, Tensor};
+
+use super::{MicroBatch, Projector, ProjectorKind};
+use crate::language::{GenerationConfig, LanguageModel, LlamaConfig, LlamaDecoder, generate};
+use crate::{Error, Result, atomic};
+
+/// Configuration of [`ReVision`].
+#[derive(Config, Debug)]
+pub struct ReVisionConfig {
+    /// The dimension of the contrastive embeddings.
+    pub embedding_dim: usize,
+    /// The shape of the projector.
+    #[config(default = "ProjectorKind::MlpGelu(2)")]
+    pub projector: ProjectorKind,
+    /// How many visual tokens a picture becomes. The authors' code makes 576 equal ones.
+    #[config(default = 576)]
+    pub num_visual_tokens: usize,
+}
+
+/// A language model that sees: embeddings of a contrastive encoder enter it through a projector.
+///
+/// Source: arXiv 2602.07026, Sec. 5.
+#[derive(Module, Debug)]
+pub struct ReVision<L: LanguageModel> {
+    /// The projector, `T_phi`.
+    pub projector: Projector,
+    /// The language model, `p_theta`.
+    pub language: L,
+    pub(super) num_visual_tokens: usize,
+}
+
+impl ReVisionConfig {
+    /// Puts a fresh projector in front of `language`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mismatch`] for an identity projector between different widths, [`Error::Config`] without visual
+    /// tokens.
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Distribution, Tensor};
+    /// use burn_revision::language::{GenerationConfig, LlamaConfig};
+    /// use burn_revision::revision::ReVisionConfig;
+    ///
+    /// let device = Device::default();
+    /// let language = LlamaConfig::new(300, 32, 64, 1, 2).init(&device).unwrap();
+    /// let model = ReVisionConfig::new(16).with_num_visual_tokens(4).init(language, &device).unwrap();
+    /// let pictures = Tensor::random([2, 16], Distribution::Normal(0.0, 1.0), &device);
+    /// let captions = model.caption(pictures, 1, 2, &GenerationConfig::new().with_max_new_tokens(5));
+    /// assert_eq!(captions.len(), 2);
+    /// ```
+    pub fn init<L: LanguageModel>(&self, language: L, device: &Device) -> Result<ReVision<L>> {
+        if self.num_visual_tokens == 0 {
+            return Err(Error::config("num_visual_tokens", "must be at least 1, found 0"));
+        }
+        let projector = Projector::init(self.projector, self.embedding_dim, language.width(), device)?;
+        Ok(ReVision { projector, language, num_visual_tokens: self.num_visual_tokens })
+    }
+}
+
+impl<L: LanguageModel> ReVision<L> {
+    /// How many visual tokens a picture becomes.
+    pub fn num_visual_tokens(&self) -> usize {
+        self.num_visual_tokens
+    }
+
+    /// Embeddings of a batch with its visual tokens in place, `[batch, time, width]`.
+    pub fn splice(&self, batch: &MicroBatch) -> Tensor<3> {
+        let text = self.language.embed(batch.tokens.clone());
+        let [rows, time, width] = text.dims();
+        let text = text.reshape([rows * time, width]);
+        let rows = match &batch.visual {
+            // The projector may compute in another precision than the language model.
+            Some(visual) => {
+                let projected = self.projector.forward(visual.clone()).cast(text.dtype());
+                Tensor::cat(vec![text, projected], 0)
+            }
+            None => text,
+        };
+        rows.select(0, batch.layout.clone()).reshape([batch.batch, batch.time, width])
+    }
+
+    /// The mean negative log-likelihood of the labelled tokens, `[1]`, in nats.
+    ///
+    /// Only positions that predict a label pay for the product with the vocabulary.
+    ///
+    /// # Panics
+    ///
+    /// Panics if no token is labelled: the mean over none would be NaN.
+    pub fn loss(&self, batch: &MicroBatch) -> Tensor<1> {
+        assert!(batch.num_labels() > 0, "a batch without a labelled token has no loss");
+        let hidden = self.language.forward(self.splice(batch), None);
+        let [rows, time, width] = hidden.dims();
+        let hidden = hidden.reshape([rows * time, width]).select(0, batch.predicting.clone());
+        let logits = self.language.logits(hidden).cast(DType::F32);
+        let device = logits.device();
+        CrossEntropyLossConfig::new().init(&device).forward(logits, batch.targets.clone())
+    }
+
+    /// Writes a caption for each picture, `[pictures, embedding_dim]`: the tokens between `bos` and `eos`.
+    ///
+    /// The prompt is that of the `plain` template, beginning of text and the visual tokens.
+    pub fn caption(
+        &self,
+        pictures: Tensor<2>,
+        bos: u32,
+        eos: u32,
+        config: &GenerationConfig,
+    ) -> Vec<Vec<u32>> {
+        let device = pictures.device();
+        let [count, dim] = pictures.dims();
+        let prompt = super::TokenizedSample {
+            id: String::new(),
+            image: Some(String::new()),
+            tokens: vec![bos],
+            labelled: vec![false],
+            image_at: Some(1),
+        };
+        let zeros = (vec![0.0; count * dim], dim);
+        let mut batch = MicroBatch::new(&vec![&prompt; count], Some(zeros), self.num_visual_tokens, &device);
+        batch.visual = Some(pictures);
+        generate(&self.language, self.splice(&batch), eos, config)
+    }
+}
+
+/// What [`ReVision::save`] writes beside the weights.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct SavedConfig {
+    revision: ReVisionConfig,
+    language: LlamaConfig,
+}
+
+const CONFIG_FILE: &str = "config.json";
+const WEIGHTS_FILE: &str = "model.bpk";
+
+impl ReVision<LlamaDecoder> {
+    /// Writes the model into a folder, which is created: `config.json` and `model.bpk`, each whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] or [`Error::Format`] where a file cannot be written.
+    pub fn save(&self, folder: &Path, config: &ReVisionConfig, language: &LlamaConfig) -> Result<()> {
+        std::fs::create_dir_all(folder).map_err(|source| Error::io(folder, source))?;
+        let saved = SavedConfig { revision: config.clone(), language: language.clone() };
+        let json = serde_json::to_vec_pretty(&saved).expect("configurations are plain data");
+        atomic::write(&folder.join(CONFIG_FILE), &json)?;
+        let weights = folder.join(WEIGHTS_FILE);
+        atomic::replace(
+            &weights,
+            |temporary| {
+                let record = self.clone().into_record();
+                record.save(temporary).map_err(|source| Error::format(&weights, source.to_string()))
+            },
+            |source| Error::io(&weights, source),
+        )
+    }
+
+    /// Reads a model that [`save`](Self::save) wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] for a missing file, [`Error::Format`] for one that is damaged or belongs to another model.
+    pub fn load(folder: &Path, device: &Device) -> Result<Self> {
+        let path = folder.join(CONFIG_FILE);
+        let json = std::fs::read(&path).map_err(|source| Error::io(&path, source))?;
+        let saved: SavedConfig =
+            serde_json::from_slice(&json).map_err(|source| Error::format(&path, source.to_string()))?;
+        let model = saved.revision.init(saved.language.init(device)?, device)?;
+
+        let path = folder.join(WEIGHTS_FILE);
+        std::fs::metadata(&path).map_err(|source| Error::io(&path, source))?;
+        ModuleRecord::load(&path)
+            .and_then(|record| model.try_load_record(record))
+            .map_err(|source| Error::format(&path, source.to_string()))
+    }
+}
