@@ -203,17 +203,28 @@ pub fn normalize_rows(
     policy: NonFinite,
     what: &str,
 ) -> Result<(Vec<f32>, Vec<usize>, RowReport)> {
-    map_rows(rows, dim, policy, what, |row, out| {
+    map_rows(rows, dim, (policy, what, 0), |row, out| {
         out.extend(row.values.iter().map(|&value| (f64::from(value) * row.inverse_norm) as f32));
     })
 }
 
-/// Applies `map`, which appends one output row, to every row that takes part.
-pub(crate) fn map_rows(
+/// The rows as they are, but those that the policy leaves out or cleans; `first` is the number of the first row.
+pub(crate) fn clean_rows(
     rows: &[f32],
     dim: usize,
     policy: NonFinite,
     what: &str,
+    first: usize,
+) -> Result<(Vec<f32>, Vec<usize>, RowReport)> {
+    map_rows(rows, dim, (policy, what, first), |row, out| out.extend_from_slice(&row.values))
+}
+
+/// Applies `map`, which appends one output row, to every row that takes part under the policy; errors name the set
+/// and count its rows from the given number.
+pub(crate) fn map_rows(
+    rows: &[f32],
+    dim: usize,
+    (policy, what, first): (NonFinite, &str, usize),
     map: impl Fn(&Row<'_, f32>, &mut Vec<f32>) + Sync,
 ) -> Result<(Vec<f32>, Vec<usize>, RowReport)> {
     check_length(rows, dim)?;
@@ -222,7 +233,7 @@ pub(crate) fn map_rows(
         let mut kept = Vec::with_capacity(chunk.len() / dim);
         let mut report = RowReport::default();
         for (i, values) in chunk.chunks_exact(dim).enumerate() {
-            let position = block * BLOCK + i;
+            let position = first + block * BLOCK + i;
             report.rows += 1;
             match inspect(values, policy, what, position)? {
                 None => report.skipped += 1,
@@ -258,17 +269,6 @@ impl EmbeddingTable {
         self.with_rows(rows, &kept).map(|table| (table, report))
     }
 
-    /// The table with every row as it is, but those that `policy` leaves out or cleans.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NonFinite`] or [`Error::ZeroRow`] under [`NonFinite::Error`].
-    pub fn cleaned(&self, policy: NonFinite, what: &str) -> Result<(Self, RowReport)> {
-        let copy = |row: &Row<'_, f32>, out: &mut Vec<f32>| out.extend_from_slice(&row.values);
-        let (rows, kept, report) = map_rows(self.rows(), self.dim(), policy, what, copy)?;
-        self.with_rows(rows, &kept).map(|table| (table, report))
-    }
-
     /// New values for the rows `kept` of this table.
     pub(crate) fn with_rows(&self, rows: Vec<f32>, kept: &[usize]) -> Result<Self> {
         Self::new(kept.iter().map(|&row| self.ids()[row].clone()).collect(), rows, self.dim())
@@ -282,7 +282,9 @@ mod tests {
     use super::*;
 
     /// Rows 0 and 3 are plain, row 1 holds NaN, row 2 has no direction, row 4 would overflow float32 when squared.
-    const ROWS: [f32; 10] = [3.0, 4.0, f32::NAN, 2.0, 0.0, 1e-12, -1.0, 0.0, 3e30, -4e30];
+    const ROWS: [f32; 10] = [3.0, 4.0, f32::NAN, 2.0, 0.0, 1e-12, -1.0, 0.0, 3.0 * HUGE, -4.0 * HUGE];
+    /// Two to the hundredth.
+    const HUGE: f32 = 1.267_650_6e30;
 
     #[test]
     fn error_names_the_first_bad_row() {
@@ -307,9 +309,9 @@ mod tests {
         assert_eq!(kept, [0, 1, 2, 3, 4]);
         assert_eq!(rows, [0.6, 0.8, 0.0, 1.0, 0.0, 1e-12, -1.0, 0.0, 0.6, -0.8]);
         assert_eq!(report, RowReport { rows: 5, kept: 5, skipped: 0, zeroed: 2 });
-        let table = EmbeddingTable::numbered(ROWS.to_vec(), 2).unwrap();
-        let (cleaned, _) = table.cleaned(NonFinite::Zero, "captions").unwrap();
-        assert_eq!(cleaned.rows()[..4], [3.0, 4.0, 0.0, 2.0]);
+        let (cleaned, kept, _) = clean_rows(&ROWS, 2, NonFinite::Zero, "captions", 7).unwrap();
+        assert_eq!(cleaned[..4], [3.0, 4.0, 0.0, 2.0]);
+        assert_eq!(kept[0], 7);
     }
 
     #[test]

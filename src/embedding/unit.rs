@@ -4,9 +4,9 @@ use super::rows::MIN_NORM;
 
 /// Unit rows of a matrix `[n, d]` on its own device and in its own float type: `x / ||x||`.
 ///
-/// Half-precision rows come back as float32, in which the arithmetic is done. Rows are scaled by their largest
-/// absolute value first, so that the squares of no float32 row overflow; a row with a norm below [`MIN_NORM`]
-/// stays as it is. NaN and infinities make their own row NaN and no other.
+/// Half-precision rows come back as float32, in which the arithmetic is done. Huge rows are scaled down first, so
+/// that no square overflows; a row with a norm below [`MIN_NORM`] stays as it is. NaN and infinities make their own
+/// row NaN and no other.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -18,24 +18,25 @@ use super::rows::MIN_NORM;
 /// assert_eq!(unit[2..], [0.0, 0.0]);
 /// ```
 pub fn normalize(rows: Tensor<2>) -> Tensor<2> {
-    let dtype = working_dtype(&rows);
+    // Powers of two, so that scaling rounds nothing: no square of a row scaled down, or left alone, overflows.
+    let (huge, down) = match rows.dtype() {
+        DType::F16 => return normalize_bounded(rows.cast(DType::F32)),
+        DType::F64 => (2.0_f64.powi(480), 2.0_f64.powi(-600)),
+        _ => (2.0_f64.powi(50), 2.0_f64.powi(-80)),
+    };
+    let dtype = if rows.dtype() == DType::BF16 { DType::F32 } else { rows.dtype() };
     let rows = rows.cast(dtype);
-    // A constant factor cancels in the direction, so no gradient needs to pass through it.
     let largest = rows.clone().detach().max_abs_dim(1);
-    let largest = largest.clone().mask_fill(largest.equal_elem(0.0), 1.0);
-    let scaled = rows / largest.clone();
-    let squares = (scaled.clone() * scaled.clone()).sum_dim(1);
-    let directionless = (squares.clone().detach().sqrt() * largest.clone()).lower_elem(MIN_NORM);
-    let inverse = squares.mask_fill(directionless.clone(), 1.0).sqrt().recip();
-    scaled * inverse.mask_where(directionless, largest)
+    let factor = largest.ones_like().mask_fill(largest.greater_elem(huge), down);
+    normalize_bounded(rows * factor)
 }
 
-/// The float type in which a tensor's arithmetic is done: its own, or float32 for half precision.
-pub(crate) fn working_dtype(rows: &Tensor<2>) -> DType {
-    match rows.dtype() {
-        DType::F16 | DType::BF16 => DType::F32,
-        dtype => dtype,
-    }
+/// As [`normalize`], for float32 or float64 rows of which it is known that their squares do not overflow: fewer
+/// passes over memory.
+pub(crate) fn normalize_bounded(rows: Tensor<2>) -> Tensor<2> {
+    let squares = (rows.clone() * rows.clone()).sum_dim(1);
+    let directionless = squares.clone().lower_elem(MIN_NORM * MIN_NORM);
+    rows / squares.mask_fill(directionless, 1.0).sqrt()
 }
 
 /// The rows of a tensor on the host, with the precision that they have.

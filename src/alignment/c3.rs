@@ -1,0 +1,205 @@
+use std::path::Path;
+
+use burn::config::Config;
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::record::{self, Stored};
+use super::{Aligner, fitting};
+use crate::embedding::{EmbeddingTable, NonFinite, normalize, normalize_bounded};
+use crate::geometry::Moments;
+use crate::{Error, Result, assert_shape};
+
+/// Where C3 puts the centre of the text rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum C3Variant {
+    /// `e_y - mu_y + mu_x + noise`: onto the images, which are left alone; C3 as arXiv 2602.07026 compares it.
+    #[default]
+    Shifted,
+    /// `e_y - mu_y + noise`, and `unit(e_x - mu_x)` for images: both modalities about zero; C3 as its authors
+    /// published it (arXiv 2401.08567).
+    ZeroMean,
+}
+
+/// How to fit [`C3`].
+#[derive(Config, Debug)]
+pub struct C3Config {
+    /// Where the centre of the text rows goes.
+    #[config(default = "C3Variant::Shifted")]
+    pub variant: C3Variant,
+    /// The standard deviation of the noise for each coordinate. The default is `sqrt(0.016)`, from the code of
+    /// arXiv 2401.08567 for 512 dimensions; the papers that compare against C3 do not say theirs.
+    #[config(default = 0.126_491_106_406_735_17)]
+    pub sigma: f64,
+}
+
+/// C3, "connect, collapse, corrupt": a shift of the centroid and isotropic noise (arXiv 2401.08567).
+///
+/// The noise of `N` rows leaves a centroid gap of about `sigma sqrt(d / N)` before the last normalisation.
+///
+/// ```
+/// use burn::tensor::{Device, Distribution, Tensor};
+/// use burn_revision::alignment::{Aligner, C3Config, C3Variant};
+///
+/// # fn main() -> burn_revision::Result<()> {
+/// let device = Device::default();
+/// let rows = || Tensor::<2>::random([16, 4], Distribution::Uniform(0.1, 1.0), &device);
+/// let (text, image) = (rows(), rows());
+/// let c3 = C3Config::new().with_variant(C3Variant::ZeroMean).fit(text.clone(), image.clone())?;
+/// let (text, image) = (c3.align(text, 42), c3.align_image(image));
+/// assert_eq!(text.dims(), image.dims());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Module, Debug)]
+pub struct C3 {
+    text_mean: Param<Tensor<1>>,
+    image_mean: Param<Tensor<1>>,
+    /// The noise as the sum of two float32 numbers.
+    sigma: Param<Tensor<1>>,
+    /// 1 for [`C3Variant::ZeroMean`], else 0: a number, so that it is in the record.
+    zero_mean: Param<Tensor<1>>,
+}
+
+impl C3Config {
+    /// Fits on the moments of unit rows.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mismatch`] for different numbers of dimensions, [`Error::TooFewRows`] for an empty set,
+    /// [`Error::Config`] for a negative noise.
+    pub fn from_moments(&self, text: &Moments, image: &Moments, device: &Device) -> Result<C3> {
+        fitting::check(text, image, 1)?;
+        if !(self.sigma.is_finite() && self.sigma >= 0.0) {
+            return Err(Error::config("sigma", format!("expected at least 0, found {}", self.sigma)));
+        }
+        let zero_mean = if self.variant == C3Variant::ZeroMean { 1.0 } else { 0.0 };
+        Ok(C3 {
+            text_mean: record::constant(fitting::rounded(text.mean()), [text.dim()], device),
+            image_mean: record::constant(fitting::rounded(image.mean()), [text.dim()], device),
+            sigma: record::constant(record::split(self.sigma).to_vec(), [2], device),
+            zero_mean: record::constant(vec![zero_mean], [1], device),
+        })
+    }
+
+    /// Fits on tables, under a policy for rows without direction.
+    ///
+    /// # Errors
+    ///
+    /// As for [`C3Config::from_moments`], and [`Error::NonFinite`] or [`Error::ZeroRow`] under
+    /// [`NonFinite::Error`].
+    pub fn fit_tables(
+        &self,
+        text: &EmbeddingTable,
+        image: &EmbeddingTable,
+        policy: NonFinite,
+        device: &Device,
+    ) -> Result<C3> {
+        let text = fitting::table_moments(text, policy, "text")?;
+        self.from_moments(&text, &fitting::table_moments(image, policy, "image")?, device)
+    }
+
+    /// Fits on tensors `[n, d]` and `[m, d]` of any float type; the result is on the device of the text rows.
+    ///
+    /// # Errors
+    ///
+    /// As for [`C3Config::fit_tables`] under [`NonFinite::Error`].
+    ///
+    /// # Panics
+    ///
+    /// If the numbers of dimensions differ.
+    pub fn fit(&self, text: Tensor<2>, image: Tensor<2>) -> Result<C3> {
+        let device = text.device().without_autodiff();
+        let (_, text, image) = fitting::tensor_moments(text, image, NonFinite::Error)?;
+        self.from_moments(&text, &image, &device)
+    }
+}
+
+impl C3 {
+    /// Where the centre of the text rows goes.
+    pub fn variant(&self) -> C3Variant {
+        match record::host(&self.zero_mean)[0] {
+            0.0 => C3Variant::Shifted,
+            _ => C3Variant::ZeroMean,
+        }
+    }
+
+    /// Writes the statistics at `path`: as `.safetensors` where the name ends so, else as a Burn record.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where the file cannot be written.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        record::save(self, path.as_ref())
+    }
+
+    /// Reads what [`C3::save`] or Burn's `save_file` wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where the file cannot be read, [`Error::Format`] where it holds something else.
+    pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
+        let mut stored = Stored::read(path.as_ref())?;
+        let (text_mean, shape) = stored.take::<1>("text_mean")?;
+        let image_mean = stored.take_shaped("image_mean", shape)?;
+        let sigma = stored.take_shaped("sigma", [2])?;
+        let zero_mean = stored.take_shaped("zero_mean", [1])?;
+        stored.finish()?;
+        Ok(Self {
+            text_mean: record::constant(text_mean, shape, device),
+            image_mean: record::constant(image_mean, shape, device),
+            sigma: record::constant(sigma, [2], device),
+            zero_mean: record::constant(zero_mean, [1], device),
+        })
+    }
+
+    /// The aligned unit rows, `[n, d]` to `[n, d]`, in the type and on the device of the rows given; the same noise
+    /// for the same seed.
+    ///
+    /// # Panics
+    ///
+    /// If the rows have another number of dimensions.
+    pub fn forward(&self, text: Tensor<2>, seed: u64) -> Tensor<2> {
+        self.align(text, seed)
+    }
+}
+
+impl Aligner for C3 {
+    fn name(&self) -> &'static str {
+        "c3"
+    }
+
+    fn dim(&self) -> usize {
+        self.text_mean.dims()[0]
+    }
+
+    fn transport(&self, text: Tensor<2>) -> Tensor<2> {
+        let dim = self.dim();
+        assert_shape!(text, [_, dim], "C3: text rows");
+        let rows = normalize(text);
+        let dtype = rows.dtype();
+        let shifted = record::value(&self.zero_mean, dtype).neg().add_scalar(1.0);
+        let target = record::value(&self.image_mean, dtype) * shifted;
+        rows + (target - record::value(&self.text_mean, dtype)).unsqueeze()
+    }
+
+    fn noise(&self) -> f64 {
+        record::join(&record::host(&self.sigma))
+    }
+
+    fn align_image(&self, image: Tensor<2>) -> Tensor<2> {
+        let dim = self.dim();
+        assert_shape!(image, [_, dim], "C3: image rows");
+        match self.variant() {
+            C3Variant::Shifted => image,
+            C3Variant::ZeroMean => {
+                let dtype = image.dtype();
+                let rows = normalize(image);
+                let mean = record::value(&self.image_mean, rows.dtype());
+                normalize_bounded(rows - mean.unsqueeze()).cast(dtype)
+            }
+        }
+    }
+}

@@ -1,0 +1,474 @@
+//! The identities that define the alignment methods, on random anisotropic clouds.
+
+use burn::module::Module;
+use burn::optim::GradientsParams;
+use burn::tensor::{DType, Device, Distribution, Tensor, TensorData};
+use burn_revision::alignment::{
+    Aligner, C3Config, C3Variant, Identity, MeanShift, ReAlign, ReAlignConfig, ReAlignFit, WithNoise,
+    align_table,
+};
+use burn_revision::embedding::{EmbeddingTable, NonFinite};
+use burn_revision::geometry::{Moments, modality_gap, source_cosine};
+use proptest::prelude::*;
+use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
+
+/// Unit rows about a random centre, with a spectrum that falls off like `k^-0.6`.
+fn cloud(n: usize, dim: usize, seed: u64) -> EmbeddingTable {
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+    let mut normal = || (0..6).map(|_| rng.random::<f64>() - 0.5).sum::<f64>() * 2.0_f64.sqrt();
+    let center: Vec<f64> = (0..dim).map(|_| normal() / (dim as f64).sqrt()).collect();
+    let mut rows = Vec::with_capacity(n * dim);
+    for _ in 0..n {
+        let spread = (0..dim).map(|k| normal() * 0.5 * (k as f64 + 1.0).powf(-0.6));
+        let row: Vec<f64> = center.iter().zip(spread).map(|(c, s)| c + s).collect();
+        let norm = row.iter().map(|v| v * v).sum::<f64>().sqrt();
+        rows.extend(row.iter().map(|v| (v / norm) as f32));
+    }
+    EmbeddingTable::numbered(rows, dim).unwrap()
+}
+
+fn unit_moments(table: &EmbeddingTable) -> Moments {
+    let mut moments = Moments::new(table.dim());
+    moments.update_unit_rows(table.rows(), NonFinite::Error, "rows").unwrap();
+    moments
+}
+
+fn covariance(rows: &Tensor<2>) -> Vec<f64> {
+    let mut moments = Moments::with_covariance(rows.dims()[1]);
+    moments.update(rows).unwrap();
+    moments.covariance().unwrap()
+}
+
+fn fit(text: &EmbeddingTable, image: &EmbeddingTable) -> ReAlign {
+    ReAlignConfig::new().fit_tables(text, image, NonFinite::Error, &Device::default()).unwrap()
+}
+
+/// The rows as float64, where the identities hold to many digits.
+fn double(table: &EmbeddingTable) -> Tensor<2> {
+    let rows: Vec<f64> = table.rows().iter().map(|&v| f64::from(v)).collect();
+    Tensor::from_data(TensorData::new(rows, [table.len(), table.dim()]), (&Device::default(), DType::F64))
+}
+
+fn mean(rows: Tensor<2>) -> Vec<f64> {
+    let mut moments = Moments::new(rows.dims()[1]);
+    moments.update(&rows).unwrap();
+    moments.mean().to_vec()
+}
+
+fn values(rows: Tensor<2>) -> Vec<f64> {
+    rows.into_data().try_into_vec_as::<f64>().unwrap()
+}
+
+fn distance(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f64>().sqrt()
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+fn widen(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|&value| f64::from(value)).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn traces_are_one_less_the_squared_means(n in 3_usize..200, dim in 2_usize..40, seed: u64) {
+        let (text, image) = (cloud(n, dim, seed), cloud(n + 7, dim, !seed));
+        let statistics = fit(&text, &image).statistics();
+        for (trace, mean) in
+            [(statistics.text_trace, &statistics.text_mean), (statistics.image_trace, &statistics.image_mean)]
+        {
+            let mean = widen(mean);
+            // The mean is rounded to float32, and the trace is taken about the rounded one.
+            prop_assert!((trace - (1.0 - dot(&mean, &mean))).abs() < 3e-7);
+        }
+    }
+
+    #[test]
+    fn the_mean_before_the_last_normalisation_is_that_of_the_images(
+        n in 3_usize..200, dim in 2_usize..40, passes in 1_usize..4, seed: u64,
+    ) {
+        let (text, image) = (cloud(n, dim, seed), cloud(n + 7, dim, !seed));
+        let config = ReAlignConfig::new().with_centroid_passes(passes);
+        let realign = config.fit_tables(&text, &image, NonFinite::Error, &Device::default()).unwrap();
+        prop_assert_eq!(realign.centroid_passes(), passes);
+        let moved = mean(realign.transport(double(&text)));
+        prop_assert!(distance(&moved, unit_moments(&image).mean()) < 1e-6);
+    }
+
+    #[test]
+    fn the_gap_that_is_left_is_at_most_the_centroid_step(n in 3_usize..200, dim in 2_usize..40, seed: u64) {
+        let (text, image) = (cloud(n, dim, seed), cloud(n + 7, dim, !seed));
+        let realign = fit(&text, &image);
+        let statistics = realign.statistics();
+        let target = widen(&statistics.image_mean);
+        let step = distance(&target, &statistics.centroids[0]);
+        prop_assume!(step < 1.0);
+        let left = distance(&mean(realign.forward(double(&text))), &target);
+        prop_assert!(left <= step + 1e-7, "{} and {}", left, step);
+    }
+
+    #[test]
+    fn the_squared_norm_after_the_trace_step_is_known(n in 3_usize..100, dim in 2_usize..30, seed: u64) {
+        let (text, image) = (cloud(n, dim, seed), cloud(n + 7, dim, !seed));
+        let statistics = fit(&text, &image).statistics();
+        let (mu_y, mu_x, s) = (widen(&statistics.text_mean), widen(&statistics.image_mean), statistics.scale);
+        let w: Vec<f64> = mu_x.iter().zip(&mu_y).map(|(x, y)| x - s * y).collect();
+        let mut total = 0.0;
+        for row in 0..n {
+            let row = widen(text.row(row));
+            let centered: Vec<f64> = row.iter().zip(&mu_y).map(|(e, y)| e - y).collect();
+            let moved: Vec<f64> = mu_x.iter().zip(&centered).map(|(x, c)| x + s * c).collect();
+            let identity = 1.0 + 2.0 * s * dot(&w, &centered);
+            prop_assert!((dot(&moved, &moved) - identity).abs() < 2e-6 * (1.0 + s * s));
+            total += dot(&moved, &moved);
+        }
+        prop_assert!((total / n as f64 - 1.0).abs() < 2e-6 * (1.0 + s * s), "the mean is one");
+    }
+
+    #[test]
+    fn host_and_device_agree_to_float32(n in 2_usize..100, dim in 2_usize..60, seed: u64) {
+        let (text, image) = (cloud(n, dim, seed), cloud(n + 7, dim, !seed));
+        let realign = fit(&text, &image);
+        prop_assume!(realign.statistics().scale < 3.0);
+        let (host, _) = realign.statistics().align_table(&text, NonFinite::Error).unwrap();
+        let device = Device::default();
+        let (moved, report) = align_table(&realign, &text, NonFinite::Error, 0, &device).unwrap();
+        prop_assert_eq!(report.kept, n);
+        for (a, b) in host.rows().iter().zip(moved.rows()) {
+            prop_assert!((a - b).abs() < 1e-6);
+        }
+    }
+}
+
+#[test]
+fn a_spread_scaled_by_s_keeps_eigenvectors_and_normalised_spectrum() {
+    // The covariance after anchor and trace is s^2 times that before: with it every eigenvector and every ratio of
+    // eigenvalues stays. Mean shift plus a scalar is all there is before the projection.
+    let (text, image) = (cloud(300, 12, 1), cloud(200, 12, 2));
+    let statistics = fit(&text, &image).statistics();
+    let shifted = MeanShift::fit_tables(&text, &image, NonFinite::Error, &Device::default()).unwrap();
+    let target = Tensor::<1>::from_data(
+        TensorData::new(widen(&statistics.image_mean), [12]),
+        (&Device::default(), DType::F64),
+    );
+    let anchored = shifted.transport(double(&text)) - target.clone().unsqueeze();
+    let before = covariance(&double(&text));
+    let after = covariance(&(anchored.mul_scalar(statistics.scale) + target.unsqueeze()));
+    for (before, after) in before.iter().zip(&after) {
+        assert!((after - statistics.scale.powi(2) * before).abs() < 1e-7);
+    }
+    let trace: f64 = after.iter().step_by(13).sum();
+    assert!((trace - statistics.image_trace).abs() < 1e-6, "the spread is that of the images");
+}
+
+#[test]
+fn each_centroid_pass_shrinks_the_gap_by_the_largest_eigenvalue() {
+    let (text, image) = (cloud(4000, 24, 11), cloud(4000, 24, 12));
+    let target = unit_moments(&image);
+    let mut gaps = Vec::new();
+    let mut bound = 0.0;
+    for passes in 1..=3 {
+        let config = ReAlignConfig::new().with_centroid_passes(passes);
+        let realign = config.fit_tables(&text, &image, NonFinite::Error, &Device::default()).unwrap();
+        let (aligned, _) = realign.statistics().align_table(&text, NonFinite::Error).unwrap();
+        gaps.push(modality_gap(&unit_moments(&aligned), &target).unwrap());
+        bound = largest_eigenvalue(&second_moment(&aligned), 24);
+    }
+    assert!(bound < 0.9, "the cloud must have some breadth: {bound}");
+    // The eigenvalue is that of the rows themselves, which the last pass hardly moves any more.
+    assert!(gaps[1] < 1.1 * bound * gaps[0], "{gaps:?}, {bound}");
+    assert!(gaps[2] < 1.1 * bound * gaps[1] + 1e-8, "{gaps:?}, {bound}");
+    assert!(gaps[0] < 0.1 * modality_gap(&unit_moments(&text), &target).unwrap());
+}
+
+fn second_moment(table: &EmbeddingTable) -> Vec<f64> {
+    let dim = table.dim();
+    let mut moment = vec![0.0; dim * dim];
+    for row in 0..table.len() {
+        let row = widen(table.row(row));
+        for (i, a) in row.iter().enumerate() {
+            for (j, b) in row.iter().enumerate() {
+                moment[i * dim + j] += a * b / table.len() as f64;
+            }
+        }
+    }
+    moment
+}
+
+fn largest_eigenvalue(matrix: &[f64], dim: usize) -> f64 {
+    let mut vector = vec![1.0; dim];
+    let mut value = 0.0;
+    for _ in 0..2000 {
+        let next: Vec<f64> = matrix.chunks_exact(dim).map(|row| dot(row, &vector)).collect();
+        value = dot(&next, &next).sqrt();
+        vector = next.iter().map(|v| v / value).collect();
+    }
+    value
+}
+
+#[test]
+fn the_cosine_with_the_source_is_set_by_gap_and_spreads() {
+    let (text, image) = (cloud(5000, 64, 21), cloud(5000, 64, 22));
+    let realign = fit(&text, &image);
+    let (aligned, _) = realign.statistics().align_table(&text, NonFinite::Error).unwrap();
+    let statistics = realign.statistics();
+    let gap = modality_gap(&unit_moments(&text), &unit_moments(&image)).unwrap();
+    let spreads = statistics.image_trace.sqrt() - statistics.text_trace.sqrt();
+    // The identity is exact before the projection, which adds terms of the order of the norms' variance.
+    let mut variance = 0.0;
+    let mut exact = 0.0;
+    for row in 0..text.len() {
+        let row = widen(text.row(row));
+        let moved: Vec<f64> = (0..64)
+            .map(|j| {
+                let (mu_y, mu_x) = (f64::from(statistics.text_mean[j]), f64::from(statistics.image_mean[j]));
+                mu_x + statistics.scale * (row[j] - mu_y)
+            })
+            .collect();
+        exact += dot(&row, &moved) / text.len() as f64;
+        variance += (dot(&moved, &moved) - 1.0).powi(2) / text.len() as f64;
+    }
+    let expected = 1.0 - gap * gap / 2.0 - spreads * spreads / 2.0;
+    assert!((exact - expected).abs() < 1e-6, "{exact} and {expected}");
+    let phi = source_cosine(&text, &aligned).unwrap();
+    assert!((phi - expected).abs() < variance, "{phi} and {expected}, {variance}");
+}
+
+#[test]
+fn the_mean_of_c3_before_normalisation_is_off_by_the_noise_alone() {
+    let (n, dim) = (4000, 32);
+    let (text, image) = (cloud(n, dim, 31), cloud(500, dim, 32));
+    let device = Device::default();
+    let plain = MeanShift::fit_tables(&text, &image, NonFinite::Error, &device).unwrap();
+    let c3 = C3Config::new().fit_tables(&text, &image, NonFinite::Error, &device).unwrap();
+    let shifted = plain.transport(text.tensor(&device));
+    assert!(distance(&mean(c3.transport(text.tensor(&device))), &mean(shifted.clone())) < 1e-6);
+    assert!((c3.noise() - 0.016_f64.sqrt()).abs() < 1e-14);
+    // About a point far out the last normalisation only divides by the distance, and the noise can be seen as it was.
+    let sigma = 0.3;
+    let noise = WithNoise::new(Anchor { dim }, sigma);
+    let far = noise.align(Tensor::zeros([n, dim], (&device, DType::F64)), 7);
+    let coordinates = mean(far.clone().slice([0..n, 1..dim]).mul_scalar(1e3));
+    let gap = dot(&coordinates, &coordinates).sqrt();
+    let expected = sigma * ((dim - 1) as f64 / n as f64).sqrt();
+    // The gap is a chi variable with 31 degrees of freedom, whose relative deviation is 1 / sqrt(62).
+    assert!((gap / expected - 1.0).abs() < 5.0 / 62.0_f64.sqrt(), "{gap} and {expected}");
+    let spread: f64 = values(far.slice([0..n, 1..dim]).mul_scalar(1e3)).iter().map(|v| v * v).sum();
+    assert!((spread / (n * (dim - 1)) as f64 / sigma.powi(2) - 1.0).abs() < 0.03);
+}
+
+/// Puts every row at distance 1000 along the first axis.
+struct Anchor {
+    dim: usize,
+}
+
+impl Aligner for Anchor {
+    fn name(&self) -> &'static str {
+        "anchor"
+    }
+
+    fn dim(&self) -> usize {
+        self.dim
+    }
+
+    fn transport(&self, text: Tensor<2>) -> Tensor<2> {
+        let [n, _] = text.dims();
+        text.slice_assign([0..n, 0..1], Tensor::full([n, 1], 1e3, (&Device::default(), DType::F64)))
+    }
+}
+
+#[test]
+fn noise_depends_on_seed_and_row_and_not_on_chunks() {
+    let device = Device::default();
+    let (text, image) = (cloud(50, 8, 41), cloud(50, 8, 42));
+    let c3 = C3Config::new().with_sigma(0.2).fit_tables(&text, &image, NonFinite::Error, &device).unwrap();
+    let rows = text.tensor(&device);
+    let whole = values(c3.align(rows.clone(), 5));
+    assert_eq!(whole, values(c3.forward(rows.clone(), 5)));
+    assert_ne!(whole, values(c3.align(rows.clone(), 6)));
+    let first = c3.align_from(rows.clone().slice([0..13]), 5, 0);
+    let second = c3.align_from(rows.clone().slice([13..50]), 5, 13);
+    assert_eq!(whole, values(Tensor::cat(vec![first, second], 0)));
+    let doubled = Tensor::cat(vec![rows.clone().slice([0..1]), rows.slice([0..1])], 0);
+    let doubled = values(c3.align(doubled, 5));
+    assert_ne!(doubled[..8], doubled[8..], "equal rows get noise of their own");
+}
+
+#[test]
+fn noise_is_an_option_of_any_method() {
+    let device = Device::default();
+    let (text, image) = (cloud(64, 8, 43), cloud(64, 8, 44));
+    let realign = fit(&text, &image);
+    let still = WithNoise::new(realign.clone(), 0.0);
+    assert_eq!(values(still.align(text.tensor(&device), 3)), values(realign.forward(text.tensor(&device))));
+    let twice = WithNoise::new(WithNoise::new(realign, 0.3), 0.4);
+    assert!((twice.noise() - 0.5).abs() < 1e-15);
+    let boxed: Box<dyn Aligner> = Box::new(twice.clone());
+    let aligned = WithNoise::new(boxed, 0.0).align(text.tensor(&device), 3);
+    assert_eq!(values(aligned.clone()), values(twice.align(text.tensor(&device), 3)));
+    for row in values(aligned).chunks_exact(8) {
+        assert!((dot(row, row) - 1.0).abs() < 1e-6);
+    }
+}
+
+#[test]
+fn zero_mean_c3_takes_the_mean_off_both_modalities() {
+    let device = Device::default();
+    let (text, image) = (cloud(300, 8, 45), cloud(300, 8, 46));
+    let config = C3Config::new().with_variant(C3Variant::ZeroMean).with_sigma(0.0);
+    let c3 = config.fit_tables(&text, &image, NonFinite::Error, &device).unwrap();
+    assert_eq!(c3.variant(), C3Variant::ZeroMean);
+    let moved = mean(c3.transport(text.tensor(&device)));
+    assert!(dot(&moved, &moved).sqrt() < 1e-6);
+    let centered = widen(image.row(3));
+    let image_mean = unit_moments(&image).mean().to_vec();
+    let centered: Vec<f64> = centered.iter().zip(image_mean).map(|(v, m)| v - m).collect();
+    let norm = dot(&centered, &centered).sqrt();
+    let row = values(c3.align_image(image.tensor(&device)).slice([3..4]));
+    for (found, expected) in row.iter().zip(&centered) {
+        assert!((found - expected / norm).abs() < 1e-6);
+    }
+    let shifted = C3Config::new().fit_tables(&text, &image, NonFinite::Error, &device).unwrap();
+    assert_eq!(values(shifted.align_image(image.tensor(&device))), values(image.tensor(&device)));
+}
+
+#[test]
+fn half_precision_rows_are_computed_in_float32_and_come_back_as_they_were() {
+    let device = Device::default();
+    let (text, image) = (cloud(60, 16, 51), cloud(60, 16, 52));
+    let realign = fit(&text, &image);
+    for dtype in [DType::F16, DType::BF16] {
+        let half = text.tensor(&device).cast(dtype);
+        let aligned = realign.forward(half.clone());
+        assert_eq!(aligned.dtype(), dtype);
+        let single = realign.forward(half.cast(DType::F32));
+        // One rounding to the half type is all that may differ.
+        assert_eq!(values(aligned), values(single.cast(dtype)), "{dtype:?}");
+        let other =
+            ReAlignConfig::new().fit(text.tensor(&device).cast(dtype), image.tensor(&device)).unwrap();
+        assert_eq!(other.dim(), 16);
+    }
+    let double = ReAlignConfig::new().fit(double(&text), double(&image)).unwrap();
+    assert_eq!(double.statistics(), realign.statistics(), "float64 rows with the same values fit alike");
+}
+
+#[test]
+fn statistics_are_never_trained() {
+    let device = Device::default().autodiff();
+    let (text, image) = (cloud(20, 6, 61), cloud(20, 6, 62));
+    let realign = fit(&text, &image).fork(&device).train().unfreeze();
+    let before = realign.statistics();
+    let rows = text.tensor(&device).require_grad();
+    let weights = Tensor::<2>::random([20, 6], Distribution::Default, &device);
+    let loss = (realign.forward(rows.clone()) * weights).sum();
+    let gradients = loss.backward();
+    let input = rows.grad(&gradients).expect("gradients pass through to the rows");
+    assert!(values(input).iter().any(|g| g.abs() > 1e-6));
+    let gradients = GradientsParams::from_grads(gradients, &realign);
+    assert!(gradients.is_empty(), "no statistic has a gradient");
+    assert_eq!(realign.statistics(), before);
+    let plain = realign.forward(text.tensor(&Device::default()));
+    assert!(!plain.is_autodiff(), "rows without gradients stay without");
+}
+
+#[test]
+fn gradients_are_those_of_finite_differences() {
+    let device = Device::default().autodiff();
+    let (text, image) = (cloud(20, 4, 63), cloud(20, 4, 64));
+    let realign = fit(&text, &image);
+    let weights = [0.3, -0.7, 0.2, 0.9];
+    let loss = |row: Vec<f64>| {
+        let row = Tensor::<2>::from_data(TensorData::new(row, [1, 4]), (&Device::default(), DType::F64));
+        dot(&values(realign.forward(row)), &weights)
+    };
+    let row: Vec<f64> = widen(text.row(0)).iter().map(|v| 1.7 * v).collect();
+    let input =
+        Tensor::<2>::from_data(TensorData::new(row.clone(), [1, 4]), (&device, DType::F64)).require_grad();
+    let factors = Tensor::<2>::from_data(TensorData::new(weights.to_vec(), [1, 4]), (&device, DType::F64));
+    let gradients = (realign.forward(input.clone()) * factors).sum().backward();
+    for (i, gradient) in values(input.grad(&gradients).unwrap()).into_iter().enumerate() {
+        let step = 1e-5;
+        let moved = |by: f64| {
+            let mut moved = row.clone();
+            moved[i] += by;
+            loss(moved)
+        };
+        let expected = (moved(step) - moved(-step)) / (2.0 * step);
+        assert!((gradient - expected).abs() < 1e-8, "{gradient} and {expected}");
+    }
+}
+
+#[test]
+fn a_fit_in_parts_is_the_fit_of_the_whole() {
+    let (text, image) = (cloud(700, 10, 71), cloud(300, 10, 72));
+    let config = ReAlignConfig::new().with_centroid_passes(2);
+    let whole = config.fit_tables(&text, &image, NonFinite::Error, &Device::default()).unwrap();
+    let mut fit = ReAlignFit::anchor_trace(&config, &unit_moments(&text), &unit_moments(&image)).unwrap();
+    while fit.passes_left() > 0 {
+        let mut other = fit.clone();
+        let (first, second) = text.rows().split_at(10 * 123);
+        fit.update_centroid(first, NonFinite::Error).unwrap();
+        assert!(fit.clone().finish_pass().is_err(), "rows are missing");
+        other.update_centroid(second, NonFinite::Error).unwrap();
+        fit.merge(&other).unwrap();
+        fit.finish_pass().unwrap();
+    }
+    let parts = fit.finish().unwrap();
+    let whole = whole.statistics();
+    assert_eq!(parts.text_mean, whole.text_mean);
+    assert!((parts.scale - whole.scale).abs() < 1e-13, "the module keeps 48 bits of it");
+    for (a, b) in parts.centroids.iter().zip(&whole.centroids) {
+        assert!(distance(a, b) < 1e-7, "float32 in the module, float64 here");
+    }
+}
+
+#[test]
+fn sets_that_cannot_be_fitted_are_refused() {
+    let device = Device::default();
+    let (text, image) = (cloud(20, 6, 81), cloud(20, 6, 82));
+    let config = ReAlignConfig::new();
+    let refused = |text: &EmbeddingTable, image: &EmbeddingTable, config: &ReAlignConfig| {
+        config.fit_tables(text, image, NonFinite::Error, &device).unwrap_err().to_string()
+    };
+    assert!(refused(&text, &cloud(20, 5, 83), &config).contains("expected 6, found 5"));
+    assert!(refused(&text.select(&[0]).unwrap(), &image, &config).contains("at least 2 rows, found 1"));
+    assert!(
+        refused(&text.select(&[]).unwrap(), &image, &config.clone().with_min_rows(0)).contains("found 0")
+    );
+    assert!(refused(&text, &image, &config.clone().with_centroid_passes(0)).contains("centroid_passes"));
+    assert!(refused(&text, &image, &config.clone().with_eps(-1.0)).contains("eps"));
+    let single = text.select(&[0]).unwrap();
+    assert!(config.clone().with_min_rows(1).fit_tables(&single, &image, NonFinite::Error, &device).is_ok());
+    let other = cloud(20, 5, 83);
+    assert!(align_table(&fit(&text, &image), &other, NonFinite::Error, 0, &device).is_err());
+    assert!(C3Config::new().with_sigma(-1.0).fit_tables(&text, &image, NonFinite::Error, &device).is_err());
+}
+
+#[test]
+fn a_table_keeps_its_ids_and_loses_what_is_skipped() {
+    let device = Device::default();
+    let mut rows = cloud(5, 3, 91).rows().to_vec();
+    rows[4] = f32::NAN;
+    let ids = ["a", "b", "c", "d", "e"].map(String::from).to_vec();
+    let table = EmbeddingTable::new(ids, rows, 3).unwrap();
+    let identity = Identity::new(3);
+    assert!(align_table(&identity, &table, NonFinite::Error, 0, &device).is_err());
+    let (aligned, report) = align_table(&identity, &table, NonFinite::Skip, 0, &device).unwrap();
+    assert_eq!(aligned.ids(), ["a", "c", "d", "e"]);
+    assert_eq!((report.kept, report.skipped), (4, 1));
+    for id in aligned.ids() {
+        let (row, source) = (widen(aligned.get(id).unwrap()), widen(table.get(id).unwrap()));
+        assert!(distance(&row, &source) < 1e-6, "unit rows stay where they were");
+    }
+}
+
+#[test]
+#[should_panic(expected = "expected shape [_, 6], found [20, 5]")]
+fn rows_of_another_dimension_panic_with_both_shapes() {
+    let realign = fit(&cloud(20, 6, 92), &cloud(20, 6, 93));
+    realign.forward(cloud(20, 5, 94).tensor(&Device::default()));
+}

@@ -1,0 +1,140 @@
+//! Fitted methods survive their files bit for bit, and broken files are errors that name themselves.
+
+use std::path::Path;
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use burn_revision::alignment::{Aligner, C3, C3Config, C3Variant, MeanShift, ReAlign, ReAlignConfig};
+use burn_revision::{Error, Result};
+use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
+
+fn rows(n: usize, dim: usize, seed: u64) -> Tensor<2> {
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+    let values: Vec<f32> = (0..n * dim).map(|_| rng.random::<f32>() - 0.3).collect();
+    Tensor::<1>::from_floats(values.as_slice(), &Device::default()).reshape([n, dim])
+}
+
+fn realign(dim: usize, passes: usize) -> ReAlign {
+    ReAlignConfig::new().with_centroid_passes(passes).fit(rows(30, dim, 1), rows(40, dim, 2)).unwrap()
+}
+
+fn bits(rows: Tensor<2>) -> Vec<u32> {
+    rows.into_data().try_into_vec::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
+}
+
+#[test]
+fn realign_comes_back_from_the_file_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let device = Device::default();
+    for (dim, passes) in [(1, 1), (5, 1), (8, 3)] {
+        let realign = realign(dim, passes);
+        for name in ["a.safetensors", "a.bpk", "a"] {
+            let path = folder.path().join(name);
+            realign.save(&path).unwrap();
+            let back = ReAlign::load(&path, &device).unwrap();
+            assert_eq!((back.dim(), back.centroid_passes()), (dim, passes));
+            assert_eq!(back.statistics(), realign.statistics());
+            assert_eq!(bits(back.forward(rows(9, dim, 3))), bits(realign.forward(rows(9, dim, 3))));
+        }
+        let path = folder.path().join("other.name");
+        realign.save_safetensors(&path).unwrap();
+        assert_eq!(ReAlign::load_safetensors(&path, &device).unwrap().statistics(), realign.statistics());
+    }
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(!name.starts_with(".partial"), "{name} is left over");
+    }
+}
+
+#[test]
+fn realign_passes_through_the_records_of_burn() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("realign.bpk");
+    let (fitted, other) = (realign(6, 2), ReAlignConfig::new().with_centroid_passes(2));
+    fitted.clone().save_file(&path).unwrap();
+    assert_eq!(ReAlign::load(&path, &Device::default()).unwrap().statistics(), fitted.statistics());
+    let other = other.fit(rows(10, 6, 7), rows(10, 6, 8)).unwrap();
+    assert_ne!(other.statistics(), fitted.statistics());
+    assert_eq!(other.load_file(&path).statistics(), fitted.statistics());
+}
+
+#[test]
+fn the_scale_keeps_its_float64_digits() {
+    let fitted = ReAlignConfig::new().fit(rows(30, 5, 1), rows(40, 5, 2)).unwrap().statistics();
+    let expected = (fitted.image_trace / (fitted.text_trace + 1e-10)).sqrt();
+    assert!((fitted.scale - expected).abs() < 1e-13, "{} and {expected}", fitted.scale);
+    assert_ne!(fitted.scale, f64::from(fitted.scale as f32), "a scale that float32 holds shows nothing");
+}
+
+#[test]
+fn mean_shift_and_c3_come_back_with_their_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    let device = Device::default();
+    let (text, image) = (rows(30, 5, 1), rows(40, 5, 2));
+    for name in ["a.safetensors", "a.bpk"] {
+        let path = folder.path().join(name);
+        let shift = MeanShift::fit(text.clone(), image.clone()).unwrap();
+        shift.save(&path).unwrap();
+        let back = MeanShift::load(&path, &device).unwrap();
+        assert_eq!(bits(back.forward(text.clone())), bits(shift.forward(text.clone())));
+        for variant in [C3Variant::Shifted, C3Variant::ZeroMean] {
+            let config = C3Config::new().with_variant(variant).with_sigma(0.1 + 0.2);
+            let c3 = config.fit(text.clone(), image.clone()).unwrap();
+            c3.save(&path).unwrap();
+            let back = C3::load(&path, &device).unwrap();
+            assert_eq!(back.variant(), variant);
+            assert!((back.noise() - 0.3).abs() < 1e-14);
+            assert_eq!(bits(back.align(text.clone(), 4)), bits(c3.align(text.clone(), 4)));
+            assert_eq!(bits(back.align_image(image.clone())), bits(c3.align_image(image.clone())));
+            assert!(
+                matches!(MeanShift::load(&path, &device), Err(Error::Format { .. })),
+                "a C3 is no mean shift"
+            );
+        }
+    }
+}
+
+fn assert_format_error<T>(result: Result<T>, path: &Path) {
+    match result {
+        Err(Error::Format { path: named, detail }) => {
+            assert_eq!(named, path);
+            assert!(!detail.is_empty());
+        }
+        Err(other) => panic!("expected a format error, found {other}"),
+        Ok(_) => panic!("expected a format error, found a module"),
+    }
+}
+
+#[test]
+fn files_cut_off_anywhere_are_errors_and_no_panics() {
+    let folder = tempfile::tempdir().unwrap();
+    let device = Device::default();
+    for name in ["a.safetensors", "a.bpk"] {
+        let path = folder.path().join(name);
+        realign(4, 1).save(&path).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        for length in 0..whole.len() {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            assert_format_error(ReAlign::load(&path, &device), &path);
+        }
+        std::fs::write(&path, vec![0xA5; whole.len()]).unwrap();
+        assert_format_error(ReAlign::load(&path, &device), &path);
+        let other = MeanShift::fit(rows(30, 5, 1), rows(40, 5, 2)).unwrap();
+        other.save(&path).unwrap();
+        assert_format_error(ReAlign::load(&path, &device), &path);
+    }
+    let missing = folder.path().join("missing.safetensors");
+    assert!(matches!(ReAlign::load(&missing, &device), Err(Error::Io { .. })));
+}
+
+#[test]
+fn statistics_that_are_not_finite_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.safetensors");
+    realign(4, 1).save(&path).unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let end = bytes.len();
+    bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    std::fs::write(&path, bytes).unwrap();
+    assert_format_error(ReAlign::load(&path, &Device::default()), &path);
+}
