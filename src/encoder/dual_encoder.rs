@@ -1,0 +1,206 @@
+//! The dual encoder: two towers and a temperature.
+
+use burn::config::Config;
+use burn::module::Module;
+use burn::tensor::{Bool, Device, Int, Tensor};
+
+use super::image_tower::{ImageTower, ImageTowerConfig};
+use super::info_nce::InfoNceLoss;
+use super::logit_scale::{LogitScale, LogitScaleConfig};
+use super::pairs::{PairBatch, PairDataset};
+use super::text_tower::{TextTower, TextTowerConfig};
+
+/// Configuration of a [`DualEncoder`].
+#[derive(Config, Debug)]
+pub struct DualEncoderConfig {
+    /// The image tower.
+    pub image: ImageTowerConfig,
+    /// The text tower.
+    pub text: TextTowerConfig,
+    /// The scale of the logits. Default: fixed at 50.
+    #[config(default = "LogitScaleConfig::Fixed(50.0)")]
+    pub logit_scale: LogitScaleConfig,
+}
+
+/// A contrastive dual encoder: an image tower and a text tower with one embedding space and no weight in common.
+///
+/// Both towers end on the unit sphere. Nothing pulls the two clouds of embeddings together but the loss, which
+/// sees only dot products of pairs: what separates them after training is the modality gap.
+///
+/// A trained encoder is kept with [`Module::save_file`] and [`Module::load_file`].
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_revision::encoder::{DualEncoderConfig, ImageTowerConfig, TextTowerConfig};
+///
+/// let device = Device::default();
+/// let image = ImageTowerConfig::new(vec![16, 32], vec![4, 2], 8);
+/// let text = TextTowerConfig::new(100, 16, 32, 1, 4, 8);
+/// let encoder = DualEncoderConfig::new(image, text).init(&device);
+/// let rows = encoder.embed_images(Tensor::zeros([2, 3, 32, 32], &device));
+/// assert_eq!(rows.dims(), [2, 8]);
+/// ```
+#[derive(Module, Debug)]
+pub struct DualEncoder {
+    image: ImageTower,
+    text: TextTower,
+    logit_scale: LogitScale,
+}
+
+impl DualEncoderConfig {
+    /// Makes an encoder with fresh weights on `device`.
+    ///
+    /// # Panics
+    ///
+    /// If the towers end in different widths, or a part cannot be made from its configuration.
+    pub fn init(&self, device: &Device) -> DualEncoder {
+        assert_eq!(
+            self.image.embed_dim, self.text.embed_dim,
+            "dual encoder: the towers end in different widths"
+        );
+        DualEncoder {
+            image: self.image.init(device),
+            text: self.text.init(device),
+            logit_scale: self.logit_scale.init(device),
+        }
+    }
+}
+
+impl DualEncoder {
+    /// Embeds pictures on the unit sphere.
+    ///
+    /// # Shapes
+    ///
+    /// - images: `[n, channels, height, width]`
+    /// - output: `[n, embed_dim]`, unit rows
+    pub fn embed_images(&self, images: Tensor<4>) -> Tensor<2> {
+        unit_rows(self.image.forward(images))
+    }
+
+    /// Embeds texts on the unit sphere.
+    ///
+    /// # Shapes
+    ///
+    /// - tokens: `[n, len]`
+    /// - pad_mask: `[n, len]`, true where a token is padding
+    /// - output: `[n, embed_dim]`, unit rows
+    pub fn embed_texts(&self, tokens: Tensor<2, Int>, pad_mask: Tensor<2, Bool>) -> Tensor<2> {
+        unit_rows(self.text.forward(tokens, pad_mask))
+    }
+
+    /// Embeds the images and the texts of a whole dataset, `batch_size` pairs at a time.
+    ///
+    /// # Shapes
+    ///
+    /// - output: images `[n, embed_dim]` and texts `[n, embed_dim]`, unit rows in the order of the dataset
+    ///
+    /// # Panics
+    ///
+    /// If the dataset is empty.
+    pub fn embed_pairs(&self, pairs: &PairDataset, batch_size: usize) -> (Tensor<2>, Tensor<2>) {
+        assert!(!pairs.is_empty(), "embed_pairs: expected at least 1 pair, found 0");
+        let device = self.logit_scale.forward().device();
+        let (images, texts) = pairs
+            .batches(batch_size, &device)
+            .map(|batch| (self.embed_images(batch.images), self.embed_texts(batch.tokens, batch.pad_mask)))
+            .unzip();
+        (Tensor::cat(images, 0), Tensor::cat(texts, 0))
+    }
+
+    /// The scale of the logits, `[1]`.
+    pub fn logit_scale(&self) -> Tensor<1> {
+        self.logit_scale.forward()
+    }
+
+    /// The contrastive loss of a batch, `[1]`.
+    pub fn forward(&self, batch: PairBatch) -> Tensor<1> {
+        let image = self.embed_images(batch.images);
+        let text = self.embed_texts(batch.tokens, batch.pad_mask);
+        InfoNceLoss::new().forward(image, text, self.logit_scale.forward())
+    }
+
+    /// The encoder with a learned scale set back to its maximum where a step has carried it above.
+    pub(super) fn with_scale_clamped(self) -> Self {
+        Self {
+            logit_scale: self.logit_scale.clamped(),
+            ..self
+        }
+    }
+}
+
+/// Rows of unit length; a zero row stays zero.
+fn unit_rows(rows: Tensor<2>) -> Tensor<2> {
+    let norm = (rows.clone() * rows.clone()).sum_dim(1).clamp_min(1e-12).sqrt();
+    rows / norm
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encoder::Pair;
+    use burn::tensor::Tolerance;
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+
+    fn config() -> DualEncoderConfig {
+        let image = ImageTowerConfig::new(vec![16, 32], vec![4, 2], 8).with_image_size(8);
+        DualEncoderConfig::new(image, TextTowerConfig::new(30, 6, 16, 1, 2, 8))
+    }
+
+    fn pairs(count: usize) -> PairDataset {
+        let mut rng = StdRng::seed_from_u64(9);
+        let mut pair = || Pair {
+            pixels: (0..3 * 8 * 8).map(|_| rng.random_range(-1.0..1.0)).collect(),
+            tokens: (0..rng.random_range(1..6)).map(|_| rng.random_range(0..30)).collect(),
+        };
+        PairDataset::new((0..count).map(|_| pair()).collect(), [3, 8, 8]).unwrap()
+    }
+
+    #[test]
+    fn every_embedding_has_unit_length() {
+        let (image, text) = config().init(&Device::default()).embed_pairs(&pairs(11), 4);
+        for rows in [image, text] {
+            assert_eq!(rows.dims(), [11, 8]);
+            for norm in (rows.clone() * rows).sum_dim(1).into_data().iter::<f32>() {
+                assert!((norm - 1.0).abs() < 1e-5, "{norm}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_batch_size_changes_no_embedding() {
+        let encoder = config().init(&Device::default());
+        let tolerance = Tolerance::<f32>::absolute(1e-5);
+        let (image, text) = encoder.embed_pairs(&pairs(7), 7);
+        let (image_alone, text_alone) = encoder.embed_pairs(&pairs(7), 1);
+        image.into_data().assert_approx_eq(&image_alone.into_data(), tolerance);
+        text.into_data().assert_approx_eq(&text_alone.into_data(), tolerance);
+    }
+
+    #[test]
+    fn a_saved_encoder_comes_back_with_its_embeddings_and_its_scale() {
+        let device = Device::default();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("encoder");
+        let encoder = config().with_logit_scale(LogitScaleConfig::Fixed(37.0)).init(&device);
+        let before = encoder.embed_pairs(&pairs(5), 5);
+        encoder.clone().save_file(&path).unwrap();
+
+        let fresh = config().with_logit_scale(LogitScaleConfig::Learned { init: 2.0, max: 50.0 }).init(&device);
+        let other = fresh.embed_pairs(&pairs(5), 5).0;
+        assert!((other - before.0.clone()).abs().max().into_scalar::<f32>() > 1e-3);
+        let loaded = fresh.load_file(&path);
+        let after = loaded.embed_pairs(&pairs(5), 5);
+        assert_eq!(before.0.into_data(), after.0.into_data());
+        assert_eq!(before.1.into_data(), after.1.into_data());
+        assert_eq!(encoder.logit_scale().into_data(), loaded.logit_scale().into_data());
+    }
+
+    #[test]
+    #[should_panic(expected = "different widths")]
+    fn towers_of_different_widths_panic() {
+        let mut config = config();
+        config.text.embed_dim = 9;
+        config.init(&Device::default());
+    }
+}

@@ -1,0 +1,178 @@
+//! The convolutional image tower.
+
+use burn::config::Config;
+use burn::module::Module;
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::{Gelu, GroupNorm, GroupNormConfig, Linear, LinearConfig, PaddingConfig2d};
+use burn::tensor::{Device, Tensor};
+
+use crate::assert_shape;
+
+/// Configuration of an [`ImageTower`].
+///
+/// `channels` and `strides` are parallel lists with one entry a convolution.
+#[derive(Config, Debug)]
+pub struct ImageTowerConfig {
+    /// The output channels of each convolution.
+    pub channels: Vec<usize>,
+    /// The stride of each convolution. Strides 1 and 2 convolve 3x3 with one pixel of padding; a larger stride
+    /// cuts the picture into patches of that size that do not overlap.
+    pub strides: Vec<usize>,
+    /// The width of the embedding.
+    pub embed_dim: usize,
+    /// The channels of a picture. Default: 3.
+    #[config(default = 3)]
+    pub in_channels: usize,
+    /// The height and width of a picture, in pixels. Default: 32.
+    #[config(default = 32)]
+    pub image_size: usize,
+    /// The channels of one normalisation group; must divide every entry of `channels`. Default: 16.
+    #[config(default = 16)]
+    pub group_size: usize,
+}
+
+/// A convolution, its normalisation and GELU.
+#[derive(Module, Debug)]
+struct ConvBlock {
+    conv: Conv2d,
+    norm: GroupNorm,
+    activation: Gelu,
+}
+
+/// A small convolutional network from pictures to embeddings that are not normalised yet.
+///
+/// Normalisation is by groups of channels within one picture, so that an embedding depends on its picture
+/// alone, in training and in inference.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_revision::encoder::ImageTowerConfig;
+///
+/// let device = Device::default();
+/// let tower = ImageTowerConfig::new(vec![16, 32], vec![4, 2], 8).init(&device);
+/// let pictures = Tensor::<4>::zeros([5, 3, 32, 32], &device);
+/// assert_eq!(tower.forward(pictures).dims(), [5, 8]);
+/// ```
+#[derive(Module, Debug)]
+pub struct ImageTower {
+    blocks: Vec<ConvBlock>,
+    projection: Linear,
+    in_channels: usize,
+    image_size: usize,
+}
+
+impl ImageTowerConfig {
+    /// Makes a tower with fresh weights on `device`.
+    ///
+    /// # Panics
+    ///
+    /// If `channels` is empty or `strides` has another length, a stride is zero, or `group_size` does not divide
+    /// the channels.
+    pub fn init(&self, device: &Device) -> ImageTower {
+        assert!(!self.channels.is_empty(), "image tower: needs at least one convolution");
+        assert_eq!(self.channels.len(), self.strides.len(), "image tower: channels and strides differ in length");
+        let mut blocks = Vec::with_capacity(self.channels.len());
+        let mut input = self.in_channels;
+        for (&output, &stride) in self.channels.iter().zip(&self.strides) {
+            assert!(stride > 0, "image tower: a stride is zero");
+            assert!(
+                self.group_size > 0 && output.is_multiple_of(self.group_size),
+                "image tower: groups of {} do not divide {output} channels",
+                self.group_size
+            );
+            let (kernel, padding) = match stride {
+                1 | 2 => (3, PaddingConfig2d::Explicit(1, 1, 1, 1)),
+                patch => (patch, PaddingConfig2d::Valid),
+            };
+            // The normalisation takes the mean away and has a bias of its own.
+            let conv = Conv2dConfig::new([input, output], [kernel, kernel])
+                .with_stride([stride, stride])
+                .with_padding(padding)
+                .with_bias(false)
+                .init(device);
+            let norm = GroupNormConfig::new(output / self.group_size, output).init(device);
+            blocks.push(ConvBlock {
+                conv,
+                norm,
+                activation: Gelu::new(),
+            });
+            input = output;
+        }
+        ImageTower {
+            blocks,
+            projection: LinearConfig::new(input, self.embed_dim).init(device),
+            in_channels: self.in_channels,
+            image_size: self.image_size,
+        }
+    }
+}
+
+impl ImageTower {
+    /// Embeds pictures.
+    ///
+    /// # Shapes
+    ///
+    /// - images: `[n, in_channels, image_size, image_size]`
+    /// - output: `[n, embed_dim]`, not normalised
+    ///
+    /// # Panics
+    ///
+    /// If the pictures have another shape.
+    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        let (channels, size) = (self.in_channels, self.image_size);
+        let [n, c, height, width] = images.dims();
+        assert!(
+            [c, height, width] == [channels, size, size],
+            "images: expected shape [_, {channels}, {size}, {size}], found [{n}, {c}, {height}, {width}]"
+        );
+        let mut features = images;
+        for block in &self.blocks {
+            features = block.conv.forward(features);
+            features = block.activation.forward(block.norm.forward(features));
+        }
+        let pooled: Tensor<2> = features.flatten::<3>(2, 3).mean_dim(2).squeeze_dim(2);
+        assert_shape!(pooled, [n, _], "pooled features");
+        self.projection.forward(pooled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::{Distribution, Tolerance};
+
+    #[test]
+    fn an_embedding_depends_on_its_picture_alone() {
+        let device = Device::default();
+        let tower = ImageTowerConfig::new(vec![16, 32, 32], vec![4, 2, 1], 8).init(&device);
+        let images = Tensor::<4>::random([6, 3, 32, 32], Distribution::Normal(0.0, 1.0), &device);
+        let together = tower.forward(images.clone());
+        assert_eq!(together.dims(), [6, 8]);
+        for row in 0..6 {
+            let alone = tower.forward(images.clone().narrow(0, row, 1));
+            together
+                .clone()
+                .narrow(0, row, 1)
+                .into_data()
+                .assert_approx_eq::<f32>(&alone.into_data(), Tolerance::absolute(1e-5));
+        }
+    }
+
+    #[test]
+    fn different_pictures_have_different_embeddings() {
+        let device = Device::default();
+        let tower = ImageTowerConfig::new(vec![16], vec![2], 8).init(&device);
+        let images = Tensor::<4>::random([2, 3, 32, 32], Distribution::Normal(0.0, 1.0), &device);
+        let rows = tower.forward(images);
+        let distance = (rows.clone().narrow(0, 0, 1) - rows.narrow(0, 1, 1)).abs().sum();
+        assert!(distance.into_scalar::<f32>() > 1e-3);
+    }
+
+    #[test]
+    #[should_panic(expected = "expected shape [_, 3, 32, 32], found [2, 3, 16, 32]")]
+    fn another_size_panics_with_both_shapes() {
+        let device = Device::default();
+        let tower = ImageTowerConfig::new(vec![16], vec![2], 8).init(&device);
+        tower.forward(Tensor::zeros([2, 3, 16, 32], &device));
+    }
+}

@@ -1,0 +1,191 @@
+//! The contrastive loss.
+
+use burn::tensor::activation::log_softmax;
+use burn::tensor::Tensor;
+
+use crate::assert_shape;
+
+/// Symmetric InfoNCE over a batch of pairs (arXiv 2602.07026, Lemma B.6; the loss of CLIP).
+///
+/// With the logits `l_ij = scale * <x_i, y_j>` of images `x` and texts `y`, the loss is the mean of the
+/// cross-entropy over each row (which text belongs to this image?) and over each column (which image belongs to
+/// this text?), the truth being the diagonal. `scale` is the inverse temperature `1/tau`.
+///
+/// It lies between 0, for pairs told apart without doubt, and has the value `ln n` where the embeddings tell
+/// nothing.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_revision::encoder::InfoNceLoss;
+///
+/// let device = Device::default();
+/// let same = Tensor::<2>::from_data([[1.0, 0.0], [1.0, 0.0]], &device);
+/// let scale = Tensor::<1>::from_data([50.0], &device);
+/// let loss = InfoNceLoss::new().forward(same.clone(), same, scale);
+/// assert!((loss.into_scalar::<f32>() - 2f32.ln()).abs() < 1e-6);
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct InfoNceLoss;
+
+impl InfoNceLoss {
+    /// The loss; it has no settings.
+    pub fn new() -> Self {
+        Self
+    }
+
+    /// Computes the loss.
+    ///
+    /// # Shapes
+    ///
+    /// - image: `[n, d]`, unit rows; row `i` belongs to row `i` of `text`
+    /// - text: `[n, d]`, unit rows
+    /// - scale: `[1]`, the inverse temperature
+    /// - output: `[1]`
+    ///
+    /// # Panics
+    ///
+    /// If the shapes of image and text differ, or `scale` is not `[1]`.
+    ///
+    /// # Numerical Behavior
+    ///
+    /// Each log-softmax subtracts its maximum first: a large scale cannot overflow.
+    pub fn forward(&self, image: Tensor<2>, text: Tensor<2>, scale: Tensor<1>) -> Tensor<1> {
+        assert!(
+            image.dims() == text.dims(),
+            "text: expected the shape of the images {:?}, found {:?}",
+            image.dims(),
+            text.dims()
+        );
+        assert_shape!(scale, [1], "scale");
+        let [n, _] = image.dims();
+        let logits = image.matmul(text.transpose()) * scale.unsqueeze::<2>();
+        let truth = Tensor::<2>::eye(n, &logits.device()).cast(logits.dtype());
+        let log_probability = log_softmax(logits.clone(), 1) + log_softmax(logits, 0);
+        (log_probability * truth).sum().div_scalar(-2.0 * n as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::{Device, Distribution, TensorData, Tolerance};
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+
+    fn unit_rows(n: usize, d: usize, device: &Device) -> Tensor<2> {
+        let rows = Tensor::<2>::random([n, d], Distribution::Normal(0.0, 1.0), device);
+        let norm = (rows.clone() * rows.clone()).sum_dim(1).sqrt();
+        rows / norm
+    }
+
+    fn loss(image: Tensor<2>, text: Tensor<2>, scale: f64) -> f32 {
+        let scale = Tensor::<1>::from_data([scale], &image.device());
+        InfoNceLoss::new().forward(image, text, scale).into_scalar()
+    }
+
+    /// Rows of unit length in float64, as `[row][column]`.
+    fn host_rows(n: usize, d: usize, rng: &mut StdRng) -> Vec<Vec<f64>> {
+        (0..n)
+            .map(|_| {
+                let row: Vec<f64> = (0..d).map(|_| rng.random_range(-1.0..1.0)).collect();
+                let norm = row.iter().map(|v| v * v).sum::<f64>().sqrt();
+                row.iter().map(|v| v / norm).collect()
+            })
+            .collect()
+    }
+
+    fn dot(a: &[f64], b: &[f64]) -> f64 {
+        a.iter().zip(b).map(|(a, b)| a * b).sum()
+    }
+
+    /// `p[i][j]`, the softmax over `j` of `scale * <a_i, b_j>`.
+    fn probabilities(a: &[Vec<f64>], b: &[Vec<f64>], scale: f64) -> Vec<Vec<f64>> {
+        a.iter()
+            .map(|a| {
+                let weights: Vec<f64> = b.iter().map(|b| (scale * dot(a, b)).exp()).collect();
+                let sum: f64 = weights.iter().sum();
+                weights.iter().map(|w| w / sum).collect()
+            })
+            .collect()
+    }
+
+    fn upload(rows: &[Vec<f64>], device: &Device) -> Tensor<2> {
+        let values: Vec<f32> = rows.iter().flatten().map(|&v| v as f32).collect();
+        Tensor::from_data(TensorData::new(values, [rows.len(), rows[0].len()]), device)
+    }
+
+    #[test]
+    fn the_gradient_lies_in_the_span_of_the_other_modality() {
+        let device = Device::default().autodiff();
+        let mut rng = StdRng::seed_from_u64(3);
+        let (n, d, scale) = (5, 8, 7.0);
+        let (x, y) = (host_rows(n, d, &mut rng), host_rows(n, d, &mut rng));
+        let image = upload(&x, &device).require_grad();
+        let text = upload(&y, &device).require_grad();
+        let loss = InfoNceLoss::new().forward(image.clone(), text.clone(), Tensor::from_data([scale], &device));
+        let grads = loss.backward();
+
+        // d loss / d x_i = scale / 2n * (sum_j (p_ij + q_ji) y_j - 2 y_i), p over texts and q over images.
+        let (p, q) = (probabilities(&x, &y, scale), probabilities(&y, &x, scale));
+        let expected = |own: &[Vec<f64>], other: &[Vec<f64>], p: &[Vec<f64>], q: &[Vec<f64>]| {
+            let mut rows = vec![vec![0.0; d]; own.len()];
+            for (i, row) in rows.iter_mut().enumerate() {
+                for (column, value) in row.iter_mut().enumerate() {
+                    let pull: f64 = (0..n).map(|j| (p[i][j] + q[j][i]) * other[j][column]).sum();
+                    *value = scale / (2.0 * n as f64) * (pull - 2.0 * other[i][column]);
+                }
+            }
+            upload(&rows, &Device::default()).into_data()
+        };
+        let tolerance = Tolerance::absolute(1e-5);
+        let found = image.grad(&grads).unwrap().into_data();
+        found.assert_approx_eq::<f32>(&expected(&x, &y, &p, &q), tolerance);
+        let found = text.grad(&grads).unwrap().into_data();
+        found.assert_approx_eq::<f32>(&expected(&y, &x, &q, &p), tolerance);
+    }
+
+    #[test]
+    fn equals_its_definition_in_float64() {
+        let device = Device::default();
+        let mut rng = StdRng::seed_from_u64(4);
+        let (n, scale) = (6, 11.0);
+        let (x, y) = (host_rows(n, 8, &mut rng), host_rows(n, 8, &mut rng));
+        let (p, q) = (probabilities(&x, &y, scale), probabilities(&y, &x, scale));
+        let expected = -(0..n).map(|i| p[i][i].ln() + q[i][i].ln()).sum::<f64>() / (2.0 * n as f64);
+        let found = loss(upload(&x, &device), upload(&y, &device), scale);
+        assert!((found as f64 - expected).abs() < 1e-5, "{found} against {expected}");
+    }
+
+    #[test]
+    fn is_symmetric_in_the_modalities() {
+        let device = Device::default();
+        let (image, text) = (unit_rows(9, 16, &device), unit_rows(9, 16, &device));
+        let (there, back) = (loss(image.clone(), text.clone(), 20.0), loss(text, image, 20.0));
+        assert!((there - back).abs() < 1e-5, "{there} against {back}");
+    }
+
+    #[test]
+    fn vanishes_for_aligned_pairs_and_survives_a_huge_scale() {
+        let device = Device::default();
+        let rows = Tensor::<2>::eye(8, &device);
+        assert!(loss(rows.clone(), rows.clone(), 100.0).abs() < 1e-6);
+        assert!(loss(rows.clone(), rows, 1e6).abs() < 1e-6);
+    }
+
+    #[test]
+    fn is_ln_n_where_the_embeddings_tell_nothing() {
+        let device = Device::default();
+        let (row, other) = (unit_rows(1, 16, &device), unit_rows(1, 16, &device));
+        for n in [1, 2, 7, 64] {
+            let found = loss(row.clone().repeat_dim(0, n), other.clone().repeat_dim(0, n), 60.0);
+            assert!((found - (n as f32).ln()).abs() < 1e-4, "n = {n}: {found}");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "expected the shape of the images [3, 4], found [2, 4]")]
+    fn unpaired_rows_panic_with_both_shapes() {
+        let device = Device::default();
+        loss(unit_rows(3, 4, &device), unit_rows(2, 4, &device), 1.0);
+    }
+}

@@ -1,0 +1,133 @@
+//! The inverse temperature of the contrastive loss.
+
+use burn::config::Config;
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor};
+
+/// How the logits are scaled: the inverse temperature `1/tau`.
+///
+/// The scale shapes the gap: a learned one climbs until the pairs are told apart and leaves the clouds where
+/// they started, a low one pulls them together.
+#[derive(Config, Debug, PartialEq)]
+pub enum LogitScaleConfig {
+    /// Always this value.
+    Fixed(f64),
+    /// Learned from `init`, never above `max`, as in CLIP (which starts at 14.3 and stops at 100).
+    Learned {
+        /// The first value.
+        init: f64,
+        /// The largest value.
+        max: f64,
+    },
+}
+
+/// The scale of the logits, kept as its logarithm.
+///
+/// ```
+/// use burn::tensor::Device;
+/// use burn_revision::encoder::LogitScaleConfig;
+///
+/// let scale = LogitScaleConfig::Fixed(50.0).init(&Device::default());
+/// assert!((scale.forward().into_scalar::<f32>() - 50.0).abs() < 1e-3);
+/// ```
+#[derive(Module, Debug)]
+pub struct LogitScale {
+    log_scale: Param<Tensor<1>>,
+    log_max: f64,
+    learned: bool,
+}
+
+impl LogitScaleConfig {
+    /// Makes the scale on `device`.
+    ///
+    /// # Panics
+    ///
+    /// If a value is not positive and finite, or `init` is above `max`.
+    pub fn init(&self, device: &Device) -> LogitScale {
+        let (init, max, learned) = match *self {
+            Self::Fixed(value) => (value, value, false),
+            Self::Learned { init, max } => (init, max, true),
+        };
+        assert!(
+            0.0 < init && init <= max && max.is_finite(),
+            "logit scale: needs 0 < init <= max, found init {init} and max {max}"
+        );
+        let log_scale = Tensor::<1>::from_data([init.ln()], device);
+        LogitScale {
+            log_scale: Param::from_tensor(log_scale).set_require_grad(learned),
+            log_max: max.ln(),
+            learned,
+        }
+    }
+}
+
+impl LogitScale {
+    /// The scale, at most `max`.
+    ///
+    /// # Shapes
+    ///
+    /// - output: `[1]`; without a gradient if the scale is fixed
+    pub fn forward(&self) -> Tensor<1> {
+        let log_scale = self.log_scale.val();
+        if self.learned { log_scale.clamp_max(self.log_max).exp() } else { log_scale.detach().exp() }
+    }
+
+    /// The scale with a learned value above `max` set back to it.
+    ///
+    /// Above the clamp of [`forward`](Self::forward) there is no gradient, and a value that an optimizer step
+    /// carried there could never come back.
+    pub(super) fn clamped(mut self) -> Self {
+        if self.learned {
+            let max = self.log_max;
+            self.log_scale = self.log_scale.map(|value| value.clamp_max(max).detach().require_grad());
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_log(scale: LogitScale, log: f64) -> LogitScale {
+        let log_scale = scale.log_scale.map(|value| value.full_like(log).require_grad());
+        LogitScale { log_scale, ..scale }
+    }
+
+    #[test]
+    fn a_learned_scale_stops_at_its_maximum() {
+        let device = Device::default().autodiff();
+        let scale = LogitScaleConfig::Learned { init: 14.3, max: 100.0 }.init(&device);
+        assert!((scale.forward().into_scalar::<f32>() - 14.3).abs() < 1e-4);
+        let scale = with_log(scale, 9.0);
+        assert!((scale.forward().into_scalar::<f32>() - 100.0).abs() < 1e-3);
+    }
+
+    #[test]
+    fn a_scale_at_its_maximum_can_come_back() {
+        let device = Device::default().autodiff();
+        let scale = LogitScaleConfig::Learned { init: 14.3, max: 100.0 }.init(&device);
+        let gradient = |scale: &LogitScale| {
+            let grads = scale.forward().backward();
+            scale.log_scale.val().grad(&grads).unwrap().into_scalar::<f32>()
+        };
+        let above = with_log(scale, 9.0);
+        assert_eq!(gradient(&above), 0.0);
+        assert!((gradient(&above.clamped()) - 100.0).abs() < 1e-2);
+    }
+
+    #[test]
+    fn a_fixed_scale_has_no_gradient_even_when_unfrozen() {
+        let device = Device::default().autodiff();
+        let scale = LogitScaleConfig::Fixed(50.0).init(&device).unfreeze();
+        let weight = Tensor::<1>::from_data([2.0], &device).require_grad();
+        let grads = (scale.forward() * weight).sum().backward();
+        assert!(scale.log_scale.val().grad(&grads).is_none());
+    }
+
+    #[test]
+    #[should_panic(expected = "found init 200 and max 100")]
+    fn an_init_above_the_maximum_panics() {
+        LogitScaleConfig::Learned { init: 200.0, max: 100.0 }.init(&Device::default());
+    }
+}

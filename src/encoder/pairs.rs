@@ -1,0 +1,199 @@
+//! Pairs of a picture and a text, in memory and in batches.
+
+use std::sync::Arc;
+
+use burn::data::dataloader::batcher::Batcher;
+use burn::data::dataset::{Dataset, DatasetError};
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+
+use crate::{Error, Result};
+
+/// A picture and the text that belongs to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pair {
+    /// The values of the picture, channel by channel and row by row, normalised as the encoder shall see them.
+    pub pixels: Vec<f32>,
+    /// The token ids of the text, without padding.
+    pub tokens: Vec<u32>,
+}
+
+/// Pairs held in memory, all pictures of one shape. Clones share the pairs.
+///
+/// ```
+/// use burn_revision::encoder::{Pair, PairDataset};
+///
+/// let pair = Pair { pixels: vec![0.0; 3 * 4 * 4], tokens: vec![7, 2] };
+/// let pairs = PairDataset::new(vec![pair], [3, 4, 4])?;
+/// assert_eq!(pairs.len(), 1);
+/// # Ok::<(), burn_revision::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct PairDataset {
+    pairs: Arc<[Pair]>,
+    image_shape: [usize; 3],
+}
+
+impl PairDataset {
+    /// Takes pairs whose pictures have the shape `[channels, height, width]`.
+    ///
+    /// # Errors
+    ///
+    /// If a picture has another number of values, or a text has no token.
+    pub fn new(pairs: Vec<Pair>, image_shape: [usize; 3]) -> Result<Self> {
+        let values = image_shape.iter().product();
+        for (row, pair) in pairs.iter().enumerate() {
+            if pair.pixels.len() != values {
+                return Err(Error::mismatch(format!("pixels of pair {row}"), values, pair.pixels.len()));
+            }
+            if pair.tokens.is_empty() {
+                return Err(Error::mismatch(format!("tokens of pair {row}, at least"), 1, 0));
+            }
+        }
+        Ok(Self {
+            pairs: pairs.into(),
+            image_shape,
+        })
+    }
+
+    /// The number of pairs.
+    pub fn len(&self) -> usize {
+        self.pairs.len()
+    }
+
+    /// Whether there is no pair.
+    pub fn is_empty(&self) -> bool {
+        self.pairs.is_empty()
+    }
+
+    /// The pairs, in the order in which they were given.
+    pub fn pairs(&self) -> &[Pair] {
+        &self.pairs
+    }
+
+    /// The batcher for these pairs.
+    pub fn batcher(&self) -> PairBatcher {
+        PairBatcher {
+            image_shape: self.image_shape,
+        }
+    }
+
+    /// The pairs in batches, in their own order, the last batch being what is left.
+    pub fn batches<'a>(&'a self, batch_size: usize, device: &Device) -> impl Iterator<Item = PairBatch> + 'a {
+        let (batcher, device) = (self.batcher(), device.clone());
+        self.pairs.chunks(batch_size).map(move |chunk| batcher.collate(chunk.iter(), &device))
+    }
+}
+
+impl Dataset<Pair> for PairDataset {
+    fn get(&self, index: usize) -> Result<Pair, DatasetError> {
+        Ok(self.pairs[index].clone())
+    }
+
+    fn len(&self) -> usize {
+        self.pairs.len()
+    }
+}
+
+/// Pairs on a device.
+#[derive(Clone, Debug)]
+pub struct PairBatch {
+    /// The pictures, `[n, channels, height, width]`.
+    pub images: Tensor<4>,
+    /// The token ids, `[n, len]`, `len` being that of the longest text.
+    pub tokens: Tensor<2, Int>,
+    /// True where a token is padding, `[n, len]`.
+    pub pad_mask: Tensor<2, Bool>,
+}
+
+impl PairBatch {
+    /// The number of pairs.
+    pub fn len(&self) -> usize {
+        self.images.dims()[0]
+    }
+
+    /// Whether there is no pair.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Puts pairs together to a [`PairBatch`], padding each text to the longest of the batch.
+#[derive(Clone, Debug)]
+pub struct PairBatcher {
+    image_shape: [usize; 3],
+}
+
+impl PairBatcher {
+    pub(super) fn collate<'a>(&self, pairs: impl Iterator<Item = &'a Pair> + Clone, device: &Device) -> PairBatch {
+        let n = pairs.clone().count();
+        let len = pairs.clone().map(|pair| pair.tokens.len()).max().unwrap_or(0);
+        let [channels, height, width] = self.image_shape;
+        let mut pixels = Vec::with_capacity(n * channels * height * width);
+        let mut tokens = Vec::with_capacity(n * len);
+        let mut padding = Vec::with_capacity(n * len);
+        for pair in pairs {
+            pixels.extend_from_slice(&pair.pixels);
+            for place in 0..len {
+                let token = pair.tokens.get(place);
+                // Any id serves under the mask, and zero is in every vocabulary.
+                tokens.push(token.map_or(0, |&token| i64::from(token)));
+                padding.push(token.is_none());
+            }
+        }
+        PairBatch {
+            images: Tensor::from_data(TensorData::new(pixels, [n, channels, height, width]), device),
+            tokens: Tensor::from_data(TensorData::new(tokens, [n, len]), device),
+            pad_mask: Tensor::from_data(TensorData::new(padding, [n, len]), device),
+        }
+    }
+}
+
+impl Batcher<Pair, PairBatch> for PairBatcher {
+    fn batch(&self, items: Vec<Pair>, device: &Device) -> PairBatch {
+        self.collate(items.iter(), device)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(value: f32, tokens: &[u32]) -> Pair {
+        Pair {
+            pixels: vec![value; 2 * 2],
+            tokens: tokens.to_vec(),
+        }
+    }
+
+    #[test]
+    fn a_batch_holds_the_pairs_and_marks_the_padding() {
+        let pairs = PairDataset::new(vec![pair(0.5, &[4]), pair(2.0, &[9, 8, 7])], [1, 2, 2]).unwrap();
+        let batch = pairs.batches(8, &Device::default()).next().unwrap();
+        assert_eq!(batch.images.dims(), [2, 1, 2, 2]);
+        let pixels = batch.images.into_data().convert::<f32>().try_into_vec::<f32>().unwrap();
+        assert_eq!(pixels, [vec![0.5; 4], vec![2.0; 4]].concat());
+        let mask: Vec<bool> = batch.pad_mask.into_data().iter::<bool>().collect();
+        assert_eq!(mask, [false, true, true, false, false, false]);
+        let tokens: Vec<i64> = batch.tokens.into_data().iter::<i64>().collect();
+        assert_eq!((tokens[0], &tokens[3..]), (4, &[9, 8, 7][..]));
+    }
+
+    #[test]
+    fn batches_cover_every_pair_once_in_order() {
+        let all = (1..=7).map(|token| pair(0.0, &[token])).collect();
+        let pairs = PairDataset::new(all, [1, 2, 2]).unwrap();
+        let seen: Vec<i64> = pairs
+            .batches(3, &Device::default())
+            .flat_map(|batch| batch.tokens.into_data().iter::<i64>().collect::<Vec<_>>())
+            .collect();
+        assert_eq!(seen, [1, 2, 3, 4, 5, 6, 7]);
+    }
+
+    #[test]
+    fn a_wrong_pair_is_refused_with_its_place_and_both_sizes() {
+        let error = PairDataset::new(vec![pair(0.0, &[1]), pair(0.0, &[1])], [3, 2, 2]).unwrap_err();
+        assert_eq!(error.to_string(), "pixels of pair 0: expected 12, found 4");
+        let error = PairDataset::new(vec![pair(0.0, &[1]), pair(0.0, &[])], [1, 2, 2]).unwrap_err();
+        assert!(error.to_string().starts_with("tokens of pair 1"));
+    }
+}

@@ -1,0 +1,331 @@
+//! Training a dual encoder with burn-train.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use burn::config::Config;
+use burn::lr_scheduler::LrSchedulerConfig;
+use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
+use burn::lr_scheduler::linear::LinearLrSchedulerConfig;
+use burn::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrScheduler};
+use burn::lr_scheduler::sequential::SequentialLrSchedulerConfig;
+use burn::module::{Module, ParamGroup};
+use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
+use burn::tensor::{Device, ExecutionError, Tensor};
+use burn::train::metric::{Adaptor, LossInput, LossMetric};
+use burn::train::renderer::MetricsRenderer;
+use burn::train::{InferenceStep, ItemLazy, Learner, SupervisedTraining, TrainOutput, TrainStep};
+
+use super::dual_encoder::DualEncoder;
+use super::pair_loader::PairLoader;
+use super::pairs::{PairBatch, PairDataset};
+use crate::{Error, Result};
+
+/// What a contrastive step tells the metrics.
+#[derive(Debug)]
+pub struct ContrastiveOutput {
+    /// The loss of the batch, `[1]`.
+    pub loss: Tensor<1>,
+}
+
+impl ItemLazy for ContrastiveOutput {
+    fn sync(self) -> Result<Self, ExecutionError> {
+        self.loss.device().flush()?;
+        Ok(Self {
+            loss: self.loss.without_autodiff(),
+        })
+    }
+}
+
+impl Adaptor<LossInput> for ContrastiveOutput {
+    fn adapt(&self) -> LossInput {
+        LossInput::new(self.loss.clone())
+    }
+}
+
+impl TrainStep for DualEncoder {
+    type Input = PairBatch;
+    type Output = ContrastiveOutput;
+
+    fn step(&self, batch: PairBatch) -> TrainOutput<ContrastiveOutput> {
+        let loss = self.forward(batch);
+        TrainOutput::new(self, loss.backward(), ContrastiveOutput { loss })
+    }
+
+    fn optimize(self, optimizer: &mut ModuleOptimizer, lr: ModuleLearningRate, grads: GradientsParams) -> Self {
+        optimizer.step(lr, self, grads).with_scale_clamped()
+    }
+}
+
+impl InferenceStep for DualEncoder {
+    type Input = PairBatch;
+    type Output = ContrastiveOutput;
+
+    fn step(&self, batch: PairBatch) -> ContrastiveOutput {
+        ContrastiveOutput {
+            loss: self.forward(batch),
+        }
+    }
+}
+
+/// Settings of a training run: AdamW, with a learning rate that rises linearly and falls along a cosine to zero.
+///
+/// The defaults are the recipe of arXiv 2602.07026, App. H.1 (AdamW, cosine, a tenth of the steps to warm up)
+/// with the learning rate and the weight decay of a model that is small.
+///
+/// ```no_run
+/// use burn::tensor::Device;
+/// use burn_revision::encoder::{DualEncoder, DualEncoderTraining, PairDataset};
+///
+/// # fn train(encoder: DualEncoder, train: &PairDataset, valid: &PairDataset) -> burn_revision::Result<()> {
+/// let encoder =
+///     DualEncoderTraining::new(20, 128).fit(encoder, train, valid, "runs/encoder", None, &Device::default())?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Config, Debug)]
+pub struct DualEncoderTraining {
+    /// How often every pair is seen.
+    pub epochs: usize,
+    /// The pairs that compete in a batch.
+    pub batch_size: usize,
+    /// The highest learning rate. Default: 1e-3.
+    #[config(default = 1e-3)]
+    pub lr: f64,
+    /// The decay of weight matrices and kernels; biases, gains and the logit scale do not decay. Default: 0.05.
+    #[config(default = 0.05)]
+    pub weight_decay: f32,
+    /// The share of the steps over which the learning rate rises. Default: 0.1.
+    #[config(default = 0.1)]
+    pub warmup: f64,
+    /// The seed of the order of the pairs and of dropout. Default: 0.
+    #[config(default = 0)]
+    pub seed: u64,
+}
+
+impl DualEncoderTraining {
+    /// Trains `encoder` on `device` and returns it in validation mode.
+    ///
+    /// burn-train writes its metric logs to `directory`; without a `renderer` it reports in its own way. The
+    /// loss on `valid`, which may be empty, is reported after each epoch and decides nothing. Given the weights
+    /// of `encoder`, the result is a function of the data and the settings.
+    ///
+    /// # Errors
+    ///
+    /// If a setting cannot be used, there is no pair to train on, burn-train stops on an error, or the trained
+    /// weights are not finite.
+    pub fn fit(
+        &self,
+        encoder: DualEncoder,
+        train: &PairDataset,
+        valid: &PairDataset,
+        directory: impl AsRef<Path>,
+        renderer: Option<Box<dyn MetricsRenderer>>,
+        device: &Device,
+    ) -> Result<DualEncoder> {
+        self.validate()?;
+        if train.is_empty() {
+            return Err(Error::TooFewRows {
+                what: "pairs to train on".to_string(),
+                needed: 1,
+                actual: 0,
+            });
+        }
+        let device = device.clone().autodiff();
+        device.seed(self.seed);
+        let loader = PairLoader::new(train.clone(), self.batch_size, device.clone()).shuffled(self.seed);
+        let steps = self.epochs * loader.num_batches();
+        let valid = PairLoader::new(valid.clone(), self.batch_size, device.clone().inner());
+
+        let mut training = SupervisedTraining::new(directory, Arc::new(loader), Arc::new(valid))
+            .metric_train_numeric(LossMetric::new())
+            .metric_valid_numeric(LossMetric::new())
+            .num_epochs(self.epochs)
+            .label("dual encoder")
+            .with_application_logger(None);
+        if let Some(renderer) = renderer {
+            training = training.renderer(renderer);
+        }
+        let learner = Learner::new(encoder.fork(&device).train(), self.optimizer(), self.schedule(steps)?);
+        let result = training.launch(learner);
+        if let Some(error) = result.error {
+            return Err(Error::Training {
+                step: steps,
+                detail: error.to_string(),
+            });
+        }
+        let sample = train.batches(self.batch_size, &device.inner()).next();
+        let finite = sample.is_none_or(|batch| result.model.forward(batch).is_finite().all().into_scalar::<bool>());
+        if !finite {
+            return Err(Error::Training {
+                step: steps,
+                detail: "the loss is not finite; a lower learning rate may help".to_string(),
+            });
+        }
+        Ok(result.model)
+    }
+
+    fn validate(&self) -> Result<()> {
+        let key = |name: &str| format!("dual encoder training, {name}");
+        if self.epochs == 0 {
+            return Err(Error::config(key("epochs"), "needs at least 1, found 0"));
+        }
+        if self.batch_size < 2 {
+            let detail = format!("pairs compete in a batch: needs at least 2, found {}", self.batch_size);
+            return Err(Error::config(key("batch_size"), detail));
+        }
+        if !(0.0..1.0).contains(&self.warmup) {
+            let detail = format!("needs a share from 0 to below 1, found {}", self.warmup);
+            return Err(Error::config(key("warmup"), detail));
+        }
+        Ok(())
+    }
+
+    fn optimizer(&self) -> ModuleOptimizer {
+        let adamw = AdamWConfig::new().with_beta_2(0.98).with_epsilon(1e-8);
+        let no_decay = ParamGroup::from_regex(r"(^|\.)(bias|gamma|beta|log_scale)$").expect("the pattern is valid");
+        adamw.clone().with_weight_decay(self.weight_decay).init().with_group(
+            no_decay,
+            adamw.with_weight_decay(0.0).build(),
+            None,
+        )
+    }
+
+    fn schedule(&self, steps: usize) -> Result<ModuleLrScheduler> {
+        let warmup = (self.warmup * steps as f64).round() as usize;
+        let cosine = CosineAnnealingLrSchedulerConfig::new(self.lr, (steps - warmup).max(1));
+        let scheduler = match warmup {
+            0 => cosine.init(),
+            // The first step already learns a little, and the first of the cosine has the full rate.
+            warmup => SequentialLrSchedulerConfig::new(
+                vec![
+                    LrSchedulerConfig::Linear(LinearLrSchedulerConfig::new(self.lr / warmup as f64, self.lr, warmup)),
+                    LrSchedulerConfig::Cosine(cosine),
+                ],
+                vec![warmup],
+            )
+            .init(),
+        };
+        scheduler.map_err(|detail| Error::config("dual encoder training, lr", detail))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encoder::{DualEncoderConfig, ImageTowerConfig, LogitScaleConfig, Pair, TextTowerConfig};
+    use burn::train::logger::{EvaluationProgressLogger, TrainingProgressLogger};
+    use burn::train::metric::MetricDefinition;
+    use burn::train::renderer::{EvaluationName, MetricState, MetricsRendererEvaluation, MetricsRendererTraining};
+
+    /// A renderer that says nothing.
+    struct Silent;
+
+    impl MetricsRendererTraining for Silent {
+        fn update_train(&mut self, _: MetricState) {}
+        fn update_valid(&mut self, _: MetricState) {}
+    }
+
+    impl MetricsRendererEvaluation for Silent {
+        fn update_test(&mut self, _: EvaluationName, _: MetricState) {}
+    }
+
+    impl TrainingProgressLogger for Silent {
+        fn start(&mut self, _: usize, _: usize, _: Option<usize>, _: Option<&str>) {}
+        fn update_epoch(&mut self, _: usize) {}
+        fn start_split(&mut self, _: &str, _: usize) {}
+        fn update_split(&mut self, _: usize) {}
+        fn end_split(&mut self) {}
+        fn end(&mut self) {}
+        fn log_event_training(&mut self, _: String) {}
+    }
+
+    impl EvaluationProgressLogger for Silent {
+        fn start_global_progress(&mut self, _: usize) {}
+        fn start_test(&mut self, _: &str, _: usize) {}
+        fn update_test_progress(&mut self, _: usize) {}
+        fn end_test(&mut self) {}
+        fn end_global_progress(&mut self) {}
+        fn log_event_evaluation(&mut self, _: String) {}
+    }
+
+    impl burn::train::renderer::MetricsRenderer for Silent {
+        fn manual_close(&mut self) {}
+        fn register_metric(&mut self, _: MetricDefinition) {}
+    }
+
+    /// Sixteen pictures of one colour each, named by two words.
+    fn pairs() -> PairDataset {
+        let pair = |number: u32| Pair {
+            pixels: (0..3 * 8 * 8)
+                .map(|place| if place / 64 == 0 { (number % 4) as f32 - 1.5 } else { (number / 4) as f32 - 1.5 })
+                .collect(),
+            tokens: vec![number % 4, 4 + number / 4],
+        };
+        PairDataset::new((0..16).map(pair).collect(), [3, 8, 8]).unwrap()
+    }
+
+    fn encoder(scale: LogitScaleConfig) -> DualEncoder {
+        let image = ImageTowerConfig::new(vec![16, 16], vec![2, 2], 8).with_image_size(8);
+        let text = TextTowerConfig::new(8, 4, 16, 1, 2, 8);
+        DualEncoderConfig::new(image, text).with_logit_scale(scale).init(&Device::default())
+    }
+
+    fn fit(training: &DualEncoderTraining, encoder: &DualEncoder) -> DualEncoder {
+        let folder = tempfile::tempdir().unwrap();
+        let renderer: Box<dyn MetricsRenderer> = Box::new(Silent);
+        training.fit(encoder.clone(), &pairs(), &pairs(), folder.path(), Some(renderer), &Device::default()).unwrap()
+    }
+
+    fn loss(encoder: &DualEncoder) -> f32 {
+        let batch = pairs().batches(16, &Device::default()).next().unwrap();
+        encoder.forward(batch).into_scalar()
+    }
+
+    #[test]
+    fn training_lowers_the_loss_and_repeats_itself() {
+        let encoder = encoder(LogitScaleConfig::Fixed(10.0));
+        let before = loss(&encoder);
+        let training = DualEncoderTraining::new(8, 8).with_lr(1e-2).with_seed(5);
+        let trained = fit(&training, &encoder);
+        assert!(loss(&trained) < 0.7 * before, "{before} to {}", loss(&trained));
+
+        let rows = |encoder: &DualEncoder| encoder.embed_pairs(&pairs(), 16).0.into_data();
+        assert_eq!(rows(&trained), rows(&fit(&training, &encoder)));
+        assert_ne!(rows(&trained), rows(&fit(&training.clone().with_seed(6), &encoder)));
+    }
+
+    #[test]
+    fn a_fixed_scale_stays_and_a_learned_one_moves_below_its_maximum() {
+        let training = DualEncoderTraining::new(6, 8).with_lr(3e-2);
+        let scale = |config| fit(&training, &encoder(config)).logit_scale().into_scalar::<f32>();
+        assert_eq!(scale(LogitScaleConfig::Fixed(10.0)), LogitScaleConfig::Fixed(10.0).init(&Device::default()).forward().into_scalar::<f32>());
+        let learned = scale(LogitScaleConfig::Learned { init: 10.0, max: 11.0 });
+        assert!(learned != 10.0 && learned <= 11.0 + 1e-4, "{learned}");
+    }
+
+    #[test]
+    fn the_rate_rises_to_the_full_rate_and_falls_to_zero() {
+        let training = DualEncoderTraining::new(1, 2).with_lr(0.5).with_warmup(0.2);
+        let mut schedule = training.schedule(50).unwrap();
+        let rates: Vec<f64> = (0..50).map(|_| schedule.step().base()).collect();
+        assert!(rates[..11].is_sorted() && rates[0] > 0.0);
+        assert!((rates[10] - 0.5).abs() < 1e-12);
+        assert!(rates[10..].is_sorted_by(|a, b| a >= b) && rates[49] < 1e-3);
+    }
+
+    #[test]
+    fn settings_that_cannot_work_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let fit = |training: DualEncoderTraining, train: &PairDataset| {
+            let encoder = encoder(LogitScaleConfig::Fixed(10.0));
+            training.fit(encoder, train, &pairs(), folder.path(), None, &Device::default()).unwrap_err().to_string()
+        };
+        assert!(fit(DualEncoderTraining::new(0, 8), &pairs()).contains("epochs"));
+        assert!(fit(DualEncoderTraining::new(1, 1), &pairs()).contains("found 1"));
+        assert!(fit(DualEncoderTraining::new(1, 8).with_warmup(1.0), &pairs()).contains("warmup"));
+        assert!(fit(DualEncoderTraining::new(1, 8).with_lr(2.0), &pairs()).contains("lr"));
+        let none = PairDataset::new(vec![], [3, 8, 8]).unwrap();
+        assert!(fit(DualEncoderTraining::new(1, 8), &none).contains("at least 1 rows"));
+    }
+}
