@@ -1,7 +1,7 @@
 use rand_distr::{Distribution, StandardNormal};
 
 use crate::Result;
-use crate::embedding::{EmbeddingTable, NonFinite, normalize_rows};
+use crate::embedding::{EmbeddingTable, NonFinite, clean_rows, normalize_rows};
 use crate::training::seeded_rng;
 
 /// What a model is shown: unit embeddings, looked up by the id that a conversation names.
@@ -22,8 +22,9 @@ impl VisualSource {
     ///
     /// What `policy` refuses: rows that are not finite or have no direction.
     pub fn new(table: EmbeddingTable, noise: f64, policy: NonFinite) -> Result<Self> {
-        let (table, _) = table.cleaned(policy, "embeddings to show")?;
-        Ok(Self { table, noise })
+        // Not to unit length yet: noise comes first.
+        let (rows, kept, _) = clean_rows(table.rows(), table.dim(), policy, "embeddings to show", 0)?;
+        Ok(Self { table: table.with_rows(rows, &kept)?, noise })
     }
 
     /// The dimension of the embeddings.
