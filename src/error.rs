@@ -49,7 +49,9 @@ pub enum Error {
         actual: usize,
     },
     /// A row holds NaN or an infinity and the policy is to refuse it.
-    #[error("{what}: row {row}, column {column} is {value}; choose the policy `skip` or `zero` to go on without it")]
+    #[error(
+        "{what}: row {row}, column {column} is {value}; choose the policy `skip` or `zero` to go on without it"
+    )]
     NonFinite {
         /// The set.
         what: String,
@@ -61,7 +63,9 @@ pub enum Error {
         value: f32,
     },
     /// A row has no direction: its norm is (almost) zero and the policy is to refuse it.
-    #[error("{what}: row {row} has norm {norm:e} and so no direction; choose the policy `skip` or `zero` to go on without it")]
+    #[error(
+        "{what}: row {row} has norm {norm:e} and so no direction; choose the policy `skip` or `zero` to go on without it"
+    )]
     ZeroRow {
         /// The set.
         what: String,
@@ -127,27 +131,17 @@ pub enum Error {
 impl Error {
     /// An [`Error::Io`] for `path`.
     pub fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
-        Self::Io {
-            path: path.as_ref().to_path_buf(),
-            source,
-        }
+        Self::Io { path: path.as_ref().to_path_buf(), source }
     }
 
     /// An [`Error::Format`] for `path`.
     pub fn format(path: impl AsRef<Path>, detail: impl Into<String>) -> Self {
-        Self::Format {
-            path: path.as_ref().to_path_buf(),
-            detail: detail.into(),
-        }
+        Self::Format { path: path.as_ref().to_path_buf(), detail: detail.into() }
     }
 
     /// An [`Error::Mismatch`].
     pub fn mismatch(what: impl Into<String>, expected: usize, actual: usize) -> Self {
-        Self::Mismatch {
-            what: what.into(),
-            expected,
-            actual,
-        }
+        Self::Mismatch { what: what.into(), expected, actual }
     }
 
     /// An [`Error::Sample`].
@@ -157,10 +151,7 @@ impl Error {
 
     /// An [`Error::Config`].
     pub fn config(key: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self::Config {
-            key: key.into(),
-            detail: detail.into(),
-        }
+        Self::Config { key: key.into(), detail: detail.into() }
     }
 }
 

@@ -88,7 +88,11 @@ fn run(arguments: &Arguments) -> Result<()> {
     let scratch = tempfile::tempdir().map_err(|source| Error::io(std::env::temp_dir(), source))?;
     let mut seeds = Vec::new();
     for seed in 0..arguments.seeds {
-        let label = if arguments.seeds == 1 { String::new() } else { format!("seed {}/{}  ", seed + 1, arguments.seeds) };
+        let label = if arguments.seeds == 1 {
+            String::new()
+        } else {
+            format!("seed {}/{}  ", seed + 1, arguments.seeds)
+        };
         let scratch = scratch.path().join(format!("seed-{seed}"));
         let world = World::new(&pictures, &settings, seed, &device, &scratch, &label)?;
         // The weights of the first seed are kept, for the replay.

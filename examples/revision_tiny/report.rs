@@ -53,7 +53,12 @@ fn figure(values: &[f64], digits: usize) -> String {
 
 impl Report {
     fn collect(&self, variant: Variant, value: impl Fn(&VariantResult) -> Option<f64>) -> Vec<f64> {
-        self.seeds.iter().flat_map(|seed| &seed.variants).filter(|r| r.variant == variant).filter_map(value).collect()
+        self.seeds
+            .iter()
+            .flat_map(|seed| &seed.variants)
+            .filter(|r| r.variant == variant)
+            .filter_map(value)
+            .collect()
     }
 
     /// The tables, in Markdown.
@@ -75,15 +80,27 @@ impl Report {
         );
 
         let mut rows = vec![
-            ["stage 1 is shown", "gap", "k-NN mixing", "source cosine", "NLL", "word F1", "exact", "NLL", "word F1", "exact"]
-                .map(String::from)
-                .to_vec(),
+            [
+                "stage 1 is shown",
+                "gap",
+                "k-NN mixing",
+                "source cosine",
+                "NLL",
+                "word F1",
+                "exact",
+                "NLL",
+                "word F1",
+                "exact",
+            ]
+            .map(String::from)
+            .to_vec(),
         ];
         for variant in Variant::ALL {
             let geometry = |value: fn(&crate::variants::Geometry) -> f64| {
                 self.collect(variant, |result| result.geometry.as_ref().map(value))
             };
-            let scores = |stage: fn(&VariantResult) -> Option<&CaptionScores>, value: fn(&CaptionScores) -> f64| {
+            let scores = |stage: fn(&VariantResult) -> Option<&CaptionScores>,
+                          value: fn(&CaptionScores) -> f64| {
                 self.collect(variant, |result| stage(result).map(value))
             };
             fn first(result: &VariantResult) -> Option<&CaptionScores> {
@@ -105,15 +122,22 @@ impl Report {
                 figure(&scores(second, |s| s.exact_match), 3),
             ]);
         }
-        let _ = writeln!(out, "Columns 2-4: aligned held-out names against held-out pictures. Columns 5-7: captions of");
-        let _ = writeln!(out, "held-out pictures after stage 1 alone. Columns 8-10: after stage 2 as well.\n");
+        let _ = writeln!(
+            out,
+            "Columns 2-4: aligned held-out names against held-out pictures. Columns 5-7: captions of"
+        );
+        let _ =
+            writeln!(out, "held-out pictures after stage 1 alone. Columns 8-10: after stage 2 as well.\n");
         out.push_str(&markdown(&rows));
 
         if seeds > 1 {
-            let _ = writeln!(out, "\nPaired differences to ReAlign, seed by seed (a positive NLL is worse):\n");
-            let mut rows = vec![["", "NLL, stage 1", "word F1, stage 1", "NLL, stage 2", "word F1, stage 2"]
-                .map(String::from)
-                .to_vec()];
+            let _ =
+                writeln!(out, "\nPaired differences to ReAlign, seed by seed (a positive NLL is worse):\n");
+            let mut rows = vec![
+                ["", "NLL, stage 1", "word F1, stage 1", "NLL, stage 2", "word F1, stage 2"]
+                    .map(String::from)
+                    .to_vec(),
+            ];
             for variant in Variant::ALL.into_iter().filter(|variant| *variant != Variant::ReAlign) {
                 rows.push(vec![
                     variant.title().to_string(),

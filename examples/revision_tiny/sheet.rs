@@ -62,7 +62,10 @@ pub fn svg(variants: &[&str], rows: &[Row]) -> String {
         let height = (lines * LINE).max(PICTURE as usize) + 2 * PADDING;
         if number % 2 == 0 {
             let inner = width - 2 * MARGIN;
-            let _ = write!(body, r#"<rect class="band" x="{MARGIN}" y="{top}" width="{inner}" height="{height}"/>"#);
+            let _ = write!(
+                body,
+                r#"<rect class="band" x="{MARGIN}" y="{top}" width="{inner}" height="{height}"/>"#
+            );
         }
         let _ = write!(
             body,

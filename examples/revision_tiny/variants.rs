@@ -11,7 +11,8 @@ use burn_revision::embedding::{EmbeddingTable, NonFinite};
 use burn_revision::geometry::{KnnMixingConfig, Moments, modality_gap, source_cosine};
 use burn_revision::language::LlamaDecoder;
 use burn_revision::revision::{
-    CaptionScores, ConversationDataset, Evaluation, ReVision, ReVisionLearner, Template, VisualSource, evaluate,
+    CaptionScores, ConversationDataset, Evaluation, ReVision, ReVisionLearner, Template, VisualSource,
+    evaluate,
 };
 use serde::{Deserialize, Serialize};
 
@@ -151,7 +152,13 @@ impl Methods {
 /// Conversations of pictures about what `source` shows.
 pub fn dataset(pictures: &[&Picture], source: VisualSource, world: &World) -> Result<ConversationDataset> {
     let conversations = conversations(pictures);
-    ConversationDataset::new(&conversations, Template::Plain, &world.tokenizer, MAX_LEN, Some(Arc::new(source)))
+    ConversationDataset::new(
+        &conversations,
+        Template::Plain,
+        &world.tokenizer,
+        MAX_LEN,
+        Some(Arc::new(source)),
+    )
 }
 
 fn images(table: &EmbeddingTable) -> Result<VisualSource> {
@@ -205,7 +212,11 @@ pub fn run(
     skipped_steps += outcome.skipped_steps;
     let stage2 = measure(&outcome.model);
     if let Some(folder) = save {
-        outcome.model.save(&folder.join(variant.folder()), &revision_config(settings), &world.language_config)?;
+        outcome.model.save(
+            &folder.join(variant.folder()),
+            &revision_config(settings),
+            &world.language_config,
+        )?;
     }
 
     let (stage1, stage1_captions) = stage1.map(|e| (e.scores, e.captions)).unzip();

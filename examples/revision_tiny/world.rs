@@ -7,8 +7,8 @@ use burn::module::Module;
 use burn::tensor::Device;
 use burn_revision::embedding::EmbeddingTable;
 use burn_revision::encoder::{
-    DualEncoder, DualEncoderConfig, DualEncoderTraining, ImageTowerConfig, LogitScaleConfig, Pair, PairDataset,
-    TextTowerConfig, recall_at_k,
+    DualEncoder, DualEncoderConfig, DualEncoderTraining, ImageTowerConfig, LogitScaleConfig, Pair,
+    PairDataset, TextTowerConfig, recall_at_k,
 };
 use burn_revision::language::{LlamaConfig, LlamaDecoder, Tokenizer};
 use burn_revision::revision::{
@@ -138,20 +138,25 @@ impl<'a> World<'a> {
         let embeddings = |pictures: &[&Picture]| embed(&encoder, pictures, &tokenizer);
         let test = embeddings(&test_pictures)?;
         let groups = name_groups(&test_pictures);
-        let retrieval = recall_at_k(test.images.tensor(device), test.texts.tensor(device), &groups, &[1, 5, 10])
-            .into_iter()
-            .map(|r| Retrieval { k: r.k, image_to_text: r.image_to_text, text_to_image: r.text_to_image })
-            .collect();
+        let retrieval =
+            recall_at_k(test.images.tensor(device), test.texts.tensor(device), &groups, &[1, 5, 10])
+                .into_iter()
+                .map(|r| Retrieval { k: r.k, image_to_text: r.image_to_text, text_to_image: r.text_to_image })
+                .collect();
 
         let started = Instant::now();
         let width = settings.lm_width;
-        let language_config = LlamaConfig::new(tokenizer.vocab_size(), width, 2 * width, settings.lm_layers, 4)
-            .with_num_key_value_heads(Some(2))
-            .with_max_position_embeddings(MAX_LEN + settings.visual_tokens)
-            .with_tie_word_embeddings(true);
+        let language_config =
+            LlamaConfig::new(tokenizer.vocab_size(), width, 2 * width, settings.lm_layers, 4)
+                .with_num_key_value_heads(Some(2))
+                .with_max_position_embeddings(MAX_LEN + settings.visual_tokens)
+                .with_tie_word_embeddings(true);
         let model = revision_config(settings).init(language_config.init(device)?, device)?;
-        let texts: Vec<Conversation> =
-            names.iter().enumerate().map(|(i, name)| Conversation::text(format!("name {i}"), *name)).collect();
+        let texts: Vec<Conversation> = names
+            .iter()
+            .enumerate()
+            .map(|(i, name)| Conversation::text(format!("name {i}"), *name))
+            .collect();
         let texts = ConversationDataset::new(&texts, Template::Plain, &tokenizer, MAX_LEN, None)?;
         let model = ReVisionLearner::new(settings.language(seed), scratch.join("language"))
             .with_label(format!("{label}  language model"))
@@ -191,12 +196,19 @@ impl<'a> World<'a> {
 
 /// Pictures of one name are answers to each other's captions.
 fn name_groups(pictures: &[&Picture]) -> Vec<usize> {
-    let first = |name: &str| pictures.iter().position(|picture| picture.name == name).expect("the name is among them");
+    let first = |name: &str| {
+        pictures.iter().position(|picture| picture.name == name).expect("the name is among them")
+    };
     pictures.iter().map(|picture| first(&picture.name)).collect()
 }
 
 /// Reads back an encoder that [`World::save`] wrote.
-pub fn load_encoder(folder: &Path, settings: &Settings, tokenizer: &Tokenizer, device: &Device) -> Result<DualEncoder> {
+pub fn load_encoder(
+    folder: &Path,
+    settings: &Settings,
+    tokenizer: &Tokenizer,
+    device: &Device,
+) -> Result<DualEncoder> {
     let path = folder.join("encoder.bpk");
     encoder_config(settings, tokenizer.vocab_size())
         .init(device)

@@ -103,11 +103,7 @@ impl PairLoader {
 impl DataLoader<PairBatch> for PairLoader {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<PairBatch> + 'a> {
         let epoch = self.epoch.fetch_add(1, Ordering::Relaxed);
-        Box::new(Epoch {
-            loader: self,
-            order: self.order(epoch),
-            done: 0,
-        })
+        Box::new(Epoch { loader: self, order: self.order(epoch), done: 0 })
     }
 
     fn num_items(&self) -> usize {
@@ -158,15 +154,13 @@ mod tests {
     use crate::encoder::Pair;
 
     fn pairs(count: u32) -> PairDataset {
-        let pair = |token| Pair {
-            pixels: vec![0.0],
-            tokens: vec![token],
-        };
+        let pair = |token| Pair { pixels: vec![0.0], tokens: vec![token] };
         PairDataset::new((0..count).map(pair).collect(), [1, 1, 1]).unwrap()
     }
 
     fn epoch(loader: &dyn DataLoader<PairBatch>) -> Vec<i64> {
-        let tokens = |batch: Result<PairBatch, _>| batch.unwrap().tokens.into_data().iter::<i64>().collect::<Vec<_>>();
+        let tokens =
+            |batch: Result<PairBatch, _>| batch.unwrap().tokens.into_data().iter::<i64>().collect::<Vec<_>>();
         loader.iter().flat_map(tokens).collect()
     }
 

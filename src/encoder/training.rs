@@ -31,9 +31,7 @@ pub struct ContrastiveOutput {
 impl ItemLazy for ContrastiveOutput {
     fn sync(self) -> Result<Self, ExecutionError> {
         self.loss.device().flush()?;
-        Ok(Self {
-            loss: self.loss.without_autodiff(),
-        })
+        Ok(Self { loss: self.loss.without_autodiff() })
     }
 }
 
@@ -52,7 +50,12 @@ impl TrainStep for DualEncoder {
         TrainOutput::new(self, loss.backward(), ContrastiveOutput { loss })
     }
 
-    fn optimize(self, optimizer: &mut ModuleOptimizer, lr: ModuleLearningRate, grads: GradientsParams) -> Self {
+    fn optimize(
+        self,
+        optimizer: &mut ModuleOptimizer,
+        lr: ModuleLearningRate,
+        grads: GradientsParams,
+    ) -> Self {
         optimizer.step(lr, self, grads).with_scale_clamped()
     }
 }
@@ -62,9 +65,7 @@ impl InferenceStep for DualEncoder {
     type Output = ContrastiveOutput;
 
     fn step(&self, batch: PairBatch) -> ContrastiveOutput {
-        ContrastiveOutput {
-            loss: self.forward(batch),
-        }
+        ContrastiveOutput { loss: self.forward(batch) }
     }
 }
 
@@ -125,11 +126,7 @@ impl DualEncoderTraining {
     ) -> Result<DualEncoder> {
         self.validate()?;
         if train.is_empty() {
-            return Err(Error::TooFewRows {
-                what: "pairs to train on".to_string(),
-                needed: 1,
-                actual: 0,
-            });
+            return Err(Error::TooFewRows { what: "pairs to train on".to_string(), needed: 1, actual: 0 });
         }
         let device = device.clone().autodiff();
         device.seed(self.seed);
@@ -149,13 +146,11 @@ impl DualEncoderTraining {
         let learner = Learner::new(encoder.fork(&device).train(), self.optimizer(), self.schedule(steps)?);
         let result = training.launch(learner);
         if let Some(error) = result.error {
-            return Err(Error::Training {
-                step: steps,
-                detail: error.to_string(),
-            });
+            return Err(Error::Training { step: steps, detail: error.to_string() });
         }
         let sample = train.batches(self.batch_size, &device.inner()).next();
-        let finite = sample.is_none_or(|batch| result.model.forward(batch).is_finite().all().into_scalar::<bool>());
+        let finite =
+            sample.is_none_or(|batch| result.model.forward(batch).is_finite().all().into_scalar::<bool>());
         if !finite {
             return Err(Error::Training {
                 step: steps,
@@ -183,7 +178,8 @@ impl DualEncoderTraining {
 
     fn optimizer(&self) -> ModuleOptimizer {
         let adamw = AdamWConfig::new().with_beta_2(0.98).with_epsilon(1e-8);
-        let no_decay = ParamGroup::from_regex(r"(^|\.)(bias|gamma|beta|log_scale)$").expect("the pattern is valid");
+        let no_decay =
+            ParamGroup::from_regex(r"(^|\.)(bias|gamma|beta|log_scale)$").expect("the pattern is valid");
         adamw.clone().with_weight_decay(self.weight_decay).init().with_group(
             no_decay,
             adamw.with_weight_decay(0.0).build(),
@@ -199,7 +195,11 @@ impl DualEncoderTraining {
             // The first step already learns a little, and the first of the cosine has the full rate.
             warmup => SequentialLrSchedulerConfig::new(
                 vec![
-                    LrSchedulerConfig::Linear(LinearLrSchedulerConfig::new(self.lr / warmup as f64, self.lr, warmup)),
+                    LrSchedulerConfig::Linear(LinearLrSchedulerConfig::new(
+                        self.lr / warmup as f64,
+                        self.lr,
+                        warmup,
+                    )),
                     LrSchedulerConfig::Cosine(cosine),
                 ],
                 vec![warmup],
@@ -216,7 +216,9 @@ mod tests {
     use crate::encoder::{DualEncoderConfig, ImageTowerConfig, LogitScaleConfig, Pair, TextTowerConfig};
     use burn::train::logger::{EvaluationProgressLogger, TrainingProgressLogger};
     use burn::train::metric::MetricDefinition;
-    use burn::train::renderer::{EvaluationName, MetricState, MetricsRendererEvaluation, MetricsRendererTraining};
+    use burn::train::renderer::{
+        EvaluationName, MetricState, MetricsRendererEvaluation, MetricsRendererTraining,
+    };
 
     /// A renderer that says nothing.
     struct Silent;
@@ -258,7 +260,11 @@ mod tests {
     fn pairs() -> PairDataset {
         let pair = |number: u32| Pair {
             pixels: (0..3 * 8 * 8)
-                .map(|place| if place / 64 == 0 { (number % 4) as f32 - 1.5 } else { (number / 4) as f32 - 1.5 })
+                .map(
+                    |place| {
+                        if place / 64 == 0 { (number % 4) as f32 - 1.5 } else { (number / 4) as f32 - 1.5 }
+                    },
+                )
                 .collect(),
             tokens: vec![number % 4, 4 + number / 4],
         };
@@ -274,7 +280,9 @@ mod tests {
     fn fit(training: &DualEncoderTraining, encoder: &DualEncoder) -> DualEncoder {
         let folder = tempfile::tempdir().unwrap();
         let renderer: Box<dyn MetricsRenderer> = Box::new(Silent);
-        training.fit(encoder.clone(), &pairs(), &pairs(), folder.path(), Some(renderer), &Device::default()).unwrap()
+        training
+            .fit(encoder.clone(), &pairs(), &pairs(), folder.path(), Some(renderer), &Device::default())
+            .unwrap()
     }
 
     fn loss(encoder: &DualEncoder) -> f32 {
@@ -299,7 +307,10 @@ mod tests {
     fn a_fixed_scale_stays_and_a_learned_one_moves_below_its_maximum() {
         let training = DualEncoderTraining::new(6, 8).with_lr(3e-2);
         let scale = |config| fit(&training, &encoder(config)).logit_scale().into_scalar::<f32>();
-        assert_eq!(scale(LogitScaleConfig::Fixed(10.0)), LogitScaleConfig::Fixed(10.0).init(&Device::default()).forward().into_scalar::<f32>());
+        assert_eq!(
+            scale(LogitScaleConfig::Fixed(10.0)),
+            LogitScaleConfig::Fixed(10.0).init(&Device::default()).forward().into_scalar::<f32>()
+        );
         let learned = scale(LogitScaleConfig::Learned { init: 10.0, max: 11.0 });
         assert!(learned != 10.0 && learned <= 11.0 + 1e-4, "{learned}");
     }
@@ -319,7 +330,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let fit = |training: DualEncoderTraining, train: &PairDataset| {
             let encoder = encoder(LogitScaleConfig::Fixed(10.0));
-            training.fit(encoder, train, &pairs(), folder.path(), None, &Device::default()).unwrap_err().to_string()
+            training
+                .fit(encoder, train, &pairs(), folder.path(), None, &Device::default())
+                .unwrap_err()
+                .to_string()
         };
         assert!(fit(DualEncoderTraining::new(0, 8), &pairs()).contains("epochs"));
         assert!(fit(DualEncoderTraining::new(1, 1), &pairs()).contains("found 1"));
