@@ -1,75 +1,17 @@
 //! The identities that define the alignment methods, on random anisotropic clouds.
 
+mod alignment_clouds;
+
+use alignment_clouds::{cloud, covariance, distance, dot, double, fit, mean, unit_moments, values, widen};
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, Device, Distribution, Tensor, TensorData};
 use burn_revision::alignment::{
-    Aligner, C3Config, C3Variant, Identity, MeanShift, ReAlign, ReAlignConfig, ReAlignFit, WithNoise,
-    align_table,
+    Aligner, C3Config, Identity, MeanShift, ReAlignConfig, ReAlignFit, align_table,
 };
 use burn_revision::embedding::{EmbeddingTable, NonFinite};
-use burn_revision::geometry::{Moments, modality_gap, source_cosine};
+use burn_revision::geometry::{modality_gap, source_cosine};
 use proptest::prelude::*;
-use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
-
-/// Unit rows about a random centre, with a spectrum that falls off like `k^-0.6`.
-fn cloud(n: usize, dim: usize, seed: u64) -> EmbeddingTable {
-    let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-    let mut normal = || (0..6).map(|_| rng.random::<f64>() - 0.5).sum::<f64>() * 2.0_f64.sqrt();
-    let center: Vec<f64> = (0..dim).map(|_| normal() / (dim as f64).sqrt()).collect();
-    let mut rows = Vec::with_capacity(n * dim);
-    for _ in 0..n {
-        let spread = (0..dim).map(|k| normal() * 0.5 * (k as f64 + 1.0).powf(-0.6));
-        let row: Vec<f64> = center.iter().zip(spread).map(|(c, s)| c + s).collect();
-        let norm = row.iter().map(|v| v * v).sum::<f64>().sqrt();
-        rows.extend(row.iter().map(|v| (v / norm) as f32));
-    }
-    EmbeddingTable::numbered(rows, dim).unwrap()
-}
-
-fn unit_moments(table: &EmbeddingTable) -> Moments {
-    let mut moments = Moments::new(table.dim());
-    moments.update_unit_rows(table.rows(), NonFinite::Error, "rows").unwrap();
-    moments
-}
-
-fn covariance(rows: &Tensor<2>) -> Vec<f64> {
-    let mut moments = Moments::with_covariance(rows.dims()[1]);
-    moments.update(rows).unwrap();
-    moments.covariance().unwrap()
-}
-
-fn fit(text: &EmbeddingTable, image: &EmbeddingTable) -> ReAlign {
-    ReAlignConfig::new().fit_tables(text, image, NonFinite::Error, &Device::default()).unwrap()
-}
-
-/// The rows as float64, where the identities hold to many digits.
-fn double(table: &EmbeddingTable) -> Tensor<2> {
-    let rows: Vec<f64> = table.rows().iter().map(|&v| f64::from(v)).collect();
-    Tensor::from_data(TensorData::new(rows, [table.len(), table.dim()]), (&Device::default(), DType::F64))
-}
-
-fn mean(rows: Tensor<2>) -> Vec<f64> {
-    let mut moments = Moments::new(rows.dims()[1]);
-    moments.update(&rows).unwrap();
-    moments.mean().to_vec()
-}
-
-fn values(rows: Tensor<2>) -> Vec<f64> {
-    rows.into_data().try_into_vec_as::<f64>().unwrap()
-}
-
-fn distance(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f64>().sqrt()
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
-fn widen(values: &[f32]) -> Vec<f64> {
-    values.iter().map(|&value| f64::from(value)).collect()
-}
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
@@ -236,104 +178,6 @@ fn the_cosine_with_the_source_is_set_by_gap_and_spreads() {
     assert!((exact - expected).abs() < 1e-6, "{exact} and {expected}");
     let phi = source_cosine(&text, &aligned).unwrap();
     assert!((phi - expected).abs() < variance, "{phi} and {expected}, {variance}");
-}
-
-#[test]
-fn the_mean_of_c3_before_normalisation_is_off_by_the_noise_alone() {
-    let (n, dim) = (4000, 32);
-    let (text, image) = (cloud(n, dim, 31), cloud(500, dim, 32));
-    let device = Device::default();
-    let plain = MeanShift::fit_tables(&text, &image, NonFinite::Error, &device).unwrap();
-    let c3 = C3Config::new().fit_tables(&text, &image, NonFinite::Error, &device).unwrap();
-    let shifted = plain.transport(text.tensor(&device));
-    assert!(distance(&mean(c3.transport(text.tensor(&device))), &mean(shifted.clone())) < 1e-6);
-    assert!((c3.noise() - 0.016_f64.sqrt()).abs() < 1e-14);
-    // About a point far out the last normalisation only divides by the distance, and the noise can be seen as it was.
-    let sigma = 0.3;
-    let noise = WithNoise::new(Anchor { dim }, sigma);
-    let far = noise.align(Tensor::zeros([n, dim], (&device, DType::F64)), 7);
-    let coordinates = mean(far.clone().slice([0..n, 1..dim]).mul_scalar(1e3));
-    let gap = dot(&coordinates, &coordinates).sqrt();
-    let expected = sigma * ((dim - 1) as f64 / n as f64).sqrt();
-    // The gap is a chi variable with 31 degrees of freedom, whose relative deviation is 1 / sqrt(62).
-    assert!((gap / expected - 1.0).abs() < 5.0 / 62.0_f64.sqrt(), "{gap} and {expected}");
-    let spread: f64 = values(far.slice([0..n, 1..dim]).mul_scalar(1e3)).iter().map(|v| v * v).sum();
-    assert!((spread / (n * (dim - 1)) as f64 / sigma.powi(2) - 1.0).abs() < 0.03);
-}
-
-/// Puts every row at distance 1000 along the first axis.
-struct Anchor {
-    dim: usize,
-}
-
-impl Aligner for Anchor {
-    fn name(&self) -> &'static str {
-        "anchor"
-    }
-
-    fn dim(&self) -> usize {
-        self.dim
-    }
-
-    fn transport(&self, text: Tensor<2>) -> Tensor<2> {
-        let [n, _] = text.dims();
-        text.slice_assign([0..n, 0..1], Tensor::full([n, 1], 1e3, (&Device::default(), DType::F64)))
-    }
-}
-
-#[test]
-fn noise_depends_on_seed_and_row_and_not_on_chunks() {
-    let device = Device::default();
-    let (text, image) = (cloud(50, 8, 41), cloud(50, 8, 42));
-    let c3 = C3Config::new().with_sigma(0.2).fit_tables(&text, &image, NonFinite::Error, &device).unwrap();
-    let rows = text.tensor(&device);
-    let whole = values(c3.align(rows.clone(), 5));
-    assert_eq!(whole, values(c3.forward(rows.clone(), 5)));
-    assert_ne!(whole, values(c3.align(rows.clone(), 6)));
-    let first = c3.align_from(rows.clone().slice([0..13]), 5, 0);
-    let second = c3.align_from(rows.clone().slice([13..50]), 5, 13);
-    assert_eq!(whole, values(Tensor::cat(vec![first, second], 0)));
-    let doubled = Tensor::cat(vec![rows.clone().slice([0..1]), rows.slice([0..1])], 0);
-    let doubled = values(c3.align(doubled, 5));
-    assert_ne!(doubled[..8], doubled[8..], "equal rows get noise of their own");
-}
-
-#[test]
-fn noise_is_an_option_of_any_method() {
-    let device = Device::default();
-    let (text, image) = (cloud(64, 8, 43), cloud(64, 8, 44));
-    let realign = fit(&text, &image);
-    let still = WithNoise::new(realign.clone(), 0.0);
-    assert_eq!(values(still.align(text.tensor(&device), 3)), values(realign.forward(text.tensor(&device))));
-    let twice = WithNoise::new(WithNoise::new(realign, 0.3), 0.4);
-    assert!((twice.noise() - 0.5).abs() < 1e-15);
-    let boxed: Box<dyn Aligner> = Box::new(twice.clone());
-    let aligned = WithNoise::new(boxed, 0.0).align(text.tensor(&device), 3);
-    assert_eq!(values(aligned.clone()), values(twice.align(text.tensor(&device), 3)));
-    for row in values(aligned).chunks_exact(8) {
-        assert!((dot(row, row) - 1.0).abs() < 1e-6);
-    }
-}
-
-#[test]
-fn zero_mean_c3_takes_the_mean_off_both_modalities() {
-    let device = Device::default();
-    let (text, image) = (cloud(300, 8, 45), cloud(300, 8, 46));
-    let config = C3Config::new().with_variant(C3Variant::ZeroMean).with_sigma(0.0);
-    let c3 = config.fit_tables(&text, &image, NonFinite::Error, &device).unwrap();
-    assert_eq!(c3.variant(), C3Variant::ZeroMean);
-    let moved = mean(c3.transport(text.tensor(&device)));
-    assert!(dot(&moved, &moved).sqrt() < 1e-6);
-    let centered = widen(image.row(3));
-    let image_mean = unit_moments(&image).mean().to_vec();
-    let centered: Vec<f64> = centered.iter().zip(image_mean).map(|(v, m)| v - m).collect();
-    let norm = dot(&centered, &centered).sqrt();
-    let row = values(c3.align_image(image.tensor(&device)).slice([3..4]));
-    for (found, expected) in row.iter().zip(&centered) {
-        assert!((found - expected / norm).abs() < 1e-6);
-    }
-    let shifted = C3Config::new().fit_tables(&text, &image, NonFinite::Error, &device).unwrap();
-    assert_eq!(values(shifted.align_image(image.tensor(&device))), values(image.tensor(&device)));
 }
 
 #[test]

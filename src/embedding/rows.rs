@@ -203,8 +203,10 @@ pub fn normalize_rows(
     policy: NonFinite,
     what: &str,
 ) -> Result<(Vec<f32>, Vec<usize>, RowReport)> {
-    map_rows(rows, dim, (policy, what, 0), |row, out| {
-        out.extend(row.values.iter().map(|&value| (f64::from(value) * row.inverse_norm) as f32));
+    map_rows(rows, dim, (policy, what, 0), |row, _, out| {
+        for (out, &value) in out.iter_mut().zip(row.values.iter()) {
+            *out = (f64::from(value) * row.inverse_norm) as f32;
+        }
     })
 }
 
@@ -216,46 +218,53 @@ pub(crate) fn clean_rows(
     what: &str,
     first: usize,
 ) -> Result<(Vec<f32>, Vec<usize>, RowReport)> {
-    map_rows(rows, dim, (policy, what, first), |row, out| out.extend_from_slice(&row.values))
+    map_rows(rows, dim, (policy, what, first), |row, _, out| out.copy_from_slice(&row.values))
 }
 
-/// Applies `map`, which appends one output row, to every row that takes part under the policy; errors name the set
-/// and count its rows from the given number.
+/// Applies `map`, which writes one output row and has room for one in float64, to every row that takes part under
+/// the policy; errors name the set and count its rows from the given number.
 pub(crate) fn map_rows(
     rows: &[f32],
     dim: usize,
     (policy, what, first): (NonFinite, &str, usize),
-    map: impl Fn(&Row<'_, f32>, &mut Vec<f32>) + Sync,
+    map: impl Fn(&Row<'_, f32>, &mut [f64], &mut [f32]) + Sync,
 ) -> Result<(Vec<f32>, Vec<usize>, RowReport)> {
     check_length(rows, dim)?;
-    let blocks = parallel::map(rows.chunks(BLOCK * dim).enumerate(), |(block, chunk)| {
-        let mut out = Vec::with_capacity(chunk.len());
-        let mut kept = Vec::with_capacity(chunk.len() / dim);
+    let mut mapped = vec![0.0_f32; rows.len()];
+    let chunks = rows.chunks(BLOCK * dim).zip(mapped.chunks_mut(BLOCK * dim)).enumerate();
+    let blocks = parallel::map(chunks, |(block, (rows, mapped))| {
+        let mut room = vec![0.0_f64; dim];
+        let mut kept = Vec::with_capacity(rows.len() / dim);
         let mut report = RowReport::default();
-        for (i, values) in chunk.chunks_exact(dim).enumerate() {
+        for (i, (values, out)) in rows.chunks_exact(dim).zip(mapped.chunks_exact_mut(dim)).enumerate() {
             let position = first + block * BLOCK + i;
             report.rows += 1;
             match inspect(values, policy, what, position)? {
                 None => report.skipped += 1,
                 Some(row) => {
-                    map(&row, &mut out);
+                    map(&row, &mut room, out);
                     kept.push(position);
                     report.zeroed += usize::from(row.zeroed);
                 }
             }
         }
         report.kept = kept.len();
-        Ok((out, kept, report))
+        Ok((kept, report))
     });
-    let mut all =
-        (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len() / dim), RowReport::default());
+    let (mut kept, mut report) = (Vec::with_capacity(rows.len() / dim), RowReport::default());
     for block in blocks {
-        let (out, kept, report) = block?;
-        all.0.extend(out);
-        all.1.extend(kept);
-        all.2.merge(&report);
+        let (places, part) = block?;
+        kept.extend(places);
+        report.merge(&part);
     }
-    Ok(all)
+    if report.skipped > 0 {
+        for (to, place) in kept.iter().enumerate() {
+            let from = (place - first) * dim;
+            mapped.copy_within(from..from + dim, to * dim);
+        }
+        mapped.truncate(kept.len() * dim);
+    }
+    Ok((mapped, kept, report))
 }
 
 impl EmbeddingTable {

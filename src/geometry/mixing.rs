@@ -69,7 +69,7 @@ impl KnnMixingConfig {
         let mut others = [0_usize; 2];
         for first in (0..total).step_by(self.block_size) {
             let last = (first + self.block_size).min(total);
-            let cosines = all.clone().slice([first..last]).matmul(transposed.clone());
+            let cosines = all.clone().slice_dim(0, first..last).matmul(transposed.clone());
             let cosines: Vec<f32> = cosines.into_data().try_into_vec_as::<f32>().expect("converted to f32");
             let counts = parallel::map(cosines.chunks_exact(total).enumerate(), |(row, cosines)| {
                 let query = first + row;

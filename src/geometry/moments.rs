@@ -267,7 +267,7 @@ impl Moments {
             Self { count: block.count as u64, mean: block.mean, squares: block.squares, scatter: None };
         let mut scatter = self.scatter.take();
         if let Some(scatter) = &mut scatter {
-            scatter::add_gram(scatter, &block.centered, self.dim());
+            scatter::add_gram(scatter, block.centered, self.dim());
             let (n_a, n_b) = (self.count as f64, part.count as f64);
             let delta: Vec<f64> = part.mean.iter().zip(&self.mean).map(|(b, a)| b - a).collect();
             scatter::add_outer(scatter, &delta, n_a * n_b / (n_a + n_b));

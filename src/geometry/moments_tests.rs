@@ -133,6 +133,14 @@ fn a_mean_summed_in_float32_is_far_worse() {
 }
 
 #[test]
+fn a_covariance_of_many_dimensions_is_that_of_two_passes() {
+    let dim = 150;
+    let rows = rows(203, dim, 4);
+    let (_, covariance) = two_passes(&rows, dim);
+    assert_close(&one_pass(&rows, dim).covariance().unwrap(), &covariance, 1e-12);
+}
+
+#[test]
 fn chunks_of_any_size_give_the_same_moments() {
     let (dim, rows) = (7, rows(1300, 7, 9));
     let whole = one_pass(&rows, dim);

@@ -226,7 +226,7 @@ impl Aligner for ReAlign {
         let centroids = record::value(&self.centroids, dtype);
         let mut rows = (rows - text_mean) * scale + image_mean.clone();
         for pass in 0..self.centroid_passes() {
-            let shift = image_mean.clone() - centroids.clone().slice([pass..pass + 1]);
+            let shift = image_mean.clone() - centroids.clone().slice_dim(0, pass..pass + 1);
             rows = normalize_bounded(rows) + shift;
         }
         rows

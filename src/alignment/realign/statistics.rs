@@ -71,10 +71,9 @@ impl ReAlignStatistics {
     /// [`Error::Mismatch`] where `text` is not a whole number of rows, [`Error::NonFinite`] or [`Error::ZeroRow`]
     /// under [`NonFinite::Error`].
     pub fn align_rows(&self, text: &[f32], policy: NonFinite) -> Result<(Vec<f32>, Vec<usize>, RowReport)> {
-        map_rows(text, self.dim(), (policy, "text", 0), |row, out| {
-            let mut moved = vec![0.0; self.dim()];
-            self.project(row, &mut moved);
-            out.extend(moved.iter().map(|&value| value as f32));
+        map_rows(text, self.dim(), (policy, "text", 0), |row, moved, out| {
+            self.project(row, moved);
+            out.iter_mut().zip(&*moved).for_each(|(out, &value)| *out = value as f32);
         })
     }
 
