@@ -1,64 +1,89 @@
 //! Files that are complete or not there.
 
-use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::Write;
-use std::path::Path;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
 
 use crate::{Error, Result};
 
-/// Lets `write` fill a temporary file beside `path`, flushes it to the disk and renames it to `path`. Nothing is
-/// left behind where any of that fails.
-pub(crate) fn replace<T, E>(
+/// Lets `write` fill a temporary file in the folder of `path`, flushes it to the disk and renames it to `path`.
+/// Where any of that fails, what stood at `path` still stands there, and nothing else is left.
+pub(crate) fn write(
     path: &Path,
-    write: impl FnOnce(&Path) -> std::result::Result<T, E>,
-    io: impl Fn(std::io::Error) -> E,
-) -> std::result::Result<T, E> {
-    let mut name = OsString::from(path.as_os_str());
-    name.push(".part");
-    let temporary = Path::new(&name);
-    let written = write(temporary).and_then(|value| {
-        File::open(temporary).and_then(|file| file.sync_all()).map_err(&io)?;
-        fs::rename(temporary, path).map_err(&io)?;
-        Ok(value)
-    });
-    if written.is_err() {
-        fs::remove_file(temporary).ok();
-    }
-    written
+    write: impl FnOnce(&mut BufWriter<&mut File>) -> std::io::Result<()>,
+) -> Result<()> {
+    let io = |source| Error::io(path, source);
+    let mut file = temporary(path).map_err(io)?;
+    let mut buffer = BufWriter::new(file.as_file_mut());
+    write(&mut buffer).and_then(|()| buffer.flush()).map_err(io)?;
+    drop(buffer);
+    persist(file, path).map_err(io)
 }
 
-/// Writes `bytes` to `path`, whole or not at all.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let io = |source| Error::io(path, source);
-    replace(
-        path,
-        |temporary| File::create(temporary).and_then(|mut file| file.write_all(bytes)).map_err(io),
-        io,
-    )
+/// As [`write`], for writers that take a path.
+pub(crate) fn write_at<E>(
+    path: &Path,
+    write: impl FnOnce(&Path) -> std::result::Result<(), E>,
+    io: impl Fn(std::io::Error) -> E,
+) -> std::result::Result<(), E> {
+    let file = temporary(path).map_err(&io)?;
+    write(file.path())?;
+    persist(file, path).map_err(io)
+}
+
+fn temporary(path: &Path) -> std::io::Result<NamedTempFile> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_path_buf(),
+        _ => PathBuf::from("."),
+    };
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // As any new file: the process's umask takes away what it should not have.
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    builder.prefix(".partial-").tempfile_in(folder)
+}
+
+fn persist(file: NamedTempFile, path: &Path) -> std::io::Result<()> {
+    // A writer that takes a path may have put another file there.
+    File::open(file.path())?.sync_all()?;
+    file.persist(path).map(drop).map_err(|error| error.error)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn a_failure_keeps_the_old_file_and_leaves_nothing_else() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("data");
-        write(&path, b"old").unwrap();
-        let failed: Result<()> = replace(
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data");
+        write(&path, |file| file.write_all(b"old")).unwrap();
+        let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let half = write(&path, |file| file.write_all(b"half").and_then(|()| Err(full())));
+        assert!(half.unwrap_err().to_string().contains("data"));
+        let half = write_at(
             &path,
             |temporary| {
-                fs::write(temporary, b"half").unwrap();
-                Err(Error::format(temporary, "the disk is full"))
+                fs::write(temporary, b"half")?;
+                Err(full())
             },
-            |source| Error::io("data", source),
+            |error| error,
         );
-        assert!(failed.is_err());
+        assert!(half.is_err());
         assert_eq!(fs::read(&path).unwrap(), b"old");
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
-        write(&path, b"new").unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        write_at(&path, |temporary| fs::write(temporary, b"new"), |error| error).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_an_error() {
+        assert!(write(Path::new("no/such/folder/data"), |_| Ok(())).is_err());
     }
 }

@@ -44,6 +44,7 @@ pub mod encoder;
 mod error;
 pub mod geometry;
 pub mod language;
+mod random;
 pub mod revision;
 pub mod training;
 

@@ -179,23 +179,35 @@ fn rows_aligned_on_the_host_are_those_of_the_script() {
 }
 
 #[test]
-fn float32_tensors_are_aligned_as_by_the_script() -> Result<()> {
+fn tables_are_aligned_as_by_the_script() -> Result<()> {
     let device = Device::default();
+    if !device.supports_dtype(DType::F64) {
+        println!("skipped: {device:?} has no float64");
+        return Ok(());
+    }
     for fixture in fixtures() {
         let realign = config().fit_tables(&fixture.text, &fixture.image, NonFinite::Zero, &device)?;
         let (aligned, _) = align_table(&realign, &fixture.text, NonFinite::Zero, 0, &device)?;
         assert_eq!(aligned.ids(), fixture.text.ids());
-        // Half a dozen float32 roundings lie on the way, each of up to 2^-25 for values near 1. From 64 dimensions on
-        // values are small enough for 1e-7; with fewer the rounding itself allows no more than 2^-22. Rows without
-        // spread magnify it by the scale: there the host and float64 paths alone can give the script's digits.
-        let tolerance = if aligned.dim() >= 64 { 1e-7 } else { 0.5_f64.powi(22) };
-        if !fixture.is_degenerate() {
-            assert_within(&widen(aligned.rows()), &fixture.aligned, tolerance, &fixture.golden.name);
-        }
-        for row in aligned.rows().chunks_exact(aligned.dim()) {
-            let norm = widen(row).iter().map(|v| v * v).sum::<f64>().sqrt();
-            assert!((norm - 1.0).abs() < 3e-7, "{}: {norm}", fixture.golden.name);
-        }
+        assert_within(&widen(aligned.rows()), &fixture.aligned, 1e-7, &fixture.golden.name);
+    }
+    Ok(())
+}
+
+/// About eight float32 roundings lie between a row and its image, of up to 2^-25 each where values are near 1: with 16
+/// dimensions they are, with 64 and more they are not. Rows without spread magnify rounding by the scale, and are left
+/// to the float64 paths.
+#[test]
+fn float32_tensors_are_aligned_as_by_the_script_up_to_their_rounding() -> Result<()> {
+    let device = Device::default();
+    for fixture in fixtures().into_iter().filter(|fixture| !fixture.is_degenerate()) {
+        let realign = config().fit_tables(&fixture.text, &fixture.image, NonFinite::Zero, &device)?;
+        let dim = fixture.text.dim();
+        let rows = clean(&fixture.text).iter().map(|value| *value as f32).collect();
+        let rows = Tensor::from_data(TensorData::new(rows, [fixture.text.len(), dim]), (&device, DType::F32));
+        let aligned = realign.forward(rows).into_data().try_into_vec::<f32>().unwrap();
+        let tolerance = if dim >= 64 { 1e-7 } else { 0.5_f64.powi(22) };
+        assert_within(&widen(&aligned), &fixture.aligned, tolerance, &fixture.golden.name);
     }
     Ok(())
 }

@@ -1,9 +1,9 @@
 use burn::tensor::{DType, Tensor, TensorData};
-use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use rand_distr::{Distribution, StandardNormal};
 
 use super::Aligner;
 use crate::embedding::parallel;
+use crate::random::seeded_rng;
 
 /// Any alignment with isotropic Gaussian noise before its last normalisation.
 ///
@@ -67,7 +67,7 @@ pub(super) fn add(rows: Tensor<2>, sigma: f64, seed: u64, first: usize) -> Tenso
     parallel::map(noise.chunks_mut(64 * dim).enumerate(), |(block, values)| {
         for (i, row) in values.chunks_exact_mut(dim).enumerate() {
             let number = (first + block * 64 + i) as u64;
-            let mut rng = Xoshiro256PlusPlus::seed_from_u64(mix(seed) ^ mix(!number));
+            let mut rng = seeded_rng(seed, &[number]);
             for value in row {
                 let normal: f64 = StandardNormal.sample(&mut rng);
                 *value = (sigma * normal) as f32;
@@ -78,11 +78,4 @@ pub(super) fn add(rows: Tensor<2>, sigma: f64, seed: u64, first: usize) -> Tenso
     let noise =
         Tensor::<2>::from_data(TensorData::new(noise, [n, dim]), (&device.without_autodiff(), DType::F32));
     rows + noise.cast(dtype)
-}
-
-/// The finaliser of SplitMix64: neighbouring numbers become unrelated ones.
-fn mix(number: u64) -> u64 {
-    let number = (number ^ (number >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let number = (number ^ (number >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    number ^ (number >> 31)
 }

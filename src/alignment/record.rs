@@ -9,8 +9,8 @@ use burn::tensor::{Bytes, DType, Device, Tensor, TensorData};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
-use crate::embedding::{read_bytes, write_atomically};
-use crate::{Error, Result};
+use crate::embedding::read_bytes;
+use crate::{Error, Result, atomic};
 
 /// A parameter that is saved and moved with its module and takes no gradient.
 pub(super) fn constant<const D: usize>(
@@ -55,7 +55,7 @@ pub(super) fn save<M: Module>(module: &M, path: &Path) -> Result<()> {
     }
     let bytes = module.clone().into_record().into_bytes();
     let bytes = bytes.map_err(|error| Error::format(path, error.to_string()))?;
-    write_atomically(path, |file| std::io::Write::write_all(file, &bytes))
+    atomic::write(path, |file| std::io::Write::write_all(file, &bytes))
 }
 
 /// Writes a module's statistics as `.safetensors`.
@@ -71,7 +71,7 @@ pub(super) fn save_safetensors<M: Module>(module: &M, path: &Path) -> Result<()>
         views.push((name, view.map_err(|error| failed(&error))?));
     }
     let bytes = safetensors::serialize(views, None).map_err(|error| failed(&error))?;
-    write_atomically(path, |file| std::io::Write::write_all(file, &bytes))
+    atomic::write(path, |file| std::io::Write::write_all(file, &bytes))
 }
 
 /// Statistics read from a file.

@@ -1,6 +1,6 @@
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 
 use burn::tensor::{DType, TensorData};
 use safetensors::tensor::TensorView;
@@ -8,7 +8,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use super::EmbeddingTable;
-use crate::{Error, Result};
+use crate::{Error, Result, atomic};
 
 /// The name of the matrix in a `.safetensors` file of embeddings.
 pub const EMBEDDINGS_KEY: &str = "embeddings";
@@ -77,7 +77,7 @@ pub fn write_table(table: &EmbeddingTable, path: impl AsRef<Path>) -> Result<()>
     if ids_path == path {
         return Err(Error::config("path", format!("{}: .jsonl is the file of the ids", path.display())));
     }
-    write_atomically(&ids_path, |file| {
+    atomic::write(&ids_path, |file| {
         for id in table.ids() {
             serde_json::to_writer(&mut *file, &IdLine { id: Id::Text(id.clone()) })?;
             file.write_all(b"\n")?;
@@ -89,7 +89,7 @@ pub fn write_table(table: &EmbeddingTable, path: impl AsRef<Path>) -> Result<()>
         .map_err(|error| Error::format(path, error.to_string()))?;
     let bytes = safetensors::serialize([(EMBEDDINGS_KEY, view)], None)
         .map_err(|error| Error::format(path, error.to_string()))?;
-    write_atomically(path, |file| file.write_all(&bytes))
+    atomic::write(path, |file| file.write_all(&bytes))
 }
 
 fn read_matrix(path: &Path, key: &str) -> Result<(Vec<f32>, [usize; 2])> {
@@ -140,32 +140,6 @@ fn read_ids(path: &Path, file: File) -> Result<Vec<String>> {
 /// The contents of a file.
 pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|error| Error::io(path, error))
-}
-
-/// Writes a file under another name in the same folder and renames it when it is complete.
-pub(crate) fn write_atomically(
-    path: &Path,
-    write: impl FnOnce(&mut BufWriter<&mut File>) -> std::io::Result<()>,
-) -> Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_path_buf(),
-        _ => PathBuf::from("."),
-    };
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // As any new file: the process's umask takes away what it should not have.
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    let io = |error| Error::io(path, error);
-    let mut file = builder.prefix(".partial-").tempfile_in(folder).map_err(io)?;
-    let mut buffer = BufWriter::new(file.as_file_mut());
-    write(&mut buffer).and_then(|()| buffer.flush()).map_err(io)?;
-    drop(buffer);
-    file.as_file().sync_all().map_err(io)?;
-    file.persist(path).map_err(|error| Error::io(path, error.error))?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -22,8 +22,8 @@ mod rows;
 mod table;
 mod unit;
 
+pub(crate) use file::read_bytes;
 pub use file::{EMBEDDINGS_KEY, read_table, read_table_key, write_table};
-pub(crate) use file::{read_bytes, write_atomically};
 pub use rows::{MIN_NORM, NonFinite, RowReport, normalize_rows};
 pub(crate) use rows::{Real, Row, check_length, clean_rows, inspect, inverse_norm, map_rows};
 pub use table::EmbeddingTable;

@@ -3,7 +3,7 @@ use burn::tensor::{DType, Int, Tensor, TensorData};
 use rand::{Rng, RngExt};
 
 use super::{KvCache, LanguageModel};
-use crate::training::seeded_rng;
+use crate::random::seeded_rng;
 
 /// How text is generated.
 ///

@@ -1,3 +1,4 @@
+use std::io::Write;
 use std::path::Path;
 
 use tokenizers::decoders::byte_level::ByteLevel as ByteLevelDecoder;
@@ -7,7 +8,7 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::processors::PostProcessorWrapper;
 use tokenizers::{AddedToken, TokenizerImpl};
 
-use crate::{Error, Result};
+use crate::{Error, Result, atomic};
 
 const PAD: &str = "<pad>";
 const BOS: &str = "<bos>";
@@ -105,7 +106,7 @@ impl Tokenizer {
     /// [`Error::Io`] where the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let json = self.inner.to_string(true).map_err(|source| Error::format(&path, source.to_string()))?;
-        crate::atomic::write(path.as_ref(), json.as_bytes())
+        atomic::write(path.as_ref(), |file| file.write_all(json.as_bytes()))
     }
 
     /// The tokens of a text, without special tokens around them.

@@ -1,3 +1,4 @@
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -238,7 +239,8 @@ impl ReVisionLearner {
                 return Err(Error::format(&path, format!("this is another run: {difference}")));
             }
         }
-        atomic::write(&path, &serde_json::to_vec_pretty(&json).expect("settings are plain data"))?;
+        let json = serde_json::to_vec_pretty(&json).expect("settings are plain data");
+        atomic::write(&path, |file| file.write_all(&json))?;
         Ok(segment)
     }
 

@@ -1,3 +1,4 @@
+use std::io::Write;
 use std::path::Path;
 
 use burn::config::Config;
@@ -149,9 +150,9 @@ impl ReVision<LlamaDecoder> {
         std::fs::create_dir_all(folder).map_err(|source| Error::io(folder, source))?;
         let saved = SavedConfig { revision: config.clone(), language: language.clone() };
         let json = serde_json::to_vec_pretty(&saved).expect("configurations are plain data");
-        atomic::write(&folder.join(CONFIG_FILE), &json)?;
+        atomic::write(&folder.join(CONFIG_FILE), |file| file.write_all(&json))?;
         let weights = folder.join(WEIGHTS_FILE);
-        atomic::replace(
+        atomic::write_at(
             &weights,
             |temporary| {
                 let record = self.clone().into_record();

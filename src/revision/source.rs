@@ -2,7 +2,7 @@ use rand_distr::{Distribution, StandardNormal};
 
 use crate::Result;
 use crate::embedding::{EmbeddingTable, NonFinite, clean_rows, normalize_rows};
-use crate::training::seeded_rng;
+use crate::random::seeded_rng;
 
 /// What a model is shown: unit embeddings, looked up by the id that a conversation names.
 ///

@@ -49,7 +49,7 @@ pub fn latest_checkpoint(directory: &Path) -> Option<usize> {
 impl<R: Checkpoint> Checkpointer<R> for AtomicCheckpointer {
     fn save(&self, segment: usize, record: R) -> Result<(), CheckpointerError> {
         let path = self.path(segment);
-        let written = atomic::replace(
+        let written = atomic::write_at(
             &path,
             |temporary| record.save(temporary.to_path_buf()),
             CheckpointerError::IOError,

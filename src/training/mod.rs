@@ -26,6 +26,6 @@ pub use checkpoint::{AtomicCheckpointer, latest_checkpoint};
 pub use guard::GradientGuard;
 pub use loader::{SequentialLoader, StepBatcher, StepLoader};
 pub use output::LossOutput;
-pub use plan::{Step, StepPlan, seeded_rng};
+pub use plan::{Step, StepPlan};
 pub use progress::ProgressLine;
 pub use schedule::cosine_with_warmup;

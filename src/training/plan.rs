@@ -1,29 +1,7 @@
-use rand::SeedableRng;
-use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 
+use crate::random::seeded_rng;
 use crate::{Error, Result};
-
-/// A random generator that depends on `seed` and on every number in `path`, and on nothing else.
-///
-/// ```
-/// use burn_revision::training::seeded_rng;
-/// use rand::Rng;
-/// let draw = |path: &[u64]| seeded_rng(7, path).next_u64();
-/// assert_eq!(draw(&[1, 2]), draw(&[1, 2]));
-/// assert_ne!(draw(&[1, 2]), draw(&[2, 1]));
-/// ```
-pub fn seeded_rng(seed: u64, path: &[u64]) -> StdRng {
-    // SplitMix64's finaliser, applied once a component: neighbouring paths give unrelated streams.
-    let mix = |state: u64, value: u64| {
-        let mut z =
-            state.wrapping_add(0x9E37_79B9_7F4A_7C15).wrapping_add(value.wrapping_mul(0xD1B5_4A32_D192_ED03));
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    };
-    StdRng::seed_from_u64(path.iter().fold(mix(seed, 0), |state, value| mix(state, value.wrapping_add(1))))
-}
 
 /// The samples of one optimizer step.
 #[derive(Clone, Debug, PartialEq, Eq)]
