@@ -86,7 +86,8 @@ impl Pictures {
             }
         }
         // Drawings that are no emoji of their own, such as the letters that make flags, are one character long.
-        let single = ('\u{21}'..='\u{1ffff}').filter_map(|char| SvgTwemojiAsset::from_emoji(&char.to_string()));
+        let single =
+            ('\u{21}'..='\u{1ffff}').filter_map(|char| SvgTwemojiAsset::from_emoji(&char.to_string()));
         drawings.extend(single.map(|asset| asset.emoji));
 
         undrawn.sort();
@@ -102,11 +103,7 @@ impl Pictures {
                 }
             })
             .collect();
-        Self {
-            all: draw_all(&named),
-            nameless,
-            undrawn,
-        }
+        Self { all: draw_all(&named), nameless, undrawn }
     }
 
     /// The pictures of one share, in the order of their code points. The split is a function of the seed alone.
@@ -161,16 +158,13 @@ fn draw_all(named: &[(&'static str, String)]) -> Vec<Picture> {
     let part = named.len().div_ceil(parts).max(1);
     let picture = |(emoji, name): &(&'static str, String)| {
         let asset = SvgTwemojiAsset::from_emoji(emoji).expect("the drawing was found before");
-        Picture {
-            id: id(emoji),
-            emoji,
-            name: name.clone(),
-            pixels: values(&draw(asset, SIZE as u32)),
-        }
+        Picture { id: id(emoji), emoji, name: name.clone(), pixels: values(&draw(asset, SIZE as u32)) }
     };
     std::thread::scope(|scope| {
-        let workers: Vec<_> =
-            named.chunks(part).map(|part| scope.spawn(move || part.iter().map(picture).collect::<Vec<_>>())).collect();
+        let workers: Vec<_> = named
+            .chunks(part)
+            .map(|part| scope.spawn(move || part.iter().map(picture).collect::<Vec<_>>()))
+            .collect();
         workers.into_iter().flat_map(|worker| worker.join().expect("drawing does not panic")).collect()
     })
 }

@@ -19,7 +19,7 @@ const PICTURE_COLUMN: usize = PICTURE as usize + 2 * PADDING;
 const TEXT_COLUMN: usize = 220;
 const LINE: usize = 19;
 /// Letters on a line of a text column, at 14 pixels of a common sans serif.
-const LETTERS: usize = 27;
+const LETTERS: usize = 26;
 const HEADER: usize = 40;
 
 /// One held-out picture and what is said of it.
@@ -62,7 +62,10 @@ pub fn svg(variants: &[&str], rows: &[Row]) -> String {
         let height = (lines * LINE).max(PICTURE as usize) + 2 * PADDING;
         if number % 2 == 0 {
             let inner = width - 2 * MARGIN;
-            let _ = write!(body, r#"<rect class="band" x="{MARGIN}" y="{top}" width="{inner}" height="{height}"/>"#);
+            let _ = write!(
+                body,
+                r#"<rect class="band" x="{MARGIN}" y="{top}" width="{inner}" height="{height}"/>"#
+            );
         }
         let _ = write!(
             body,
@@ -87,7 +90,7 @@ pub fn svg(variants: &[&str], rows: &[Row]) -> String {
 text {{ font: 14px "DejaVu Sans", "Noto Sans", Helvetica, Arial, sans-serif; fill: #222 }}
 .title {{ font-weight: bold }}
 .name {{ fill: #555 }}
-.right {{ fill: #17702b; font-weight: bold }}
+.right {{ fill: #17702b }}
 .band {{ fill: #f3f4f6 }}
 </style>
 <rect width="{width}" height="{height}" fill="white"/>

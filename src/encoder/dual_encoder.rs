@@ -121,10 +121,7 @@ impl DualEncoder {
 
     /// The encoder with a learned scale set back to its maximum where a step has carried it above.
     pub(super) fn with_scale_clamped(self) -> Self {
-        Self {
-            logit_scale: self.logit_scale.clamped(),
-            ..self
-        }
+        Self { logit_scale: self.logit_scale.clamped(), ..self }
     }
 }
 
@@ -186,7 +183,8 @@ mod tests {
         let before = encoder.embed_pairs(&pairs(5), 5);
         encoder.clone().save_file(&path).unwrap();
 
-        let fresh = config().with_logit_scale(LogitScaleConfig::Learned { init: 2.0, max: 50.0 }).init(&device);
+        let fresh =
+            config().with_logit_scale(LogitScaleConfig::Learned { init: 2.0, max: 50.0 }).init(&device);
         let other = fresh.embed_pairs(&pairs(5), 5).0;
         assert!((other - before.0.clone()).abs().max().into_scalar::<f32>() > 1e-3);
         let loaded = fresh.load_file(&path);

@@ -70,7 +70,11 @@ impl ImageTowerConfig {
     /// the channels.
     pub fn init(&self, device: &Device) -> ImageTower {
         assert!(!self.channels.is_empty(), "image tower: needs at least one convolution");
-        assert_eq!(self.channels.len(), self.strides.len(), "image tower: channels and strides differ in length");
+        assert_eq!(
+            self.channels.len(),
+            self.strides.len(),
+            "image tower: channels and strides differ in length"
+        );
         let mut blocks = Vec::with_capacity(self.channels.len());
         let mut input = self.in_channels;
         for (&output, &stride) in self.channels.iter().zip(&self.strides) {
@@ -91,11 +95,7 @@ impl ImageTowerConfig {
                 .with_bias(false)
                 .init(device);
             let norm = GroupNormConfig::new(output / self.group_size, output).init(device);
-            blocks.push(ConvBlock {
-                conv,
-                norm,
-                activation: Gelu::new(),
-            });
+            blocks.push(ConvBlock { conv, norm, activation: Gelu::new() });
             input = output;
         }
         ImageTower {

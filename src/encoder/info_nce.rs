@@ -1,7 +1,7 @@
 //! The contrastive loss.
 
-use burn::tensor::activation::log_softmax;
 use burn::tensor::Tensor;
+use burn::tensor::activation::log_softmax;
 
 use crate::assert_shape;
 
@@ -122,7 +122,8 @@ mod tests {
         let (x, y) = (host_rows(n, d, &mut rng), host_rows(n, d, &mut rng));
         let image = upload(&x, &device).require_grad();
         let text = upload(&y, &device).require_grad();
-        let loss = InfoNceLoss::new().forward(image.clone(), text.clone(), Tensor::from_data([scale], &device));
+        let loss =
+            InfoNceLoss::new().forward(image.clone(), text.clone(), Tensor::from_data([scale], &device));
         let grads = loss.backward();
 
         // d loss / d x_i = scale / 2n * (sum_j (p_ij + q_ji) y_j - 2 y_i), p over texts and q over images.

@@ -1,7 +1,7 @@
 //! The order in which pairs are dealt out.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
@@ -38,6 +38,8 @@ pub struct PairLoader {
     batch_size: usize,
     seed: Option<u64>,
     epoch: AtomicU64,
+    /// The batches dealt out so far by this loader and its copies.
+    dealt: Arc<AtomicUsize>,
     device: Device,
 }
 
@@ -55,6 +57,7 @@ impl PairLoader {
             batch_size,
             seed: None,
             epoch: AtomicU64::new(0),
+            dealt: Arc::default(),
             device,
         }
     }
@@ -76,6 +79,11 @@ impl PairLoader {
         if self.members.is_empty() { 0 } else { (self.members.len() / self.batch_size).max(1) }
     }
 
+    /// A count, kept up to date, of the batches dealt out by this loader and its copies.
+    pub(super) fn dealt(&self) -> Arc<AtomicUsize> {
+        self.dealt.clone()
+    }
+
     fn order(&self, epoch: u64) -> Vec<usize> {
         let mut order = self.members.to_vec();
         if let Some(seed) = self.seed {
@@ -95,6 +103,7 @@ impl PairLoader {
             batch_size: self.batch_size,
             seed: self.seed,
             epoch: AtomicU64::new(self.epoch.load(Ordering::Relaxed)),
+            dealt: self.dealt.clone(),
             device,
         })
     }
@@ -103,11 +112,7 @@ impl PairLoader {
 impl DataLoader<PairBatch> for PairLoader {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<PairBatch> + 'a> {
         let epoch = self.epoch.fetch_add(1, Ordering::Relaxed);
-        Box::new(Epoch {
-            loader: self,
-            order: self.order(epoch),
-            done: 0,
-        })
+        Box::new(Epoch { loader: self, order: self.order(epoch), done: 0 })
     }
 
     fn num_items(&self) -> usize {
@@ -142,6 +147,7 @@ impl Iterator for Epoch<'_> {
         let pairs = rows.iter().map(|&row| &self.loader.pairs.pairs()[row]);
         let batch = self.loader.pairs.batcher().collate(pairs, &self.loader.device);
         self.done = end;
+        self.loader.dealt.fetch_add(1, Ordering::Relaxed);
         Some(Ok(batch))
     }
 }
@@ -158,15 +164,13 @@ mod tests {
     use crate::encoder::Pair;
 
     fn pairs(count: u32) -> PairDataset {
-        let pair = |token| Pair {
-            pixels: vec![0.0],
-            tokens: vec![token],
-        };
+        let pair = |token| Pair { pixels: vec![0.0], tokens: vec![token] };
         PairDataset::new((0..count).map(pair).collect(), [1, 1, 1]).unwrap()
     }
 
     fn epoch(loader: &dyn DataLoader<PairBatch>) -> Vec<i64> {
-        let tokens = |batch: Result<PairBatch, _>| batch.unwrap().tokens.into_data().iter::<i64>().collect::<Vec<_>>();
+        let tokens =
+            |batch: Result<PairBatch, _>| batch.unwrap().tokens.into_data().iter::<i64>().collect::<Vec<_>>();
         loader.iter().flat_map(tokens).collect()
     }
 

@@ -49,10 +49,7 @@ impl PairDataset {
                 return Err(Error::mismatch(format!("tokens of pair {row}, at least"), 1, 0));
             }
         }
-        Ok(Self {
-            pairs: pairs.into(),
-            image_shape,
-        })
+        Ok(Self { pairs: pairs.into(), image_shape })
     }
 
     /// The number of pairs.
@@ -72,9 +69,7 @@ impl PairDataset {
 
     /// The batcher for these pairs.
     pub fn batcher(&self) -> PairBatcher {
-        PairBatcher {
-            image_shape: self.image_shape,
-        }
+        PairBatcher { image_shape: self.image_shape }
     }
 
     /// The pairs in batches, in their own order, the last batch being what is left.
@@ -124,7 +119,11 @@ pub struct PairBatcher {
 }
 
 impl PairBatcher {
-    pub(super) fn collate<'a>(&self, pairs: impl Iterator<Item = &'a Pair> + Clone, device: &Device) -> PairBatch {
+    pub(super) fn collate<'a>(
+        &self,
+        pairs: impl Iterator<Item = &'a Pair> + Clone,
+        device: &Device,
+    ) -> PairBatch {
         let n = pairs.clone().count();
         let len = pairs.clone().map(|pair| pair.tokens.len()).max().unwrap_or(0);
         let [channels, height, width] = self.image_shape;
@@ -159,10 +158,7 @@ mod tests {
     use super::*;
 
     fn pair(value: f32, tokens: &[u32]) -> Pair {
-        Pair {
-            pixels: vec![value; 2 * 2],
-            tokens: tokens.to_vec(),
-        }
+        Pair { pixels: vec![value; 2 * 2], tokens: tokens.to_vec() }
     }
 
     #[test]

@@ -67,10 +67,15 @@ impl TextTowerConfig {
             tokens: embedding(self.vocab_size, 1.0),
             // Weak at first: the words tell more than their places.
             positions: embedding(self.max_len, 0.02),
-            encoder: TransformerEncoderConfig::new(self.d_model, 4 * self.d_model, self.n_heads, self.n_layers)
-                .with_dropout(self.dropout)
-                .with_norm_first(true)
-                .init(device),
+            encoder: TransformerEncoderConfig::new(
+                self.d_model,
+                4 * self.d_model,
+                self.n_heads,
+                self.n_layers,
+            )
+            .with_dropout(self.dropout)
+            .with_norm_first(true)
+            .init(device),
             norm: LayerNormConfig::new(self.d_model).init(device),
             projection: LinearConfig::new(self.d_model, self.embed_dim).init(device),
             max_len: self.max_len,
@@ -123,7 +128,11 @@ mod tests {
         TextTowerConfig::new(50, 12, 16, 2, 2, 8).init(device)
     }
 
-    fn texts<const L: usize>(rows: &[[i64; L]], lens: &[usize], device: &Device) -> (Tensor<2, Int>, Tensor<2, Bool>) {
+    fn texts<const L: usize>(
+        rows: &[[i64; L]],
+        lens: &[usize],
+        device: &Device,
+    ) -> (Tensor<2, Int>, Tensor<2, Bool>) {
         let tokens = rows.iter().map(|row| Tensor::<1, Int>::from_data(*row, device)).collect();
         let mask = lens
             .iter()
