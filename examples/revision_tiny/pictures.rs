@@ -25,7 +25,7 @@ pub struct Picture {
     pub emoji: &'static str,
     /// The caption: the name in lower case.
     pub name: String,
-    /// `[3, SIZE, SIZE]` values, channel by channel and row by row, from -1 (black) to 1 (white).
+    /// `[3, SIZE, SIZE]` values, channel by channel and row by row, from -1 (black) to just below 1 (white).
     pub pixels: Vec<f32>,
 }
 

@@ -2,7 +2,6 @@
 //! the pictures inside.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -19,7 +18,7 @@ const PICTURE_COLUMN: usize = PICTURE as usize + 2 * PADDING;
 const TEXT_COLUMN: usize = 220;
 const LINE: usize = 19;
 /// Letters on a line of a text column, at 14 pixels of a common sans serif.
-const LETTERS: usize = 27;
+const LETTERS: usize = 26;
 const HEADER: usize = 40;
 
 /// One held-out picture and what is said of it.
@@ -29,15 +28,6 @@ pub struct Row<'a> {
     pub picture: &'a Picture,
     /// What each variant says, in the order of the variants.
     pub captions: Vec<String>,
-}
-
-/// Writes the sheet to `path`.
-///
-/// # Panics
-///
-/// If a row has another number of captions than there are variants.
-pub fn write(path: impl AsRef<Path>, variants: &[&str], rows: &[Row]) -> std::io::Result<()> {
-    std::fs::write(path, svg(variants, rows))
 }
 
 /// The sheet as SVG: the picture, its true name, and a column for each variant. A caption that is the true name
@@ -90,7 +80,7 @@ pub fn svg(variants: &[&str], rows: &[Row]) -> String {
 text {{ font: 14px "DejaVu Sans", "Noto Sans", Helvetica, Arial, sans-serif; fill: #222 }}
 .title {{ font-weight: bold }}
 .name {{ fill: #555 }}
-.right {{ fill: #17702b; font-weight: bold }}
+.right {{ fill: #17702b }}
 .band {{ fill: #f3f4f6 }}
 </style>
 <rect width="{width}" height="{height}" fill="white"/>

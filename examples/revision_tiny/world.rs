@@ -65,8 +65,8 @@ pub struct World<'a> {
 /// The configuration of the encoder, which the replay needs again.
 pub fn encoder_config(settings: &Settings, vocab_size: usize) -> DualEncoderConfig {
     let dim = settings.embedding_dim;
-    let image = ImageTowerConfig::new(vec![32, 64, 128, 128], vec![2, 2, 2, 1], dim).with_image_size(SIZE);
-    let text = TextTowerConfig::new(vocab_size, MAX_LEN, 128, 2, 4, dim);
+    let image = ImageTowerConfig::new(vec![64, 128, 256], vec![4, 2, 2], dim).with_image_size(SIZE);
+    let text = TextTowerConfig::new(vocab_size, MAX_LEN, 128, 1, 4, dim);
     DualEncoderConfig::new(image, text).with_logit_scale(LogitScaleConfig::Fixed(settings.logit_scale))
 }
 

@@ -6,8 +6,8 @@ use burn::tensor::{Device, Tensor};
 
 /// How the logits are scaled: the inverse temperature `1/tau`.
 ///
-/// The scale shapes the gap: a learned one climbs until the pairs are told apart and leaves the clouds where
-/// they started, a low one pulls them together.
+/// The scale shapes the gap: the towers start far apart, and in a training of given length a high scale leaves
+/// more of that distance than a low one, which must pull the clouds together to lower the loss.
 #[derive(Config, Debug, PartialEq)]
 pub enum LogitScaleConfig {
     /// Always this value.

@@ -5,7 +5,7 @@
 //! of the gap that arXiv 2602.07026, App. A, names. Nothing here adds an offset to an embedding; the gap
 //! between the two clouds is what the training leaves.
 //!
-//! The way of the data: [`Pair`]s make a [`PairDataset`], [`PairLoader`] deals it out as [`PairBatch`]es,
+//! The way of the data: [`Pair`]s make a [`PairDataset`], which deals out [`PairBatch`]es,
 //! [`DualEncoderTraining`] trains a [`DualEncoder`] on them, and [`recall_at_k`] tells on held-out pairs how
 //! well picture and text find each other.
 
@@ -13,7 +13,6 @@ mod dual_encoder;
 mod image_tower;
 mod info_nce;
 mod logit_scale;
-mod pair_loader;
 mod pairs;
 mod retrieval;
 mod text_tower;
@@ -23,8 +22,7 @@ pub use dual_encoder::{DualEncoder, DualEncoderConfig};
 pub use image_tower::{ImageTower, ImageTowerConfig};
 pub use info_nce::InfoNceLoss;
 pub use logit_scale::{LogitScale, LogitScaleConfig};
-pub use pair_loader::PairLoader;
-pub use pairs::{Pair, PairBatch, PairBatcher, PairDataset};
+pub use pairs::{Pair, PairBatch, PairDataset};
 pub use retrieval::{RecallAtK, recall_at_k};
 pub use text_tower::{TextTower, TextTowerConfig};
-pub use training::{ContrastiveOutput, DualEncoderTraining};
+pub use training::DualEncoderTraining;

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use burn::data::dataloader::batcher::Batcher;
-use burn::data::dataset::{Dataset, DatasetError};
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 
+use crate::training::{Step, StepBatcher};
 use crate::{Error, Result};
 
 /// A picture and the text that belongs to it.
@@ -67,63 +66,14 @@ impl PairDataset {
         &self.pairs
     }
 
-    /// The batcher for these pairs.
-    pub fn batcher(&self) -> PairBatcher {
-        PairBatcher { image_shape: self.image_shape }
-    }
-
     /// The pairs in batches, in their own order, the last batch being what is left.
     pub fn batches<'a>(&'a self, batch_size: usize, device: &Device) -> impl Iterator<Item = PairBatch> + 'a {
-        let (batcher, device) = (self.batcher(), device.clone());
-        self.pairs.chunks(batch_size).map(move |chunk| batcher.collate(chunk.iter(), &device))
-    }
-}
-
-impl Dataset<Pair> for PairDataset {
-    fn get(&self, index: usize) -> Result<Pair, DatasetError> {
-        Ok(self.pairs[index].clone())
+        let device = device.clone();
+        self.pairs.chunks(batch_size).map(move |chunk| self.collate(chunk.iter(), &device))
     }
 
-    fn len(&self) -> usize {
-        self.pairs.len()
-    }
-}
-
-/// Pairs on a device.
-#[derive(Clone, Debug)]
-pub struct PairBatch {
-    /// The pictures, `[n, channels, height, width]`.
-    pub images: Tensor<4>,
-    /// The token ids, `[n, len]`, `len` being that of the longest text.
-    pub tokens: Tensor<2, Int>,
-    /// True where a token is padding, `[n, len]`.
-    pub pad_mask: Tensor<2, Bool>,
-}
-
-impl PairBatch {
-    /// The number of pairs.
-    pub fn len(&self) -> usize {
-        self.images.dims()[0]
-    }
-
-    /// Whether there is no pair.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-/// Puts pairs together to a [`PairBatch`], padding each text to the longest of the batch.
-#[derive(Clone, Debug)]
-pub struct PairBatcher {
-    image_shape: [usize; 3],
-}
-
-impl PairBatcher {
-    pub(super) fn collate<'a>(
-        &self,
-        pairs: impl Iterator<Item = &'a Pair> + Clone,
-        device: &Device,
-    ) -> PairBatch {
+    /// Puts pairs together, padding each text to the longest of the batch.
+    fn collate<'a>(&self, pairs: impl Iterator<Item = &'a Pair> + Clone, device: &Device) -> PairBatch {
         let n = pairs.clone().count();
         let len = pairs.clone().map(|pair| pair.tokens.len()).max().unwrap_or(0);
         let [channels, height, width] = self.image_shape;
@@ -147,9 +97,36 @@ impl PairBatcher {
     }
 }
 
-impl Batcher<Pair, PairBatch> for PairBatcher {
-    fn batch(&self, items: Vec<Pair>, device: &Device) -> PairBatch {
-        self.collate(items.iter(), device)
+impl StepBatcher<PairBatch> for PairDataset {
+    fn num_items(&self) -> usize {
+        self.len()
+    }
+
+    fn batch(&self, step: &Step, device: &Device) -> Result<PairBatch> {
+        Ok(self.collate(step.items.iter().map(|item| &self.pairs[*item]), device))
+    }
+}
+
+/// Pairs on a device.
+#[derive(Clone, Debug)]
+pub struct PairBatch {
+    /// The pictures, `[n, channels, height, width]`.
+    pub images: Tensor<4>,
+    /// The token ids, `[n, len]`, `len` being that of the longest text.
+    pub tokens: Tensor<2, Int>,
+    /// True where a token is padding, `[n, len]`.
+    pub pad_mask: Tensor<2, Bool>,
+}
+
+impl PairBatch {
+    /// The number of pairs.
+    pub fn len(&self) -> usize {
+        self.images.dims()[0]
+    }
+
+    /// Whether there is no pair.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }
 

@@ -69,8 +69,8 @@ fn ranks(queries: Tensor<2>, gallery: Tensor<2>, groups: &[usize]) -> Vec<usize>
         for (row, own) in similarity.chunks_exact(n).zip(&groups[start..]) {
             let right = row.iter().zip(groups).filter(|(_, group)| *group == own);
             let best = right.map(|(&value, _)| value).fold(f32::NEG_INFINITY, f32::max);
-            // Negated, so that NaN counts against the query as a tie does.
-            let ahead = |(value, group): (&f32, &usize)| group != own && !(*value < best);
+            // NaN counts against the query, as a tie does.
+            let ahead = |(value, group): (&f32, &usize)| group != own && (value.is_nan() || *value >= best);
             ranks.push(row.iter().zip(groups).filter(|&pair| ahead(pair)).count());
         }
     }

@@ -2,52 +2,29 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use burn::config::Config;
-use burn::lr_scheduler::LrSchedulerConfig;
-use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
-use burn::lr_scheduler::linear::LinearLrSchedulerConfig;
-use burn::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrScheduler};
-use burn::lr_scheduler::sequential::SequentialLrSchedulerConfig;
+use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::module::{Module, ParamGroup};
 use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
-use burn::tensor::{Device, ExecutionError, Tensor};
-use burn::train::metric::{Adaptor, LossInput, LossMetric};
+use burn::tensor::Device;
+use burn::train::metric::LossMetric;
 use burn::train::renderer::MetricsRenderer;
-use burn::train::{InferenceStep, ItemLazy, Learner, SupervisedTraining, TrainOutput, TrainStep};
+use burn::train::{InferenceStep, Learner, SupervisedTraining, TrainOutput, TrainStep};
 
 use super::dual_encoder::DualEncoder;
-use super::pair_loader::PairLoader;
 use super::pairs::{PairBatch, PairDataset};
+use crate::training::{LossOutput, ProgressLine, SequentialLoader, StepLoader, StepPlan, cosine_with_warmup};
 use crate::{Error, Result};
-
-/// What a contrastive step tells the metrics.
-#[derive(Debug)]
-pub struct ContrastiveOutput {
-    /// The loss of the batch, `[1]`.
-    pub loss: Tensor<1>,
-}
-
-impl ItemLazy for ContrastiveOutput {
-    fn sync(self) -> Result<Self, ExecutionError> {
-        self.loss.device().flush()?;
-        Ok(Self { loss: self.loss.without_autodiff() })
-    }
-}
-
-impl Adaptor<LossInput> for ContrastiveOutput {
-    fn adapt(&self) -> LossInput {
-        LossInput::new(self.loss.clone())
-    }
-}
 
 impl TrainStep for DualEncoder {
     type Input = PairBatch;
-    type Output = ContrastiveOutput;
+    type Output = LossOutput;
 
-    fn step(&self, batch: PairBatch) -> TrainOutput<ContrastiveOutput> {
+    fn step(&self, batch: PairBatch) -> TrainOutput<LossOutput> {
         let loss = self.forward(batch);
-        TrainOutput::new(self, loss.backward(), ContrastiveOutput { loss })
+        TrainOutput::new(self, loss.backward(), LossOutput::new(loss))
     }
 
     fn optimize(
@@ -62,10 +39,10 @@ impl TrainStep for DualEncoder {
 
 impl InferenceStep for DualEncoder {
     type Input = PairBatch;
-    type Output = ContrastiveOutput;
+    type Output = LossOutput;
 
-    fn step(&self, batch: PairBatch) -> ContrastiveOutput {
-        ContrastiveOutput { loss: self.forward(batch) }
+    fn step(&self, batch: PairBatch) -> LossOutput {
+        LossOutput::new(self.forward(batch))
     }
 }
 
@@ -90,8 +67,8 @@ pub struct DualEncoderTraining {
     pub epochs: usize,
     /// The pairs that compete in a batch.
     pub batch_size: usize,
-    /// The highest learning rate. Default: 1e-3.
-    #[config(default = 1e-3)]
+    /// The highest learning rate. Default: 3e-3.
+    #[config(default = 3e-3)]
     pub lr: f64,
     /// The decay of weight matrices and kernels; biases, gains and the logit scale do not decay. Default: 0.05.
     #[config(default = 0.05)]
@@ -107,14 +84,14 @@ pub struct DualEncoderTraining {
 impl DualEncoderTraining {
     /// Trains `encoder` on `device` and returns it in validation mode.
     ///
-    /// burn-train writes its metric logs to `directory`; without a `renderer` it reports in its own way. The
+    /// burn-train writes its metric logs to `directory`; without a `renderer` progress is a [`ProgressLine`]. The
     /// loss on `valid`, which may be empty, is reported after each epoch and decides nothing. Given the weights
     /// of `encoder`, the result is a function of the data and the settings.
     ///
     /// # Errors
     ///
-    /// If a setting cannot be used, there is no pair to train on, burn-train stops on an error, or the trained
-    /// weights are not finite.
+    /// If a setting cannot be used, there is no pair to train on, the training stops on an error or is interrupted,
+    /// or the loss is not finite in the end.
     pub fn fit(
         &self,
         encoder: DualEncoder,
@@ -125,37 +102,34 @@ impl DualEncoderTraining {
         device: &Device,
     ) -> Result<DualEncoder> {
         self.validate()?;
-        if train.is_empty() {
-            return Err(Error::TooFewRows { what: "pairs to train on".to_string(), needed: 1, actual: 0 });
-        }
         let device = device.clone().autodiff();
         device.seed(self.seed);
-        let loader = PairLoader::new(train.clone(), self.batch_size, device.clone()).shuffled(self.seed);
-        let steps = self.epochs * loader.num_batches();
-        let valid = PairLoader::new(valid.clone(), self.batch_size, device.clone().inner());
+        let plan = StepPlan::new(train.len(), self.batch_size, self.epochs, None, self.seed)?;
+        let scheduler = cosine_with_warmup(self.lr, plan.steps(), self.warmup)?;
+        let renderer =
+            renderer.unwrap_or_else(|| Box::new(ProgressLine::new("dual encoder", 0, plan.steps())));
+        let loader =
+            StepLoader::new(Arc::new(train.clone()), plan.clone(), plan.steps_per_epoch(), 0, &device);
+        let dealt = loader.steps_dealt();
+        let valid = SequentialLoader::new(Arc::new(valid.clone()), self.batch_size, &device);
 
-        let mut training = SupervisedTraining::new(directory, Arc::new(loader), Arc::new(valid))
-            .metric_train_numeric(LossMetric::new())
-            .metric_valid_numeric(LossMetric::new())
+        let training = SupervisedTraining::new(directory, Arc::new(loader), Arc::new(valid))
+            .metrics((LossMetric::new(),))
             .num_epochs(self.epochs)
-            .label("dual encoder")
-            .with_application_logger(None);
-        if let Some(renderer) = renderer {
-            training = training.renderer(renderer);
-        }
-        let learner = Learner::new(encoder.fork(&device).train(), self.optimizer(), self.schedule(steps)?);
+            .with_application_logger(None)
+            .renderer(renderer);
+        let learner = Learner::new(encoder.train().fork(&device), self.optimizer(), scheduler);
         let result = training.launch(learner);
+        let stopped = |detail: String| Error::Training { step: dealt.load(Ordering::Relaxed), detail };
         if let Some(error) = result.error {
-            return Err(Error::Training { step: steps, detail: error.to_string() });
+            return Err(stopped(error.to_string()));
+        }
+        if let Some(interruption) = result.interrupted {
+            return Err(stopped(interruption.reason.unwrap_or_else(|| "it was interrupted".to_string())));
         }
         let sample = train.batches(self.batch_size, &device.inner()).next();
-        let finite =
-            sample.is_none_or(|batch| result.model.forward(batch).is_finite().all().into_scalar::<bool>());
-        if !finite {
-            return Err(Error::Training {
-                step: steps,
-                detail: "the loss is not finite; a lower learning rate may help".to_string(),
-            });
+        if !sample.is_none_or(|batch| result.model.forward(batch).is_finite().all().into_scalar::<bool>()) {
+            return Err(stopped("the loss is not finite; a lower learning rate may help".to_string()));
         }
         Ok(result.model)
     }
@@ -169,10 +143,6 @@ impl DualEncoderTraining {
             let detail = format!("pairs compete in a batch: needs at least 2, found {}", self.batch_size);
             return Err(Error::config(key("batch_size"), detail));
         }
-        if !(0.0..1.0).contains(&self.warmup) {
-            let detail = format!("needs a share from 0 to below 1, found {}", self.warmup);
-            return Err(Error::config(key("warmup"), detail));
-        }
         Ok(())
     }
 
@@ -185,28 +155,6 @@ impl DualEncoderTraining {
             adamw.with_weight_decay(0.0).build(),
             None,
         )
-    }
-
-    fn schedule(&self, steps: usize) -> Result<ModuleLrScheduler> {
-        let warmup = (self.warmup * steps as f64).round() as usize;
-        let cosine = CosineAnnealingLrSchedulerConfig::new(self.lr, (steps - warmup).max(1));
-        let scheduler = match warmup {
-            0 => cosine.init(),
-            // The first step already learns a little, and the first of the cosine has the full rate.
-            warmup => SequentialLrSchedulerConfig::new(
-                vec![
-                    LrSchedulerConfig::Linear(LinearLrSchedulerConfig::new(
-                        self.lr / warmup as f64,
-                        self.lr,
-                        warmup,
-                    )),
-                    LrSchedulerConfig::Cosine(cosine),
-                ],
-                vec![warmup],
-            )
-            .init(),
-        };
-        scheduler.map_err(|detail| Error::config("dual encoder training, lr", detail))
     }
 }
 
@@ -307,22 +255,9 @@ mod tests {
     fn a_fixed_scale_stays_and_a_learned_one_moves_below_its_maximum() {
         let training = DualEncoderTraining::new(6, 8).with_lr(3e-2);
         let scale = |config| fit(&training, &encoder(config)).logit_scale().into_scalar::<f32>();
-        assert_eq!(
-            scale(LogitScaleConfig::Fixed(10.0)),
-            LogitScaleConfig::Fixed(10.0).init(&Device::default()).forward().into_scalar::<f32>()
-        );
+        assert!((scale(LogitScaleConfig::Fixed(10.0)) - 10.0).abs() < 1e-5);
         let learned = scale(LogitScaleConfig::Learned { init: 10.0, max: 11.0 });
         assert!(learned != 10.0 && learned <= 11.0 + 1e-4, "{learned}");
-    }
-
-    #[test]
-    fn the_rate_rises_to_the_full_rate_and_falls_to_zero() {
-        let training = DualEncoderTraining::new(1, 2).with_lr(0.5).with_warmup(0.2);
-        let mut schedule = training.schedule(50).unwrap();
-        let rates: Vec<f64> = (0..50).map(|_| schedule.step().base()).collect();
-        assert!(rates[..11].is_sorted() && rates[0] > 0.0);
-        assert!((rates[10] - 0.5).abs() < 1e-12);
-        assert!(rates[10..].is_sorted_by(|a, b| a >= b) && rates[49] < 1e-3);
     }
 
     #[test]
@@ -341,5 +276,24 @@ mod tests {
         assert!(fit(DualEncoderTraining::new(1, 8).with_lr(2.0), &pairs()).contains("lr"));
         let none = PairDataset::new(vec![], [3, 8, 8]).unwrap();
         assert!(fit(DualEncoderTraining::new(1, 8), &none).contains("at least 1 rows"));
+    }
+    #[test]
+    fn weights_that_are_not_finite_are_an_error() {
+        let mut spoiled = pairs().pairs().to_vec();
+        spoiled[3].pixels[7] = f32::NAN;
+        let spoiled = PairDataset::new(spoiled, [3, 8, 8]).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let renderer: Box<dyn MetricsRenderer> = Box::new(Silent);
+        let error = DualEncoderTraining::new(3, 8)
+            .fit(
+                encoder(LogitScaleConfig::Fixed(10.0)),
+                &spoiled,
+                &pairs(),
+                folder.path(),
+                Some(renderer),
+                &Device::default(),
+            )
+            .unwrap_err();
+        assert!(matches!(error, Error::Training { step: 6, .. }), "{error}");
     }
 }

@@ -31,6 +31,7 @@ pub struct StepLoader<O> {
     plan: StepPlan,
     segment_steps: usize,
     next_segment: Arc<AtomicUsize>,
+    dealt: Arc<AtomicUsize>,
     device: Device,
 }
 
@@ -48,8 +49,14 @@ impl<O> StepLoader<O> {
             plan,
             segment_steps: segment_steps.max(1),
             next_segment: Arc::new(AtomicUsize::new(first_segment)),
+            dealt: Arc::default(),
             device: device.clone(),
         }
+    }
+
+    /// The number of steps that the loader and its twins on other devices have handed out, as it grows.
+    pub fn steps_dealt(&self) -> Arc<AtomicUsize> {
+        self.dealt.clone()
     }
 
     /// The number of segments in the run.
@@ -63,7 +70,10 @@ impl<O: Send + 'static> DataLoader<O> for StepLoader<O> {
         let segment = self.next_segment.fetch_add(1, Ordering::SeqCst);
         let start = (segment * self.segment_steps).min(self.plan.steps());
         let end = (start + self.segment_steps).min(self.plan.steps());
-        let steps = (start..end).map(|index| self.plan.step(index));
+        let steps = (start..end).map(|index| {
+            self.dealt.fetch_add(1, Ordering::Relaxed);
+            self.plan.step(index)
+        });
         Box::new(StepIterator {
             batcher: self.batcher.as_ref(),
             steps,
@@ -84,6 +94,7 @@ impl<O: Send + 'static> DataLoader<O> for StepLoader<O> {
             plan: self.plan.clone(),
             segment_steps: self.segment_steps,
             next_segment: self.next_segment.clone(),
+            dealt: self.dealt.clone(),
             device: device.clone(),
         })
     }
