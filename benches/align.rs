@@ -21,14 +21,14 @@ fn table(n: usize, seed: u64) -> EmbeddingTable {
 
 fn fit(text: &EmbeddingTable) -> ReAlign {
     let config = ReAlignConfig::new();
-    config.fit_tables(text, &table(512, 1), NonFinite::Error, &Device::default()).unwrap()
+    config.fit_tables(text, &table(512, 1), NonFinite::Error, &Device::default()).unwrap().0
 }
 
 #[divan::bench(args = [10_000], sample_count = 20)]
 fn fit_tables(bencher: Bencher, n: usize) {
     let (text, image, device) = (table(n, 0), table(n, 1), Device::default());
     bencher.counter(ItemsCount::new(2 * n)).bench(|| {
-        ReAlignConfig::new().fit_tables(black_box(&text), &image, NonFinite::Error, &device).unwrap()
+        ReAlignConfig::new().fit_tables(black_box(&text), &image, NonFinite::Error, &device).unwrap().0
     });
 }
 

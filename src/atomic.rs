@@ -45,7 +45,9 @@ fn temporary(path: &Path) -> std::io::Result<NamedTempFile> {
         // As any new file: the process's umask takes away what it should not have.
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    builder.prefix(".partial-").tempfile_in(folder)
+    // Burn adds an extension to a path that has none, and would write beside the temporary file.
+    let extension = path.extension().map_or_else(String::new, |ext| format!(".{}", ext.to_string_lossy()));
+    builder.prefix(".partial-").suffix(&extension).tempfile_in(folder)
 }
 
 fn persist(file: NamedTempFile, path: &Path) -> std::io::Result<()> {

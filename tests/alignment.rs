@@ -35,7 +35,7 @@ proptest! {
     ) {
         let (text, image) = (cloud(n, dim, seed), cloud(n + 7, dim, !seed));
         let config = ReAlignConfig::new().with_centroid_passes(passes);
-        let realign = config.fit_tables(&text, &image, NonFinite::Error, &Device::default()).unwrap();
+        let realign = config.fit_tables(&text, &image, NonFinite::Error, &Device::default()).unwrap().0;
         prop_assert_eq!(realign.centroid_passes(), passes);
         let moved = mean(realign.transport(double(&text)));
         prop_assert!(distance(&moved, unit_moments(&image).mean()) < 1e-6);
@@ -92,7 +92,7 @@ fn a_spread_scaled_by_s_keeps_eigenvectors_and_normalised_spectrum() {
     // eigenvalues stays. Mean shift plus a scalar is all there is before the projection.
     let (text, image) = (cloud(300, 12, 1), cloud(200, 12, 2));
     let statistics = fit(&text, &image).statistics();
-    let shifted = MeanShift::fit_tables(&text, &image, NonFinite::Error, &Device::default()).unwrap();
+    let shifted = MeanShift::fit_tables(&text, &image, NonFinite::Error, &Device::default()).unwrap().0;
     let target = Tensor::<1>::from_data(
         TensorData::new(widen(&statistics.image_mean), [12]),
         (&Device::default(), DType::F64),
@@ -115,7 +115,7 @@ fn each_centroid_pass_shrinks_the_gap_by_the_largest_eigenvalue() {
     let mut bound = 0.0;
     for passes in 1..=3 {
         let config = ReAlignConfig::new().with_centroid_passes(passes);
-        let realign = config.fit_tables(&text, &image, NonFinite::Error, &Device::default()).unwrap();
+        let realign = config.fit_tables(&text, &image, NonFinite::Error, &Device::default()).unwrap().0;
         let (aligned, _) = realign.statistics().align_table(&text, NonFinite::Error).unwrap();
         gaps.push(modality_gap(&unit_moments(&aligned), &target).unwrap());
         bound = largest_eigenvalue(&second_moment(&aligned), 24);
@@ -250,7 +250,7 @@ fn gradients_are_those_of_finite_differences() {
 fn a_fit_in_parts_is_the_fit_of_the_whole() {
     let (text, image) = (cloud(700, 10, 71), cloud(300, 10, 72));
     let config = ReAlignConfig::new().with_centroid_passes(2);
-    let whole = config.fit_tables(&text, &image, NonFinite::Error, &Device::default()).unwrap();
+    let whole = config.fit_tables(&text, &image, NonFinite::Error, &Device::default()).unwrap().0;
     let mut fit = ReAlignFit::anchor_trace(&config, &unit_moments(&text), &unit_moments(&image)).unwrap();
     while fit.passes_left() > 0 {
         let mut other = fit.clone();

@@ -13,8 +13,8 @@ fn the_mean_of_c3_before_normalisation_is_off_by_the_noise_alone() {
     let (n, dim) = (4000, 32);
     let (text, image) = (cloud(n, dim, 31), cloud(500, dim, 32));
     let device = Device::default();
-    let plain = MeanShift::fit_tables(&text, &image, NonFinite::Error, &device).unwrap();
-    let c3 = C3Config::new().fit_tables(&text, &image, NonFinite::Error, &device).unwrap();
+    let plain = MeanShift::fit_tables(&text, &image, NonFinite::Error, &device).unwrap().0;
+    let c3 = C3Config::new().fit_tables(&text, &image, NonFinite::Error, &device).unwrap().0;
     let shifted = plain.transport(text.tensor(&device));
     assert!(distance(&mean(c3.transport(text.tensor(&device))), &mean(shifted.clone())) < 1e-6);
     assert!((c3.noise() - 0.016_f64.sqrt()).abs() < 1e-14);
@@ -55,7 +55,7 @@ impl Aligner for Anchor {
 fn noise_depends_on_seed_and_row_and_not_on_chunks() {
     let device = Device::default();
     let (text, image) = (cloud(50, 8, 41), cloud(50, 8, 42));
-    let c3 = C3Config::new().with_sigma(0.2).fit_tables(&text, &image, NonFinite::Error, &device).unwrap();
+    let c3 = C3Config::new().with_sigma(0.2).fit_tables(&text, &image, NonFinite::Error, &device).unwrap().0;
     let rows = text.tensor(&device);
     let whole = values(c3.align(rows.clone(), 5));
     assert_eq!(whole, values(c3.forward(rows.clone(), 5)));
@@ -90,7 +90,7 @@ fn zero_mean_c3_takes_the_mean_off_both_modalities() {
     let device = Device::default();
     let (text, image) = (cloud(300, 8, 45), cloud(300, 8, 46));
     let config = C3Config::new().with_variant(C3Variant::ZeroMean).with_sigma(0.0);
-    let c3 = config.fit_tables(&text, &image, NonFinite::Error, &device).unwrap();
+    let c3 = config.fit_tables(&text, &image, NonFinite::Error, &device).unwrap().0;
     assert_eq!(c3.variant(), C3Variant::ZeroMean);
     let moved = mean(c3.transport(text.tensor(&device)));
     assert!(dot(&moved, &moved).sqrt() < 1e-6);
@@ -102,7 +102,7 @@ fn zero_mean_c3_takes_the_mean_off_both_modalities() {
     for (found, expected) in row.iter().zip(&centered) {
         assert!((found - expected / norm).abs() < 1e-6);
     }
-    let shifted = C3Config::new().fit_tables(&text, &image, NonFinite::Error, &device).unwrap();
+    let shifted = C3Config::new().fit_tables(&text, &image, NonFinite::Error, &device).unwrap().0;
     assert_eq!(values(shifted.align_image(image.tensor(&device))), values(image.tensor(&device)));
 }
 
@@ -110,10 +110,12 @@ fn zero_mean_c3_takes_the_mean_off_both_modalities() {
 fn a_table_longer_than_a_chunk_gets_the_noise_of_the_whole() {
     let device = Device::default();
     let (text, image) = (cloud(10_050, 3, 47), cloud(50, 3, 48));
-    let c3 = C3Config::new().fit_tables(&text, &image, NonFinite::Error, &device).unwrap();
+    let c3 = C3Config::new().fit_tables(&text, &image, NonFinite::Error, &device).unwrap().0;
     let (aligned, report) = align_table(&c3, &text, NonFinite::Error, 9, &device).unwrap();
     assert_eq!((report.rows, report.kept), (10_050, 10_050));
-    assert_eq!(widen(aligned.rows()), values(c3.align(text.tensor(&device), 9)));
+    // The table is computed in float64 where the device has it: the same rows, up to float32's last digit.
+    let whole = values(c3.align(text.tensor(&device), 9));
+    assert!(widen(aligned.rows()).iter().zip(&whole).all(|(a, b)| (a - b).abs() < 2e-6));
     let mut rows = text.rows().to_vec();
     rows[3 * 10_020 + 2] = f32::INFINITY;
     let broken = EmbeddingTable::numbered(rows, 3).unwrap();

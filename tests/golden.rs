@@ -186,7 +186,7 @@ fn tables_are_aligned_as_by_the_script() -> Result<()> {
         return Ok(());
     }
     for fixture in fixtures() {
-        let realign = config().fit_tables(&fixture.text, &fixture.image, NonFinite::Zero, &device)?;
+        let realign = config().fit_tables(&fixture.text, &fixture.image, NonFinite::Zero, &device)?.0;
         let (aligned, _) = align_table(&realign, &fixture.text, NonFinite::Zero, 0, &device)?;
         assert_eq!(aligned.ids(), fixture.text.ids());
         assert_within(&widen(aligned.rows()), &fixture.aligned, 1e-7, &fixture.golden.name);
@@ -201,7 +201,7 @@ fn tables_are_aligned_as_by_the_script() -> Result<()> {
 fn float32_tensors_are_aligned_as_by_the_script_up_to_their_rounding() -> Result<()> {
     let device = Device::default();
     for fixture in fixtures().into_iter().filter(|fixture| !fixture.is_degenerate()) {
-        let realign = config().fit_tables(&fixture.text, &fixture.image, NonFinite::Zero, &device)?;
+        let realign = config().fit_tables(&fixture.text, &fixture.image, NonFinite::Zero, &device)?.0;
         let dim = fixture.text.dim();
         let rows = clean(&fixture.text).iter().map(|value| *value as f32).collect();
         let rows = Tensor::from_data(TensorData::new(rows, [fixture.text.len(), dim]), (&device, DType::F32));

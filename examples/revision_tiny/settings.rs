@@ -42,7 +42,7 @@ impl Settings {
         Self {
             vocab_size: 800,
             embedding_dim: 128,
-            logit_scale: 50.0,
+            logit_scale: 60.0,
             encoder_epochs: 15,
             encoder_batch: 128,
             lm_width: 128,
@@ -73,7 +73,7 @@ impl Settings {
         stage
             .with_learning_rate(learning_rate)
             .with_batch_size(self.batch)
-            .with_micro_batch_size(self.batch)
+            .with_micro_batch_size(16)
             .with_max_steps(Some(steps))
             .with_checkpoint_steps(steps)
             .with_seed(seed)
@@ -87,7 +87,7 @@ impl Settings {
 
     /// Stage 1: the paper's, with the learning rate of a small model.
     pub fn stage1(&self, seed: u64) -> StageConfig {
-        self.tiny(StageConfig::pretrain(), self.stage1_steps, 3e-3, seed)
+        self.tiny(StageConfig::pretrain(), self.stage1_steps, 1e-2, seed)
     }
 
     /// Stage 2: the paper's, with the learning rate of a small model.

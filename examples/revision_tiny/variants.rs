@@ -111,9 +111,9 @@ impl Methods {
         let (texts, images) = (&world.stage1.texts, &world.extra.images);
         let policy = NonFinite::Error;
         let device = &world.device;
-        let realign = ReAlignConfig::new().fit_tables(texts, images, policy, device)?;
-        let mean_shift = MeanShift::fit_tables(texts, images, policy, device)?;
-        let c3 = C3Config::new().fit_tables(texts, images, policy, device)?;
+        let realign = ReAlignConfig::new().fit_tables(texts, images, policy, device)?.0;
+        let mean_shift = MeanShift::fit_tables(texts, images, policy, device)?.0;
+        let c3 = C3Config::new().fit_tables(texts, images, policy, device)?.0;
         let noise = world.settings.noise;
         let identity = Identity::new(texts.dim());
         let aligners: Vec<(Variant, Box<dyn Aligner>)> = vec![

@@ -16,6 +16,9 @@ use burn_revision::revision::{
 };
 use burn_revision::training::ProgressLine;
 use burn_revision::{Error, Result};
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 
 use crate::pictures::{Picture, Pictures, SIZE, Share};
@@ -152,11 +155,7 @@ impl<'a> World<'a> {
                 .with_max_position_embeddings(MAX_LEN + settings.visual_tokens)
                 .with_tie_word_embeddings(true);
         let model = revision_config(settings).init(language_config.init(device)?, device)?;
-        let texts: Vec<Conversation> = names
-            .iter()
-            .enumerate()
-            .map(|(i, name)| Conversation::text(format!("name {i}"), *name))
-            .collect();
+        let texts = language_texts(&names, seed);
         let texts = ConversationDataset::new(&texts, Template::Plain, &tokenizer, MAX_LEN, None)?;
         let model = ReVisionLearner::new(settings.language(seed), scratch.join("language"))
             .with_label(format!("{label}  language model"))
@@ -192,6 +191,23 @@ impl<'a> World<'a> {
         let path = folder.join("encoder.bpk");
         self.encoder.clone().save_file(&path).map_err(|source| Error::format(&path, source.to_string()))
     }
+}
+
+/// What the language model reads: names, and names behind a few of their words in any order. The second kind teaches
+/// it what every large language model knows: that what stands in front of a text says what it is about.
+fn language_texts(names: &[&str], seed: u64) -> Vec<Conversation> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let text = |(number, name): (usize, &&str)| {
+        let mut words: Vec<&str> = name.split_whitespace().collect();
+        words.shuffle(&mut rng);
+        words.truncate(rng.random_range(1..=words.len()));
+        let hinted = format!("{}: {name}", words.join(" "));
+        [
+            Conversation::text(format!("name {number}"), *name),
+            Conversation::text(format!("hint {number}"), hinted),
+        ]
+    };
+    names.iter().enumerate().flat_map(text).collect()
 }
 
 /// Pictures of one name are answers to each other's captions.

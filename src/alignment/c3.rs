@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::record::{self, Stored};
-use super::{Aligner, fitting};
+use super::{Aligner, FitReport, fitting};
 use crate::embedding::{EmbeddingTable, NonFinite, normalize, normalize_bounded};
 use crate::geometry::Moments;
 use crate::{Error, Result, assert_shape};
@@ -84,7 +84,7 @@ impl C3Config {
         })
     }
 
-    /// Fits on tables, under a policy for rows without direction.
+    /// Fits on tables, under a policy for rows without direction; reports what became of the rows.
     ///
     /// # Errors
     ///
@@ -96,9 +96,9 @@ impl C3Config {
         image: &EmbeddingTable,
         policy: NonFinite,
         device: &Device,
-    ) -> Result<C3> {
-        let text = fitting::table_moments(text, policy, "text")?;
-        self.from_moments(&text, &fitting::table_moments(image, policy, "image")?, device)
+    ) -> Result<(C3, FitReport)> {
+        let (text, image, report) = fitting::table_moments(text, image, policy)?;
+        Ok((self.from_moments(&text, &image, device)?, report))
     }
 
     /// Fits on tensors `[n, d]` and `[m, d]` of any float type; the result is on the device of the text rows.
@@ -112,7 +112,7 @@ impl C3Config {
     /// If the numbers of dimensions differ.
     pub fn fit(&self, text: Tensor<2>, image: Tensor<2>) -> Result<C3> {
         let device = text.device().without_autodiff();
-        let (_, text, image) = fitting::tensor_moments(text, image, NonFinite::Error)?;
+        let (_, text, image) = fitting::tensor_moments(text, image)?;
         self.from_moments(&text, &image, &device)
     }
 }

@@ -1,31 +1,43 @@
 //! The moments of unit rows from which every method here is fitted.
 
 use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
 
 use crate::embedding::{EmbeddingTable, HostRows, NonFinite, RowReport, host_rows};
 use crate::geometry::Moments;
 use crate::{Error, Result, assert_shape};
 
-/// The moments of the unit rows of a table; says so in the log where the policy had something to do.
-pub(super) fn table_moments(table: &EmbeddingTable, policy: NonFinite, what: &str) -> Result<Moments> {
-    let mut moments = Moments::new(table.dim());
-    let report = moments.update_unit_rows(table.rows(), policy, what)?;
-    warn(&report, what);
-    Ok(moments)
+/// What became of the rows that a method was fitted on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FitReport {
+    /// The text rows.
+    pub text: RowReport,
+    /// The image rows.
+    pub image: RowReport,
 }
 
-/// The rows of text and image tensors on the host with the moments of their unit rows.
-pub(super) fn tensor_moments(
-    text: Tensor<2>,
-    image: Tensor<2>,
+/// The moments of the unit rows of both tables.
+pub(super) fn table_moments(
+    text: &EmbeddingTable,
+    image: &EmbeddingTable,
     policy: NonFinite,
-) -> Result<(HostRows, Moments, Moments)> {
+) -> Result<(Moments, Moments, FitReport)> {
+    let (mut text_moments, mut image_moments) = (Moments::new(text.dim()), Moments::new(image.dim()));
+    let report = FitReport {
+        text: text_moments.update_unit_rows(text.rows(), policy, "text")?,
+        image: image_moments.update_unit_rows(image.rows(), policy, "image")?,
+    };
+    Ok((text_moments, image_moments, report))
+}
+
+/// The text rows on the host, and the moments of the unit rows of both tensors; bad rows are refused.
+pub(super) fn tensor_moments(text: Tensor<2>, image: Tensor<2>) -> Result<(HostRows, Moments, Moments)> {
     let [_, dim] = text.dims();
     assert_shape!(image, [_, dim], "image rows to fit on");
     let (mut text_moments, mut image_moments) = (Moments::new(dim), Moments::new(dim));
     let text = host_rows(text);
-    warn(&text_moments.update_unit_host(&text, policy, "text")?, "text");
-    warn(&image_moments.update_unit_host(&host_rows(image), policy, "image")?, "image");
+    text_moments.update_unit_host(&text, NonFinite::Error, "text")?;
+    image_moments.update_unit_host(&host_rows(image), NonFinite::Error, "image")?;
     Ok((text, text_moments, image_moments))
 }
 
@@ -46,11 +58,4 @@ pub(super) fn check(text: &Moments, image: &Moments, min_rows: usize) -> Result<
 /// A mean as the statistics keep it: rounded to float32.
 pub(super) fn rounded(mean: &[f64]) -> Vec<f32> {
     mean.iter().map(|&value| value as f32).collect()
-}
-
-fn warn(report: &RowReport, what: &str) {
-    if report.skipped + report.zeroed > 0 {
-        let RowReport { rows, skipped, zeroed, .. } = report;
-        log::warn!("{what}: of {rows} rows {skipped} were skipped and {zeroed} zeroed");
-    }
 }

@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
 use super::record::{self, Stored};
-use super::{Aligner, fitting};
+use super::{Aligner, FitReport, fitting};
 use crate::embedding::{EmbeddingTable, NonFinite, normalize};
 use crate::geometry::Moments;
 use crate::{Result, assert_shape};
@@ -46,7 +46,7 @@ impl MeanShift {
         })
     }
 
-    /// Fits on tables, under a policy for rows without direction.
+    /// Fits on tables, under a policy for rows without direction; reports what became of the rows.
     ///
     /// # Errors
     ///
@@ -57,9 +57,9 @@ impl MeanShift {
         image: &EmbeddingTable,
         policy: NonFinite,
         device: &Device,
-    ) -> Result<Self> {
-        let text = fitting::table_moments(text, policy, "text")?;
-        Self::from_moments(&text, &fitting::table_moments(image, policy, "image")?, device)
+    ) -> Result<(Self, FitReport)> {
+        let (text, image, report) = fitting::table_moments(text, image, policy)?;
+        Ok((Self::from_moments(&text, &image, device)?, report))
     }
 
     /// Fits on tensors `[n, d]` and `[m, d]` of any float type; the result is on the device of the text rows.
@@ -73,7 +73,7 @@ impl MeanShift {
     /// If the numbers of dimensions differ.
     pub fn fit(text: Tensor<2>, image: Tensor<2>) -> Result<Self> {
         let device = text.device().without_autodiff();
-        let (_, text, image) = fitting::tensor_moments(text, image, NonFinite::Error)?;
+        let (_, text, image) = fitting::tensor_moments(text, image)?;
         Self::from_moments(&text, &image, &device)
     }
 

@@ -30,6 +30,7 @@ mod record;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 pub use c3::{C3, C3Config, C3Variant};
+pub use fitting::FitReport;
 pub use mean_shift::MeanShift;
 pub use noise::WithNoise;
 pub use realign::{ReAlign, ReAlignConfig, ReAlignFit, ReAlignStatistics};

@@ -69,13 +69,13 @@ pub struct DualEncoderTraining {
     pub batch_size: usize,
     /// The highest learning rate. Default: 3e-3.
     #[config(default = 3e-3)]
-    pub lr: f64,
+    pub learning_rate: f64,
     /// The decay of weight matrices and kernels; biases, gains and the logit scale do not decay. Default: 0.05.
     #[config(default = 0.05)]
     pub weight_decay: f32,
     /// The share of the steps over which the learning rate rises. Default: 0.1.
     #[config(default = 0.1)]
-    pub warmup: f64,
+    pub warmup_ratio: f64,
     /// The seed of the order of the pairs and of dropout. Default: 0.
     #[config(default = 0)]
     pub seed: u64,
@@ -105,7 +105,7 @@ impl DualEncoderTraining {
         let device = device.clone().autodiff();
         device.seed(self.seed);
         let plan = StepPlan::new(train.len(), self.batch_size, self.epochs, None, self.seed)?;
-        let scheduler = cosine_with_warmup(self.lr, plan.steps(), self.warmup)?;
+        let scheduler = cosine_with_warmup(self.learning_rate, plan.steps(), self.warmup_ratio)?;
         let renderer =
             renderer.unwrap_or_else(|| Box::new(ProgressLine::new("dual encoder", 0, plan.steps())));
         let loader =
@@ -162,47 +162,6 @@ impl DualEncoderTraining {
 mod tests {
     use super::*;
     use crate::encoder::{DualEncoderConfig, ImageTowerConfig, LogitScaleConfig, Pair, TextTowerConfig};
-    use burn::train::logger::{EvaluationProgressLogger, TrainingProgressLogger};
-    use burn::train::metric::MetricDefinition;
-    use burn::train::renderer::{
-        EvaluationName, MetricState, MetricsRendererEvaluation, MetricsRendererTraining,
-    };
-
-    /// A renderer that says nothing.
-    struct Silent;
-
-    impl MetricsRendererTraining for Silent {
-        fn update_train(&mut self, _: MetricState) {}
-        fn update_valid(&mut self, _: MetricState) {}
-    }
-
-    impl MetricsRendererEvaluation for Silent {
-        fn update_test(&mut self, _: EvaluationName, _: MetricState) {}
-    }
-
-    impl TrainingProgressLogger for Silent {
-        fn start(&mut self, _: usize, _: usize, _: Option<usize>, _: Option<&str>) {}
-        fn update_epoch(&mut self, _: usize) {}
-        fn start_split(&mut self, _: &str, _: usize) {}
-        fn update_split(&mut self, _: usize) {}
-        fn end_split(&mut self) {}
-        fn end(&mut self) {}
-        fn log_event_training(&mut self, _: String) {}
-    }
-
-    impl EvaluationProgressLogger for Silent {
-        fn start_global_progress(&mut self, _: usize) {}
-        fn start_test(&mut self, _: &str, _: usize) {}
-        fn update_test_progress(&mut self, _: usize) {}
-        fn end_test(&mut self) {}
-        fn end_global_progress(&mut self) {}
-        fn log_event_evaluation(&mut self, _: String) {}
-    }
-
-    impl burn::train::renderer::MetricsRenderer for Silent {
-        fn manual_close(&mut self) {}
-        fn register_metric(&mut self, _: MetricDefinition) {}
-    }
 
     /// Sixteen pictures of one colour each, named by two words.
     fn pairs() -> PairDataset {
@@ -227,7 +186,7 @@ mod tests {
 
     fn fit(training: &DualEncoderTraining, encoder: &DualEncoder) -> DualEncoder {
         let folder = tempfile::tempdir().unwrap();
-        let renderer: Box<dyn MetricsRenderer> = Box::new(Silent);
+        let renderer: Box<dyn MetricsRenderer> = Box::new(ProgressLine::quiet());
         training
             .fit(encoder.clone(), &pairs(), &pairs(), folder.path(), Some(renderer), &Device::default())
             .unwrap()
@@ -242,7 +201,7 @@ mod tests {
     fn training_lowers_the_loss_and_repeats_itself() {
         let encoder = encoder(LogitScaleConfig::Fixed(10.0));
         let before = loss(&encoder);
-        let training = DualEncoderTraining::new(8, 8).with_lr(1e-2).with_seed(5);
+        let training = DualEncoderTraining::new(8, 8).with_learning_rate(1e-2).with_seed(5);
         let trained = fit(&training, &encoder);
         assert!(loss(&trained) < 0.7 * before, "{before} to {}", loss(&trained));
 
@@ -253,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_fixed_scale_stays_and_a_learned_one_moves_below_its_maximum() {
-        let training = DualEncoderTraining::new(6, 8).with_lr(3e-2);
+        let training = DualEncoderTraining::new(6, 8).with_learning_rate(3e-2);
         let scale = |config| fit(&training, &encoder(config)).logit_scale().into_scalar::<f32>();
         assert!((scale(LogitScaleConfig::Fixed(10.0)) - 10.0).abs() < 1e-5);
         let learned = scale(LogitScaleConfig::Learned { init: 10.0, max: 11.0 });
@@ -272,18 +231,21 @@ mod tests {
         };
         assert!(fit(DualEncoderTraining::new(0, 8), &pairs()).contains("epochs"));
         assert!(fit(DualEncoderTraining::new(1, 1), &pairs()).contains("found 1"));
-        assert!(fit(DualEncoderTraining::new(1, 8).with_warmup(1.0), &pairs()).contains("warmup"));
-        assert!(fit(DualEncoderTraining::new(1, 8).with_lr(2.0), &pairs()).contains("lr"));
+        assert!(fit(DualEncoderTraining::new(1, 8).with_warmup_ratio(1.0), &pairs()).contains("warmup"));
+        assert!(
+            fit(DualEncoderTraining::new(1, 8).with_learning_rate(2.0), &pairs()).contains("learning_rate")
+        );
         let none = PairDataset::new(vec![], [3, 8, 8]).unwrap();
         assert!(fit(DualEncoderTraining::new(1, 8), &none).contains("at least 1 rows"));
     }
+
     #[test]
     fn weights_that_are_not_finite_are_an_error() {
         let mut spoiled = pairs().pairs().to_vec();
         spoiled[3].pixels[7] = f32::NAN;
         let spoiled = PairDataset::new(spoiled, [3, 8, 8]).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let renderer: Box<dyn MetricsRenderer> = Box::new(Silent);
+        let renderer: Box<dyn MetricsRenderer> = Box::new(ProgressLine::quiet());
         let error = DualEncoderTraining::new(3, 8)
             .fit(
                 encoder(LogitScaleConfig::Fixed(10.0)),

@@ -102,8 +102,11 @@ impl StepBatcher<Batch> for ConversationBatcher {
     }
 
     fn batch(&self, step: &Step, device: &Device) -> Result<Batch> {
-        let micro = step
-            .items
+        // Samples of similar length go through the model together: less padding, and the step stays the same, since
+        // its gradient is the mean over all its labels however it is cut.
+        let mut items = step.items.clone();
+        items.sort_by_key(|item| self.dataset.samples[*item].tokens.len());
+        let micro = items
             .chunks(self.micro_batch_size)
             .enumerate()
             .map(|(part, items)| {

@@ -43,7 +43,8 @@ pub fn evaluate<L: LanguageModel>(
     device: &Device,
 ) -> Evaluation {
     let (mut nll, mut tokens) = (0.0, 0);
-    let items: Vec<usize> = (0..dataset.len()).collect();
+    let mut items: Vec<usize> = (0..dataset.len()).collect();
+    items.sort_by_key(|item| dataset.samples()[*item].tokens.len());
     for items in items.chunks(batch_size) {
         let batch = dataset.micro_batch(items, model.num_visual_tokens(), 0, device);
         nll += model.loss(&batch).into_scalar::<f64>() * batch.num_labels() as f64;

@@ -1,7 +1,7 @@
 use rand_distr::{Distribution, StandardNormal};
 
 use crate::Result;
-use crate::embedding::{EmbeddingTable, NonFinite, clean_rows, normalize_rows};
+use crate::embedding::{EmbeddingTable, NonFinite, RowReport, clean_rows, normalize_rows};
 use crate::random::seeded_rng;
 
 /// What a model is shown: unit embeddings, looked up by the id that a conversation names.
@@ -12,6 +12,7 @@ use crate::random::seeded_rng;
 pub struct VisualSource {
     table: EmbeddingTable,
     noise: f64,
+    report: RowReport,
 }
 
 impl VisualSource {
@@ -23,8 +24,13 @@ impl VisualSource {
     /// What `policy` refuses: rows that are not finite or have no direction.
     pub fn new(table: EmbeddingTable, noise: f64, policy: NonFinite) -> Result<Self> {
         // Not to unit length yet: noise comes first.
-        let (rows, kept, _) = clean_rows(table.rows(), table.dim(), policy, "embeddings to show", 0)?;
-        Ok(Self { table: table.with_rows(rows, &kept)?, noise })
+        let (rows, kept, report) = clean_rows(table.rows(), table.dim(), policy, "embeddings to show", 0)?;
+        Ok(Self { table: table.with_rows(rows, &kept)?, noise, report })
+    }
+
+    /// What became of the rows under the policy.
+    pub fn report(&self) -> RowReport {
+        self.report
     }
 
     /// The dimension of the embeddings.
@@ -79,6 +85,15 @@ mod tests {
         assert_ne!(source.show(&[0, 1], 1), source.show(&[0, 1], 2));
         let shown = source.show(&[0], 1);
         assert!((shown.iter().map(|x| x * x).sum::<f32>() - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn bad_rows_are_refused_or_counted() {
+        let table = EmbeddingTable::numbered(vec![f32::NAN, 4.0, 0.0, 2.0], 2).unwrap();
+        assert!(VisualSource::new(table.clone(), 0.0, NonFinite::Error).is_err());
+        let source = VisualSource::new(table, 0.0, NonFinite::Skip).unwrap();
+        assert_eq!((source.report().kept, source.report().skipped), (1, 1));
+        assert!(source.position("0").is_err() && source.position("1").is_ok());
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub struct ProgressLine {
     started: Instant,
     printed: Option<Instant>,
     terminal: bool,
+    quiet: bool,
 }
 
 impl ProgressLine {
@@ -37,7 +38,13 @@ impl ProgressLine {
             started: Instant::now(),
             printed: None,
             terminal: std::io::stderr().is_terminal(),
+            quiet: false,
         }
+    }
+
+    /// A line that is never written.
+    pub fn quiet() -> Self {
+        Self { quiet: true, ..Self::new("", 0, 0) }
     }
 
     fn line(&self) -> String {
@@ -52,7 +59,7 @@ impl ProgressLine {
 
     fn print(&mut self, last: bool) {
         let pause = if self.terminal { Duration::from_millis(200) } else { Duration::from_secs(5) };
-        if !last && self.printed.unwrap_or(self.started).elapsed() < pause {
+        if self.quiet || !last && self.printed.unwrap_or(self.started).elapsed() < pause {
             return;
         }
         self.printed = Some(Instant::now());

@@ -36,7 +36,7 @@ pub fn covariance(rows: &Tensor<2>) -> Vec<f64> {
 }
 
 pub fn fit(text: &EmbeddingTable, image: &EmbeddingTable) -> ReAlign {
-    ReAlignConfig::new().fit_tables(text, image, NonFinite::Error, &Device::default()).unwrap()
+    ReAlignConfig::new().fit_tables(text, image, NonFinite::Error, &Device::default()).unwrap().0
 }
 
 /// The rows as float64, where the identities hold to many digits.

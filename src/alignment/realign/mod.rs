@@ -11,7 +11,7 @@ pub use fit::ReAlignFit;
 pub use statistics::ReAlignStatistics;
 
 use super::record::{self, Stored};
-use super::{Aligner, fitting};
+use super::{Aligner, FitReport, fitting};
 use crate::embedding::{EmbeddingTable, NonFinite, normalize, normalize_bounded};
 use crate::{Result, assert_shape};
 
@@ -32,7 +32,7 @@ pub struct ReAlignConfig {
 
 impl ReAlignConfig {
     /// Fits on tables, under a policy for rows without direction: the statistics on all rows in float64, then the
-    /// centroid on all text rows.
+    /// centroid on all text rows. Reports what became of the rows.
     ///
     /// # Errors
     ///
@@ -45,15 +45,14 @@ impl ReAlignConfig {
         image: &EmbeddingTable,
         policy: NonFinite,
         device: &Device,
-    ) -> Result<ReAlign> {
-        let text_moments = fitting::table_moments(text, policy, "text")?;
-        let image_moments = fitting::table_moments(image, policy, "image")?;
+    ) -> Result<(ReAlign, FitReport)> {
+        let (text_moments, image_moments, report) = fitting::table_moments(text, image, policy)?;
         let mut fit = ReAlignFit::anchor_trace(self, &text_moments, &image_moments)?;
         while fit.passes_left() > 0 {
             fit.update_centroid(text.rows(), policy)?;
             fit.finish_pass()?;
         }
-        Ok(fit.finish()?.init(device))
+        Ok((fit.finish()?.init(device), report))
     }
 
     /// Fits on tensors `[n, d]` and `[m, d]` of any float type; the result is on the device of the text rows.
@@ -67,7 +66,7 @@ impl ReAlignConfig {
     /// If the numbers of dimensions differ.
     pub fn fit(&self, text: Tensor<2>, image: Tensor<2>) -> Result<ReAlign> {
         let device = text.device().without_autodiff();
-        let (rows, text, image) = fitting::tensor_moments(text, image, NonFinite::Error)?;
+        let (rows, text, image) = fitting::tensor_moments(text, image)?;
         let mut fit = ReAlignFit::anchor_trace(self, &text, &image)?;
         while fit.passes_left() > 0 {
             fit.update_centroid_host(&rows, NonFinite::Error)?;
