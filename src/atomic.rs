@@ -19,18 +19,8 @@ pub(crate) fn write(
     let mut buffer = BufWriter::new(file.as_file_mut());
     write(&mut buffer).and_then(|()| buffer.flush()).map_err(io)?;
     drop(buffer);
-    persist(file, path).map_err(io)
-}
-
-/// As [`write`], for writers that take a path.
-pub(crate) fn write_at<E>(
-    path: &Path,
-    write: impl FnOnce(&Path) -> std::result::Result<(), E>,
-    io: impl Fn(std::io::Error) -> E,
-) -> std::result::Result<(), E> {
-    let file = temporary(path).map_err(&io)?;
-    write(file.path())?;
-    persist(file, path).map_err(io)
+    file.as_file().sync_all().map_err(io)?;
+    file.persist(path).map(drop).map_err(|error| io(error.error))
 }
 
 fn temporary(path: &Path) -> std::io::Result<NamedTempFile> {
@@ -45,15 +35,7 @@ fn temporary(path: &Path) -> std::io::Result<NamedTempFile> {
         // As any new file: the process's umask takes away what it should not have.
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    // Burn adds an extension to a path that has none, and would write beside the temporary file.
-    let extension = path.extension().map_or_else(String::new, |ext| format!(".{}", ext.to_string_lossy()));
-    builder.prefix(".partial-").suffix(&extension).tempfile_in(folder)
-}
-
-fn persist(file: NamedTempFile, path: &Path) -> std::io::Result<()> {
-    // A writer that takes a path may have put another file there.
-    File::open(file.path())?.sync_all()?;
-    file.persist(path).map(drop).map_err(|error| error.error)
+    builder.prefix(".partial-").tempfile_in(folder)
 }
 
 #[cfg(test)]
@@ -69,18 +51,9 @@ mod tests {
         let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
         let half = write(&path, |file| file.write_all(b"half").and_then(|()| Err(full())));
         assert!(half.unwrap_err().to_string().contains("data"));
-        let half = write_at(
-            &path,
-            |temporary| {
-                fs::write(temporary, b"half")?;
-                Err(full())
-            },
-            |error| error,
-        );
-        assert!(half.is_err());
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-        write_at(&path, |temporary| fs::write(temporary, b"new"), |error| error).unwrap();
+        write(&path, |file| file.write_all(b"new")).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
     }
 

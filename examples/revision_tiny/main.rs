@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use burn::tensor::Device;
-use burn_revision::language::{GenerationConfig, Tokenizer};
+use burn_revision::language::Tokenizer;
 use burn_revision::revision::ReVision;
 use burn_revision::{Error, Result};
 use clap::Parser;
@@ -32,7 +32,7 @@ use pictures::{Picture, Pictures, Share};
 use report::{Report, SeedReport};
 use settings::Settings;
 use variants::{Methods, Variant};
-use world::{EVAL_BATCH, MAX_LEN, World};
+use world::{EVAL_BATCH, World};
 
 /// Smaller seeds were looked at while the sizes of the example were chosen.
 const FIRST_SEED: u64 = 100;
@@ -203,7 +203,6 @@ fn replay(arguments: &Arguments) -> Result<()> {
         .filter(|picture| seed.test_pictures.contains(&picture.id))
         .collect();
     let embeddings = world::embed(&encoder, &held_out, &tokenizer)?.images;
-    let config = GenerationConfig::new().with_max_new_tokens(MAX_LEN);
     let mut differences = 0;
     for result in &seed.variants {
         let model = ReVision::load(&weights.join(result.variant.folder()), &device)?;
@@ -211,8 +210,12 @@ fn replay(arguments: &Arguments) -> Result<()> {
         let mut captions = Vec::new();
         for rows in rows.chunks(EVAL_BATCH) {
             let rows = embeddings.select(rows)?.tensor(&device);
-            let texts = model.caption(rows, tokenizer.bos(), tokenizer.eos(), &config);
+            let texts = model.caption(rows, tokenizer.bos(), tokenizer.eos(), &variants::generation());
             captions.extend(texts.iter().map(|text| tokenizer.decode(text)));
+        }
+        if captions.len() != result.stage2_captions.len() {
+            let (found, saved) = (captions.len(), result.stage2_captions.len());
+            return Err(Error::mismatch("held-out pictures that are captioned", saved, found));
         }
         let different = captions.iter().zip(&result.stage2_captions).filter(|(new, old)| new != old).count();
         println!("{:26} {} captions, {different} different", result.variant.title(), captions.len());

@@ -1,7 +1,7 @@
 //! Real pictures with real names: the emoji drawings of Twemoji (CC-BY 4.0, Twitter and contributors), named by
 //! Unicode.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -57,6 +57,16 @@ impl Share {
         (Self::Stage2Pairs, 8),
         (Self::Test, 12),
     ];
+
+    /// The share of the pictures that come after this many percent of all.
+    fn at(percent: usize) -> Self {
+        let mut end = 0;
+        let inside = |(_, size): &&(Self, usize)| {
+            end += size;
+            percent < end
+        };
+        Self::SIZES.iter().find(inside).expect("the sizes are a hundred percent").0
+    }
 }
 
 /// All pictures, in the order of their code points, and what was left out.
@@ -106,21 +116,30 @@ impl Pictures {
         Self { all: draw_all(&named), nameless, undrawn }
     }
 
-    /// The pictures of one share, in the order of their code points. The split is a function of the seed alone.
+    /// The pictures of one share, in the order of their code points. The split is a function of the seed alone; pictures
+    /// that are the same to the pixel (the flags of France and of its territories, say) go together.
     pub fn share(&self, share: Share, seed: u64) -> Vec<&Picture> {
-        let mut order: Vec<usize> = (0..self.all.len()).collect();
-        order.shuffle(&mut StdRng::seed_from_u64(seed));
-        let mut percent = 0;
-        for (candidate, size) in Share::SIZES {
-            let start = percent * order.len() / 100;
-            percent += size;
-            if candidate == share {
-                let mut rows = order[start..percent * order.len() / 100].to_vec();
-                rows.sort_unstable();
-                return rows.into_iter().map(|row| &self.all[row]).collect();
-            }
+        let mut drawings: BTreeMap<Vec<u32>, Vec<usize>> = BTreeMap::new();
+        for (row, picture) in self.all.iter().enumerate() {
+            drawings
+                .entry(picture.pixels.iter().map(|value| value.to_bits()).collect())
+                .or_default()
+                .push(row);
         }
-        unreachable!("every share has a size")
+        let mut drawings: Vec<Vec<usize>> = drawings.into_values().collect();
+        drawings.sort_unstable();
+        drawings.shuffle(&mut StdRng::seed_from_u64(seed));
+
+        let mut rows = Vec::new();
+        let mut dealt = 0;
+        for drawing in drawings {
+            if Share::at(dealt * 100 / self.all.len()) == share {
+                rows.extend_from_slice(&drawing);
+            }
+            dealt += drawing.len();
+        }
+        rows.sort_unstable();
+        rows.into_iter().map(|row| &self.all[row]).collect()
     }
 }
 

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use burn_revision::Result;
 use burn_revision::alignment::{
-    Aligner, C3Config, Identity, MeanShift, ReAlign, ReAlignConfig, WithNoise, align_table,
+    Aligner, C3Config, Identity, MeanShift, ReAlign, ReAlignConfig, WithNoise, align_table, transport_table,
 };
 use burn_revision::embedding::{EmbeddingTable, NonFinite};
 use burn_revision::geometry::{KnnMixingConfig, Moments, modality_gap, source_cosine};
-use burn_revision::language::LlamaDecoder;
+use burn_revision::language::{GenerationConfig, LlamaDecoder};
 use burn_revision::revision::{
     CaptionScores, ConversationDataset, Evaluation, ReVision, ReVisionLearner, Template, VisualSource,
     evaluate,
@@ -17,7 +17,7 @@ use burn_revision::revision::{
 use serde::{Deserialize, Serialize};
 
 use crate::pictures::Picture;
-use crate::world::{EVAL_BATCH, Embeddings, MAX_LEN, World, conversations, revision_config};
+use crate::world::{EVAL_BATCH, Embeddings, MAX_LEN, World, conversations};
 
 /// What stage 1 is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -149,6 +149,11 @@ impl Methods {
     }
 }
 
+/// How captions are written, here and in the replay: greedily, to the end or the longest length.
+pub fn generation() -> GenerationConfig {
+    GenerationConfig::new().with_max_new_tokens(MAX_LEN)
+}
+
 /// Conversations of pictures about what `source` shows.
 pub fn dataset(pictures: &[&Picture], source: VisualSource, world: &World) -> Result<ConversationDataset> {
     let conversations = conversations(pictures);
@@ -177,14 +182,13 @@ pub fn run(
     let started = std::time::Instant::now();
     let settings = world.settings;
     let test = dataset(&world.test_pictures, images(&world.test.images)?, world)?;
-    let measure = |model: &ReVision<LlamaDecoder>| -> Evaluation {
-        evaluate(model, &test, &world.tokenizer, EVAL_BATCH, &world.device)
+    let measure = |model: &ReVision<LlamaDecoder>| -> Result<Evaluation> {
+        evaluate(model, &test, &world.tokenizer, &generation(), EVAL_BATCH, &world.device)
     };
 
     let source = match (methods.get(variant), variant) {
         (Some(aligner), _) => {
-            let rows = aligner.transport(world.stage1.texts.tensor(&world.device));
-            let table = EmbeddingTable::from_tensor(world.stage1.texts.ids().to_vec(), rows)?;
+            let (table, _) = transport_table(aligner, &world.stage1.texts, NonFinite::Error, &world.device)?;
             Some(VisualSource::new(table, aligner.noise(), NonFinite::Error)?)
         }
         (None, Variant::RealPairs) => Some(images(&world.stage1.images)?),
@@ -205,18 +209,14 @@ pub fn run(
         let outcome = stage("stage 1", settings.stage1(world.seed), model, data)?;
         skipped_steps += outcome.skipped_steps;
         model = outcome.model;
-        stage1 = Some(measure(&model));
+        stage1 = Some(measure(&model)?);
     }
     let data = dataset(&world.stage2_pictures, images(&world.stage2.images)?, world)?;
     let outcome = stage("stage 2", settings.stage2(world.seed), model, data)?;
     skipped_steps += outcome.skipped_steps;
-    let stage2 = measure(&outcome.model);
+    let stage2 = measure(&outcome.model)?;
     if let Some(folder) = save {
-        outcome.model.save(
-            &folder.join(variant.folder()),
-            &revision_config(settings),
-            &world.language_config,
-        )?;
+        outcome.model.save(&folder.join(variant.folder()))?;
     }
 
     let (stage1, stage1_captions) = stage1.map(|e| (e.scores, e.captions)).unzip();
@@ -240,5 +240,5 @@ pub fn blind(world: &World) -> Result<CaptionScores> {
         .map(|picture| burn_revision::revision::Conversation::text(&picture.id, &picture.name))
         .collect();
     let texts = ConversationDataset::new(&texts, Template::Plain, &world.tokenizer, MAX_LEN, None)?;
-    Ok(evaluate(&world.model, &texts, &world.tokenizer, EVAL_BATCH, &world.device).scores)
+    Ok(evaluate(&world.model, &texts, &world.tokenizer, &generation(), EVAL_BATCH, &world.device)?.scores)
 }

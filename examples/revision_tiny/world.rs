@@ -12,7 +12,7 @@ use burn_revision::encoder::{
 };
 use burn_revision::language::{LlamaConfig, LlamaDecoder, Tokenizer};
 use burn_revision::revision::{
-    Conversation, ConversationDataset, ReVision, ReVisionConfig, ReVisionLearner, Template,
+    Conversation, ConversationDataset, ReVision, ReVisionConfig, ReVisionLearner, Role, Template, Turn,
 };
 use burn_revision::training::ProgressLine;
 use burn_revision::{Error, Result};
@@ -49,7 +49,6 @@ pub struct World<'a> {
     pub device: Device,
     pub settings: &'a Settings,
     pub tokenizer: Tokenizer,
-    pub language_config: LlamaConfig,
     /// An untrained projector in front of the language model: where every variant starts.
     pub model: ReVision<LlamaDecoder>,
     pub encoder: DualEncoder,
@@ -140,7 +139,8 @@ impl<'a> World<'a> {
 
         let embeddings = |pictures: &[&Picture]| embed(&encoder, pictures, &tokenizer);
         let test = embeddings(&test_pictures)?;
-        let groups = name_groups(&test_pictures);
+        // No two pictures have the same name.
+        let groups: Vec<usize> = (0..test_pictures.len()).collect();
         let retrieval =
             recall_at_k(test.images.tensor(device), test.texts.tensor(device), &groups, &[1, 5, 10])
                 .into_iter()
@@ -152,11 +152,11 @@ impl<'a> World<'a> {
         let language_config =
             LlamaConfig::new(tokenizer.vocab_size(), width, 2 * width, settings.lm_layers, 4)
                 .with_num_key_value_heads(Some(2))
-                .with_max_position_embeddings(MAX_LEN + settings.visual_tokens)
+                .with_max_position_embeddings(2 * MAX_LEN)
                 .with_tie_word_embeddings(true);
         let model = revision_config(settings).init(language_config.init(device)?, device)?;
         let texts = language_texts(&names, seed);
-        let texts = ConversationDataset::new(&texts, Template::Plain, &tokenizer, MAX_LEN, None)?;
+        let texts = ConversationDataset::new(&texts, Template::Completion, &tokenizer, 2 * MAX_LEN, None)?;
         let model = ReVisionLearner::new(settings.language(seed), scratch.join("language"))
             .with_label(format!("{label}  language model"))
             .fit(model, texts, None)?
@@ -173,7 +173,6 @@ impl<'a> World<'a> {
             stage2: embeddings(&stage2_pictures)?,
             test,
             tokenizer,
-            language_config,
             model,
             encoder,
             stage1_pictures,
@@ -197,25 +196,15 @@ impl<'a> World<'a> {
 /// it what every large language model knows: that what stands in front of a text says what it is about.
 fn language_texts(names: &[&str], seed: u64) -> Vec<Conversation> {
     let mut rng = StdRng::seed_from_u64(seed);
-    let text = |(number, name): (usize, &&str)| {
+    let texts = |(number, name): (usize, &&str)| {
         let mut words: Vec<&str> = name.split_whitespace().collect();
         words.shuffle(&mut rng);
         words.truncate(rng.random_range(1..=words.len()));
-        let hinted = format!("{}: {name}", words.join(" "));
-        [
-            Conversation::text(format!("name {number}"), *name),
-            Conversation::text(format!("hint {number}"), hinted),
-        ]
+        let mut hinted = Conversation::text(format!("hint {number}"), *name);
+        hinted.turns.insert(0, Turn { from: Role::Human, value: words.join(" ") });
+        [Conversation::text(format!("name {number}"), *name), hinted]
     };
-    names.iter().enumerate().flat_map(text).collect()
-}
-
-/// Pictures of one name are answers to each other's captions.
-fn name_groups(pictures: &[&Picture]) -> Vec<usize> {
-    let first = |name: &str| {
-        pictures.iter().position(|picture| picture.name == name).expect("the name is among them")
-    };
-    pictures.iter().map(|picture| first(&picture.name)).collect()
+    names.iter().enumerate().flat_map(texts).collect()
 }
 
 /// Reads back an encoder that [`World::save`] wrote.

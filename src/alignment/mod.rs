@@ -161,6 +161,31 @@ pub fn align_table(
     seed: u64,
     device: &Device,
 ) -> Result<(EmbeddingTable, RowReport)> {
+    map_table(aligner, text, policy, device, |rows, first| aligner.align_from(rows, seed, first))
+}
+
+/// As [`align_table`], but only [`Aligner::transport`]: for a training that draws the method's noise itself, afresh at
+/// every step, and scales to unit length after that.
+///
+/// # Errors
+///
+/// As for [`align_table`].
+pub fn transport_table(
+    aligner: &dyn Aligner,
+    text: &EmbeddingTable,
+    policy: NonFinite,
+    device: &Device,
+) -> Result<(EmbeddingTable, RowReport)> {
+    map_table(aligner, text, policy, device, |rows, _| aligner.transport(rows))
+}
+
+fn map_table(
+    aligner: &dyn Aligner,
+    text: &EmbeddingTable,
+    policy: NonFinite,
+    device: &Device,
+    map: impl Fn(Tensor<2>, usize) -> Tensor<2>,
+) -> Result<(EmbeddingTable, RowReport)> {
     let dim = text.dim();
     if aligner.dim() != dim {
         return Err(Error::mismatch(
@@ -181,7 +206,7 @@ pub fn align_table(
             continue;
         }
         let rows = Tensor::from_data(TensorData::new(rows, [places.len(), dim]), (device, dtype));
-        let rows = aligner.align_from(rows, seed, kept.len()).into_data();
+        let rows = map(rows, kept.len()).into_data();
         aligned.extend(rows.try_into_vec_as::<f32>().expect("a float type converts to f32"));
         kept.extend(places);
     }

@@ -9,6 +9,8 @@ use super::info_nce::InfoNceLoss;
 use super::logit_scale::{LogitScale, LogitScaleConfig};
 use super::pairs::{PairBatch, PairDataset};
 use super::text_tower::{TextTower, TextTowerConfig};
+use crate::embedding::normalize_bounded;
+use crate::{Error, Result};
 
 /// Configuration of a [`DualEncoder`].
 #[derive(Config, Debug)]
@@ -74,7 +76,7 @@ impl DualEncoder {
     /// - images: `[n, channels, height, width]`
     /// - output: `[n, embed_dim]`, unit rows
     pub fn embed_images(&self, images: Tensor<4>) -> Tensor<2> {
-        unit_rows(self.image.forward(images))
+        normalize_bounded(self.image.forward(images))
     }
 
     /// Embeds texts on the unit sphere.
@@ -85,7 +87,7 @@ impl DualEncoder {
     /// - pad_mask: `[n, len]`, true where a token is padding
     /// - output: `[n, embed_dim]`, unit rows
     pub fn embed_texts(&self, tokens: Tensor<2, Int>, pad_mask: Tensor<2, Bool>) -> Tensor<2> {
-        unit_rows(self.text.forward(tokens, pad_mask))
+        normalize_bounded(self.text.forward(tokens, pad_mask))
     }
 
     /// Embeds the images and the texts of a whole dataset, `batch_size` pairs at a time.
@@ -119,16 +121,29 @@ impl DualEncoder {
         InfoNceLoss::new().forward(image, text, self.logit_scale.forward())
     }
 
+    /// Refuses pairs whose texts the text tower cannot take.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Sample`] for the first such pair, with both values.
+    pub fn check(&self, pairs: &PairDataset) -> Result<()> {
+        let (longest, known) = (self.text.max_len(), self.text.vocab_size());
+        for (row, pair) in pairs.pairs().iter().enumerate() {
+            let refuse = |detail| Err(Error::sample(format!("pair {row}"), detail));
+            if pair.tokens.len() > longest {
+                return refuse(format!("{} tokens; the text tower takes {longest}", pair.tokens.len()));
+            }
+            if let Some(token) = pair.tokens.iter().find(|token| **token as usize >= known) {
+                return refuse(format!("token {token}; the text tower knows {known} tokens"));
+            }
+        }
+        Ok(())
+    }
+
     /// The encoder with a learned scale set back to its maximum where a step has carried it above.
     pub(super) fn with_scale_clamped(self) -> Self {
         Self { logit_scale: self.logit_scale.clamped(), ..self }
     }
-}
-
-/// Rows of unit length; a zero row stays zero.
-fn unit_rows(rows: Tensor<2>) -> Tensor<2> {
-    let norm = (rows.clone() * rows.clone()).sum_dim(1).clamp_min(1e-12).sqrt();
-    rows / norm
 }
 
 #[cfg(test)]

@@ -37,12 +37,19 @@ impl PairDataset {
     ///
     /// # Errors
     ///
-    /// If a picture has another number of values, or a text has no token.
+    /// If a picture has another number of values or one that is not finite, or a text has no token.
     pub fn new(pairs: Vec<Pair>, image_shape: [usize; 3]) -> Result<Self> {
         let values = image_shape.iter().product();
         for (row, pair) in pairs.iter().enumerate() {
             if pair.pixels.len() != values {
                 return Err(Error::mismatch(format!("pixels of pair {row}"), values, pair.pixels.len()));
+            }
+            if let Some(column) = pair.pixels.iter().position(|value| !value.is_finite()) {
+                let value = pair.pixels[column];
+                return Err(Error::sample(
+                    format!("pair {row}"),
+                    format!("value {column} of its picture is {value}"),
+                ));
             }
             if pair.tokens.is_empty() {
                 return Err(Error::mismatch(format!("tokens of pair {row}, at least"), 1, 0));

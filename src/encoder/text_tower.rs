@@ -84,6 +84,16 @@ impl TextTowerConfig {
 }
 
 impl TextTower {
+    /// The longest text, in tokens.
+    pub fn max_len(&self) -> usize {
+        self.max_len
+    }
+
+    /// The number of tokens that it knows.
+    pub fn vocab_size(&self) -> usize {
+        self.tokens.weight.shape()[0]
+    }
+
     /// Embeds texts. What stands under the padding changes nothing. A row of nothing but padding has no token
     /// to pool and gives the bias of the projection.
     ///

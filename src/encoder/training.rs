@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 
 use burn::config::Config;
 use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
-use burn::module::{Module, ParamGroup};
-use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
+use burn::module::Module;
+use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::Device;
 use burn::train::metric::LossMetric;
 use burn::train::renderer::MetricsRenderer;
@@ -15,7 +15,9 @@ use burn::train::{InferenceStep, Learner, SupervisedTraining, TrainOutput, Train
 
 use super::dual_encoder::DualEncoder;
 use super::pairs::{PairBatch, PairDataset};
-use crate::training::{LossOutput, ProgressLine, SequentialLoader, StepLoader, StepPlan, cosine_with_warmup};
+use crate::training::{
+    LossOutput, ProgressLine, SequentialLoader, StepLoader, StepPlan, adamw, cosine_with_warmup,
+};
 use crate::{Error, Result};
 
 impl TrainStep for DualEncoder {
@@ -102,9 +104,12 @@ impl DualEncoderTraining {
         device: &Device,
     ) -> Result<DualEncoder> {
         self.validate()?;
+        encoder.check(train)?;
+        encoder.check(valid)?;
         let device = device.clone().autodiff();
         device.seed(self.seed);
         let plan = StepPlan::new(train.len(), self.batch_size, self.epochs, None, self.seed)?;
+        let optimizer = adamw(self.weight_decay, 0.98)?;
         let scheduler = cosine_with_warmup(self.learning_rate, plan.steps(), self.warmup_ratio)?;
         let renderer =
             renderer.unwrap_or_else(|| Box::new(ProgressLine::new("dual encoder", 0, plan.steps())));
@@ -118,7 +123,7 @@ impl DualEncoderTraining {
             .num_epochs(self.epochs)
             .with_application_logger(None)
             .renderer(renderer);
-        let learner = Learner::new(encoder.train().fork(&device), self.optimizer(), scheduler);
+        let learner = Learner::new(encoder.train().fork(&device), optimizer, scheduler);
         let result = training.launch(learner);
         let stopped = |detail: String| Error::Training { step: dealt.load(Ordering::Relaxed), detail };
         if let Some(error) = result.error {
@@ -144,17 +149,6 @@ impl DualEncoderTraining {
             return Err(Error::config(key("batch_size"), detail));
         }
         Ok(())
-    }
-
-    fn optimizer(&self) -> ModuleOptimizer {
-        let adamw = AdamWConfig::new().with_beta_2(0.98).with_epsilon(1e-8);
-        let no_decay =
-            ParamGroup::from_regex(r"(^|\.)(bias|gamma|beta|log_scale)$").expect("the pattern is valid");
-        adamw.clone().with_weight_decay(self.weight_decay).init().with_group(
-            no_decay,
-            adamw.with_weight_decay(0.0).build(),
-            None,
-        )
     }
 }
 
@@ -240,9 +234,41 @@ mod tests {
     }
 
     #[test]
+    fn pairs_that_the_towers_cannot_take_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = |change: fn(&mut Pair)| {
+            let mut changed = pairs().pairs().to_vec();
+            change(&mut changed[5]);
+            PairDataset::new(changed, [3, 8, 8])
+                .and_then(|pairs| {
+                    let encoder = encoder(LogitScaleConfig::Fixed(10.0));
+                    DualEncoderTraining::new(1, 8).fit(
+                        encoder,
+                        &pairs,
+                        &pairs,
+                        folder.path(),
+                        None,
+                        &Device::default(),
+                    )
+                })
+                .unwrap_err()
+                .to_string()
+        };
+        for (change, value) in [
+            ((|pair| pair.tokens = vec![0; 9]) as fn(&mut Pair), "9"),
+            (|pair| pair.tokens[0] = 77, "77"),
+            (|pair| pair.pixels[3] = f32::NAN, "NaN"),
+        ] {
+            let error = refused(change);
+            assert!(error.contains("pair 5") && error.contains(value), "{error}");
+        }
+    }
+
+    #[test]
     fn weights_that_are_not_finite_are_an_error() {
         let mut spoiled = pairs().pairs().to_vec();
-        spoiled[3].pixels[7] = f32::NAN;
+        // Finite, and infinite after a convolution.
+        spoiled[3].pixels.fill(f32::MAX);
         let spoiled = PairDataset::new(spoiled, [3, 8, 8]).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let renderer: Box<dyn MetricsRenderer> = Box::new(ProgressLine::quiet());

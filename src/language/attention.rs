@@ -59,6 +59,16 @@ impl CausalSelfAttentionConfig {
 }
 
 impl CausalSelfAttention {
+    /// The numbers of query heads and of key and value heads.
+    pub fn heads(&self) -> (usize, usize) {
+        (self.num_heads, self.num_kv_heads)
+    }
+
+    /// Whether query, key and value projections have a bias.
+    pub fn has_bias(&self) -> bool {
+        self.q_proj.bias.is_some()
+    }
+
     /// `[batch, time, hidden]` to the same; `angles` belong to these positions, `cache` is that of layer `layer`.
     pub fn forward(
         &self,

@@ -40,6 +40,7 @@ pub fn generate<L: LanguageModel>(
 ) -> Vec<Vec<u32>> {
     let [batch, time, width] = prompt.dims();
     assert!(batch > 0 && time > 0, "generation needs a prompt, found shape [{batch}, {time}, {width}]");
+    assert!(!config.temperature.is_nan() && !config.top_p.is_nan(), "generation cannot use {config}");
     let device = prompt.device();
     let room = config.max_new_tokens.min(model.max_positions().saturating_sub(time));
     let mut rng = seeded_rng(config.seed, &[]);

@@ -184,6 +184,23 @@ impl LlamaConfig {
     }
 }
 
+impl LlamaDecoder {
+    /// Its configuration, with every optional size filled in.
+    pub fn config(&self) -> LlamaConfig {
+        let attention = self.layers.first().map(|layer| &layer.self_attn);
+        let (heads, kv_heads) = attention.map_or((1, 1), CausalSelfAttention::heads);
+        let inner = self.layers.first().map_or(0, |layer| layer.mlp.up_proj.weight.shape()[1]);
+        LlamaConfig::new(self.vocab_size(), self.width(), inner, self.layers.len(), heads)
+            .with_num_key_value_heads(Some(kv_heads))
+            .with_head_dim(Some(self.head_dim))
+            .with_rms_norm_eps(self.norm.epsilon)
+            .with_rope_theta(self.rope_theta)
+            .with_max_position_embeddings(self.max_positions)
+            .with_tie_word_embeddings(self.lm_head.is_none())
+            .with_attention_bias(attention.is_some_and(CausalSelfAttention::has_bias))
+    }
+}
+
 impl LanguageModel for LlamaDecoder {
     fn width(&self) -> usize {
         self.embed_tokens.weight.shape()[1]
@@ -293,6 +310,19 @@ mod tests {
         let scores = model.logits(hidden.clone());
         let own = (hidden.clone() * hidden).sum();
         assert!(distance(scores.narrow(1, 7, 1).reshape([1]), own) < 1e-5);
+    }
+
+    #[test]
+    fn a_model_knows_its_configuration() {
+        let config = config()
+            .with_head_dim(Some(8))
+            .with_rope_theta(5e4)
+            .with_rms_norm_eps(1e-6)
+            .with_tie_word_embeddings(true)
+            .with_attention_bias(true)
+            .with_initializer_range(0.02);
+        let model = config.init(&Device::default()).unwrap();
+        assert_eq!(model.config().to_string(), config.to_string());
     }
 
     #[test]

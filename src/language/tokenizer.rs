@@ -10,7 +10,6 @@ use tokenizers::{AddedToken, TokenizerImpl};
 
 use crate::{Error, Result, atomic};
 
-const PAD: &str = "<pad>";
 const BOS: &str = "<bos>";
 const EOS: &str = "<eos>";
 
@@ -20,13 +19,12 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     bos: u32,
     eos: u32,
-    pad: u32,
 }
 
 impl Tokenizer {
-    /// Learns a byte-level BPE of at most `vocab_size` tokens, `<pad>`, `<bos>` and `<eos>` among them.
+    /// Learns a byte-level BPE of at most `vocab_size` tokens, `<bos>` and `<eos>` among them.
     ///
-    /// Every byte is a token, so any text can be encoded; below 259 tokens nothing is merged.
+    /// Every byte is a token, so any text can be encoded; below 258 tokens nothing is merged.
     ///
     /// # Errors
     ///
@@ -46,7 +44,7 @@ impl Tokenizer {
                 actual: 0,
             });
         }
-        let specials = [PAD, BOS, EOS].map(|token| AddedToken::from(token, true));
+        let specials = [BOS, EOS].map(|token| AddedToken::from(token, true));
         let mut trainer = BpeTrainer::builder()
             .show_progress(false)
             .vocab_size(vocab_size)
@@ -65,8 +63,7 @@ impl Tokenizer {
         inner
             .train(&mut trainer, texts.iter().map(|text| text.as_ref().to_string()))
             .map_err(|source| Error::config("tokenizer", source.to_string()))?;
-        Self::with_special_tokens(inner.into(), BOS, EOS, PAD)
-            .map_err(|detail| Error::config("tokenizer", detail))
+        Self::with_special_tokens(inner.into(), BOS, EOS).map_err(|detail| Error::config("tokenizer", detail))
     }
 
     /// Reads a `tokenizer.json` and looks up its special tokens by name.
@@ -74,10 +71,10 @@ impl Tokenizer {
     /// # Errors
     ///
     /// [`Error::Format`] where the file cannot be read or does not know one of the tokens.
-    pub fn load(path: impl AsRef<Path>, bos: &str, eos: &str, pad: &str) -> Result<Self> {
+    pub fn load(path: impl AsRef<Path>, bos: &str, eos: &str) -> Result<Self> {
         let inner = tokenizers::Tokenizer::from_file(&path)
             .map_err(|source| Error::format(&path, format!("not a tokenizer: {source}")))?;
-        Self::with_special_tokens(inner, bos, eos, pad).map_err(|detail| Error::format(&path, detail))
+        Self::with_special_tokens(inner, bos, eos).map_err(|detail| Error::format(&path, detail))
     }
 
     /// Reads a `tokenizer.json` written by [`save`](Self::save) of a tokenizer made by [`train`](Self::train).
@@ -86,17 +83,20 @@ impl Tokenizer {
     ///
     /// As [`load`](Self::load).
     pub fn load_trained(path: impl AsRef<Path>) -> Result<Self> {
-        Self::load(path, BOS, EOS, PAD)
+        Self::load(path, BOS, EOS)
     }
 
     fn with_special_tokens(
         inner: tokenizers::Tokenizer,
         bos: &str,
         eos: &str,
-        pad: &str,
     ) -> std::result::Result<Self, String> {
         let id = |token: &str| inner.token_to_id(token).ok_or_else(|| format!("no special token {token:?}"));
-        Ok(Self { bos: id(bos)?, eos: id(eos)?, pad: id(pad)?, inner })
+        // Some models refuse what is not in their vocabulary; encoding must not fail in the middle of a run.
+        inner
+            .encode_fast("\u{1f600} \u{7f}\u{3042}?", false)
+            .map_err(|source| format!("cannot encode any text: {source}"))?;
+        Ok(Self { bos: id(bos)?, eos: id(eos)?, inner })
     }
 
     /// Writes `tokenizer.json`, under a temporary name first.
@@ -133,11 +133,6 @@ impl Tokenizer {
     pub fn eos(&self) -> u32 {
         self.eos
     }
-
-    /// The token behind the end of a batch's shorter rows.
-    pub fn pad(&self) -> u32 {
-        self.pad
-    }
 }
 
 #[cfg(test)]
@@ -156,7 +151,7 @@ mod tests {
             let tokens = tokenizer.encode(&text);
             prop_assert!(tokens.iter().all(|token| (*token as usize) < tokenizer.vocab_size()));
             // The names of special tokens are read as such, here as in every Hugging Face tokenizer.
-            prop_assume!(![PAD, BOS, EOS].iter().any(|special| text.contains(special)));
+            prop_assume!(![BOS, EOS].iter().any(|special| text.contains(special)));
             prop_assert_eq!(tokenizer.decode(&tokens), text);
         }
     }
@@ -177,10 +172,7 @@ mod tests {
         let loaded = Tokenizer::load_trained(&path).unwrap();
         for other in [loaded, self::tokenizer()] {
             assert_eq!(other.encode("a smiling hand"), tokenizer.encode("a smiling hand"));
-            assert_eq!(
-                (other.bos(), other.eos(), other.pad()),
-                (tokenizer.bos(), tokenizer.eos(), tokenizer.pad())
-            );
+            assert_eq!((other.bos(), other.eos()), (tokenizer.bos(), tokenizer.eos()));
         }
     }
 
@@ -191,7 +183,7 @@ mod tests {
         std::fs::write(&path, "{\"model\":").unwrap();
         assert!(Tokenizer::load_trained(&path).unwrap_err().to_string().contains("tokenizer.json"));
         tokenizer().save(&path).unwrap();
-        let error = Tokenizer::load(&path, "<s>", EOS, PAD).unwrap_err();
+        let error = Tokenizer::load(&path, "<s>", EOS).unwrap_err();
         assert!(error.to_string().contains("<s>"), "{error}");
     }
 }

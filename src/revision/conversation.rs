@@ -84,14 +84,21 @@ impl TokenizedSample {
     }
 }
 
+const SEVERAL: &str = "more than one <image>; one picture a conversation is supported";
+const UNASKED: &str =
+    "the template `plain` shows pictures and asks nothing; `completion` keeps what the human says";
+
 /// How a conversation becomes tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Template {
-    /// LLaVA's `plain`: beginning of text, picture, answers, each with an end of text. What the human says
-    /// besides `<image>` is left out.
+    /// LLaVA's `plain`, for captions: beginning of text, picture, answer, end of text. As there, the instruction beside
+    /// `<image>` is left out; a question without a picture is refused.
     #[default]
     Plain,
+    /// As a text without roles: beginning of text, then what both sides say in turn, each answer with an end of text.
+    /// The picture stands where the human says `<image>`. This suits language models that know text alone.
+    Completion,
 }
 
 impl Template {
@@ -125,13 +132,24 @@ impl Template {
                 (Role::Gpt, _) => {
                     return Err(Error::sample(id, "an answer holds <image>; only questions may"));
                 }
-                (Role::Human, 0) => {}
-                (Role::Human, 1) if image_at.is_none() => image_at = Some(tokens.len()),
-                (Role::Human, _) => {
-                    return Err(Error::sample(
-                        id,
-                        "more than one <image>; one picture a conversation is supported",
-                    ));
+                (Role::Human, images) => {
+                    if images > 1 || images == 1 && image_at.is_some() {
+                        return Err(Error::sample(id, SEVERAL));
+                    }
+                    let (before, behind) =
+                        turn.value.split_once(IMAGE_PLACEHOLDER).unwrap_or((&turn.value, ""));
+                    if *self == Self::Completion {
+                        tokens.extend(tokenizer.encode(before.trim()));
+                    } else if images == 0 {
+                        return Err(Error::sample(id, UNASKED));
+                    }
+                    if images == 1 {
+                        image_at = Some(tokens.len());
+                    }
+                    if *self == Self::Completion {
+                        tokens.extend(tokenizer.encode(behind.trim()));
+                    }
+                    labelled.resize(tokens.len(), false);
                 }
             }
         }
@@ -187,7 +205,7 @@ mod tests {
                 Turn { from: Role::Gpt, value: answer.clone() },
             ]);
             let conversation = Conversation { id: "c".into(), image: None, turns: turns.collect() };
-            let sample = tokenize(&conversation).unwrap();
+            let sample = Template::Completion.tokenize(&conversation, &tokenizer, 100).unwrap();
             let labelled: Vec<u32> =
                 sample.tokens.iter().zip(&sample.labelled).filter(|(_, label)| **label).map(|(t, _)| *t).collect();
             let decoded: Vec<String> =
@@ -201,6 +219,18 @@ mod tests {
         let sample = tokenize(&Conversation::caption("c", "p", "red apple")).unwrap();
         assert_eq!((sample.image_at, sample.prompt_len()), (Some(1), 1));
         assert_eq!(sample.tokens.last(), Some(&tokenizer().eos()));
+    }
+
+    #[test]
+    fn a_completion_keeps_what_the_human_says_around_the_picture() {
+        let mut conversation = Conversation::caption("c", "p", "red apple");
+        conversation.turns[0].value = "what <image> is it?".into();
+        let sample = Template::Completion.tokenize(&conversation, &tokenizer(), 100).unwrap();
+        let at = sample.image_at.unwrap();
+        assert_eq!(tokenizer().decode(&sample.tokens[..at]), "what");
+        assert_eq!(tokenizer().decode(&sample.tokens[at..sample.prompt_len()]), "is it?");
+        conversation.turns.insert(0, Turn { from: Role::Human, value: "look".into() });
+        assert!(tokenize(&conversation).unwrap_err().to_string().contains("completion"));
     }
 
     #[test]

@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 
-use super::{Batch, Conversation, MicroBatch, Template, TokenizedSample, VisualSource};
-use crate::language::Tokenizer;
+use super::{Batch, Conversation, MicroBatch, ReVision, Template, TokenizedSample, VisualSource};
+use crate::language::{LanguageModel, Tokenizer};
 use crate::training::{Step, StepBatcher};
 use crate::{Error, Result};
 
@@ -40,7 +40,12 @@ impl ConversationDataset {
             .iter()
             .map(|sample| match (&sample.image, &source) {
                 (None, _) => Ok(None),
-                (Some(image), Some(source)) => source.position(image).map(Some),
+                (Some(image), Some(source)) => {
+                    source.position(image).map(Some).map_err(|_| Error::MissingId {
+                        what: format!("sample {:?}, its embedding", sample.id),
+                        id: image.clone(),
+                    })
+                }
                 (Some(image), None) => Err(Error::MissingId {
                     what: format!("sample {:?}: no embeddings were given", sample.id),
                     id: image.clone(),
@@ -70,21 +75,90 @@ impl ConversationDataset {
         self.source.as_ref().map(|source| source.dim())
     }
 
-    /// A batch of the samples `items`, with noise drawn from `seed`.
+    /// Whether any sample has a picture.
+    pub fn has_pictures(&self) -> bool {
+        self.rows.iter().any(Option::is_some)
+    }
+
+    /// Refuses what `model` cannot take: embeddings of another width, sequences too long, tokens it does not know.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mismatch`] for the dimension, [`Error::Sample`] for the first such sample, with both values.
+    pub fn check<L: LanguageModel>(&self, model: &ReVision<L>) -> Result<()> {
+        if let Some(dim) = self.dim().filter(|dim| *dim != model.projector.input()) {
+            return Err(Error::mismatch(
+                "dimension of embeddings for the projector",
+                model.projector.input(),
+                dim,
+            ));
+        }
+        let (room, known) = (model.language.max_positions(), model.language.vocab_size());
+        for sample in &self.samples {
+            let visual = if sample.image_at.is_some() { model.num_visual_tokens() } else { 0 };
+            let length = sample.tokens.len() + visual;
+            if length > room {
+                let detail = format!("{length} positions, {visual} of them visual; the model has {room}");
+                return Err(Error::sample(&sample.id, detail));
+            }
+            if let Some(token) = sample.tokens.iter().find(|token| **token as usize >= known) {
+                return Err(Error::sample(
+                    &sample.id,
+                    format!("token {token}; the model knows {known} tokens"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// A number that changes with the samples, their pictures and the noise: a resumed run must show the same ones.
+    pub(super) fn fingerprint(&self) -> String {
+        let mut hash = Fingerprint::default();
+        for (sample, row) in self.samples.iter().zip(&self.rows) {
+            sample.tokens.iter().for_each(|token| hash.add(&token.to_le_bytes()));
+            sample.labelled.iter().for_each(|labelled| hash.add(&[u8::from(*labelled)]));
+            hash.add(&sample.image_at.map_or(0, |at| at as u64 + 1).to_le_bytes());
+            hash.add(&row.map_or(0, |row| row as u64 + 1).to_le_bytes());
+        }
+        if let Some(source) = &self.source {
+            hash.add(&source.noise().to_le_bytes());
+            source.table().rows().iter().for_each(|value| hash.add(&value.to_le_bytes()));
+        }
+        format!("{:016x}", hash.0)
+    }
+
+    /// A batch of the samples `items`, with the noise of a step.
     pub fn micro_batch(
         &self,
         items: &[usize],
         num_visual_tokens: usize,
-        seed: u64,
+        (seed, step): (u64, usize),
         device: &Device,
     ) -> MicroBatch {
         let samples: Vec<&TokenizedSample> = items.iter().map(|item| &self.samples[*item]).collect();
         let rows: Vec<usize> = items.iter().filter_map(|item| self.rows[*item]).collect();
         let visual = match &self.source {
-            Some(source) if !rows.is_empty() => Some((source.show(&rows, seed), source.dim())),
+            Some(source) if !rows.is_empty() => Some((source.show(&rows, seed, step), source.dim())),
             _ => None,
         };
         MicroBatch::new(&samples, visual, num_visual_tokens, device)
+    }
+}
+
+/// FNV-1a.
+struct Fingerprint(u64);
+
+impl Default for Fingerprint {
+    fn default() -> Self {
+        Self(0xCBF2_9CE4_8422_2325)
+    }
+}
+
+impl Fingerprint {
+    fn add(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01B3);
+        }
     }
 }
 
@@ -106,14 +180,10 @@ impl StepBatcher<Batch> for ConversationBatcher {
         // its gradient is the mean over all its labels however it is cut.
         let mut items = step.items.clone();
         items.sort_by_key(|item| self.dataset.samples[*item].tokens.len());
-        let micro = items
-            .chunks(self.micro_batch_size)
-            .enumerate()
-            .map(|(part, items)| {
-                // Every sample of every step has noise of its own.
-                let seed = self.seed.wrapping_add(((step.index as u64) << 20) + part as u64 + 1);
-                self.dataset.micro_batch(items, self.num_visual_tokens, seed, device)
-            })
+        let draw = (self.seed, step.index);
+        let parts = items.chunks(self.micro_batch_size);
+        let micro = parts
+            .map(|items| self.dataset.micro_batch(items, self.num_visual_tokens, draw, device))
             .collect();
         Ok(Batch { micro })
     }

@@ -4,6 +4,7 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::{ConversationDataset, ReVision, TokenizedSample};
+use crate::Result;
 use crate::language::{GenerationConfig, LanguageModel, Tokenizer, generate};
 
 /// How well captions are predicted and written.
@@ -30,7 +31,11 @@ pub struct Evaluation {
     pub captions: Vec<String>,
 }
 
-/// Measures `model` on `dataset`, `batch_size` samples at a time; captions are written greedily.
+/// Measures `model` on `dataset`, `batch_size` samples at a time; captions are written as `generation` says.
+///
+/// # Errors
+///
+/// What [`ConversationDataset::check`] refuses.
 ///
 /// # Panics
 ///
@@ -39,19 +44,14 @@ pub fn evaluate<L: LanguageModel>(
     model: &ReVision<L>,
     dataset: &ConversationDataset,
     tokenizer: &Tokenizer,
+    generation: &GenerationConfig,
     batch_size: usize,
     device: &Device,
-) -> Evaluation {
-    let (mut nll, mut tokens) = (0.0, 0);
-    let mut items: Vec<usize> = (0..dataset.len()).collect();
-    items.sort_by_key(|item| dataset.samples()[*item].tokens.len());
-    for items in items.chunks(batch_size) {
-        let batch = dataset.micro_batch(items, model.num_visual_tokens(), 0, device);
-        nll += model.loss(&batch).into_scalar::<f64>() * batch.num_labels() as f64;
-        tokens += batch.num_labels();
-    }
-
-    let captions = write_captions(model, dataset, tokenizer, batch_size, device);
+) -> Result<Evaluation> {
+    dataset.check(model)?;
+    let tokens = dataset.samples().iter().map(TokenizedSample::num_labels).sum();
+    let nll = mean_loss(model, dataset, batch_size, device);
+    let captions = write_captions(model, dataset, tokenizer, generation, batch_size, device);
     let (mut f1, mut exact) = (0.0, 0);
     for (caption, sample) in captions.iter().zip(dataset.samples()) {
         let truth = answer(sample, tokenizer);
@@ -60,13 +60,31 @@ pub fn evaluate<L: LanguageModel>(
     }
     let samples = dataset.len();
     let scores = CaptionScores {
-        nll: nll / tokens as f64,
+        nll,
         word_f1: f1 / samples as f64,
         exact_match: exact as f64 / samples as f64,
         samples,
         tokens,
     };
-    Evaluation { scores, captions }
+    Ok(Evaluation { scores, captions })
+}
+
+/// The mean negative log-likelihood of all labelled tokens of `dataset`, in nats, without noise of a step.
+pub(super) fn mean_loss<L: LanguageModel>(
+    model: &ReVision<L>,
+    dataset: &ConversationDataset,
+    batch_size: usize,
+    device: &Device,
+) -> f64 {
+    let mut items: Vec<usize> = (0..dataset.len()).collect();
+    items.sort_by_key(|item| dataset.samples()[*item].tokens.len());
+    let (mut sum, mut labels) = (0.0, 0);
+    for items in items.chunks(batch_size) {
+        let batch = dataset.micro_batch(items, model.num_visual_tokens(), (0, 0), device);
+        sum += model.loss(&batch).into_scalar::<f64>() * batch.num_labels() as f64;
+        labels += batch.num_labels();
+    }
+    sum / labels as f64
 }
 
 /// Continues the prompt of every sample. Prompts of one length go through the model together: they need no padding.
@@ -74,22 +92,23 @@ fn write_captions<L: LanguageModel>(
     model: &ReVision<L>,
     dataset: &ConversationDataset,
     tokenizer: &Tokenizer,
+    generation: &GenerationConfig,
     batch_size: usize,
     device: &Device,
 ) -> Vec<String> {
     let mut groups: HashMap<(usize, bool), Vec<usize>> = HashMap::new();
     for (item, sample) in dataset.samples().iter().enumerate() {
-        groups.entry((sample.prompt_len(), sample.image_at.is_some())).or_default().push(item);
+        // A picture that is shown after the first answer is no part of the prompt.
+        let shown = sample.image_at.is_some_and(|at| at <= sample.prompt_len());
+        groups.entry((sample.prompt_len(), shown)).or_default().push(item);
     }
-    let longest = dataset.samples().iter().map(TokenizedSample::num_labels).max().unwrap_or(0);
-    let config = GenerationConfig::new().with_max_new_tokens(longest.max(16));
     let mut captions = vec![String::new(); dataset.len()];
     for ((prompt, has_image), items) in groups {
         let time = prompt + if has_image { model.num_visual_tokens() } else { 0 };
         for items in items.chunks(batch_size) {
-            let batch = dataset.micro_batch(items, model.num_visual_tokens(), 0, device);
+            let batch = dataset.micro_batch(items, model.num_visual_tokens(), (0, 0), device);
             let embeddings = model.splice(&batch).narrow(1, 0, time);
-            let texts = generate(&model.language, embeddings, tokenizer.eos(), &config);
+            let texts = generate(&model.language, embeddings, tokenizer.eos(), generation);
             for (item, text) in items.iter().zip(texts) {
                 captions[*item] = tokenizer.decode(&text);
             }

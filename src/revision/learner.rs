@@ -1,24 +1,27 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use burn::module::Module;
 use burn::optim::OptimizerRecord;
 use burn::optim::lr_scheduler::LrSchedulerRecord;
-use burn::store::ModuleRecord;
+use burn::store::{ModuleRecord, RecordError};
 use burn::tensor::Device;
-use burn::train::checkpoint::{Checkpointer, KeepLastNCheckpoints};
+use burn::train::checkpoint::KeepLastNCheckpoints;
+use burn::train::logger::InMemoryMetricLogger;
 use burn::train::metric::LossMetric;
 use burn::train::renderer::MetricsRenderer;
 use burn::train::{Interrupter, Learner, SupervisedTraining};
 use serde::{Deserialize, Serialize};
 
 use super::dataset::ConversationBatcher;
-use super::{Batch, ConversationDataset, ReVision, StageConfig, StageModel};
+use super::evaluation::mean_loss;
+use super::{Batch, ConversationDataset, ReVision, StageConfig, StageModel, Trainable};
 use crate::language::LanguageModel;
 use crate::training::{
-    AtomicCheckpointer, GradientGuard, ProgressLine, SequentialLoader, StepBatcher, StepLoader, StepPlan,
-    cosine_with_warmup, latest_checkpoint,
+    GradientGuard, ProgressLine, SequentialLoader, StepBatcher, StepLoader, StepPlan, adamw,
+    checkpoint_files, checkpointers, cosine_with_warmup, latest_checkpoint,
 };
 use crate::{Error, Result, atomic};
 
@@ -74,6 +77,8 @@ pub struct StageOutcome<L: LanguageModel> {
     pub skipped_steps: usize,
     /// The first step of this run: 0, or where it resumed.
     pub first_step: usize,
+    /// The mean negative log-likelihood of a labelled token of the validation set, where there is one.
+    pub valid_loss: Option<f64>,
 }
 
 /// What a resumed run must have in common with the run that it continues.
@@ -81,6 +86,9 @@ pub struct StageOutcome<L: LanguageModel> {
 struct RunFile {
     stage: StageConfig,
     samples: usize,
+    /// Of samples, embeddings and noise.
+    data: String,
+    num_visual_tokens: usize,
 }
 
 impl ReVisionLearner {
@@ -124,7 +132,7 @@ impl ReVisionLearner {
     ///
     /// # Errors
     ///
-    /// [`Error::Mismatch`] where the embeddings do not fit the projector; [`Error::Config`] for settings that cannot
+    /// What [`ConversationDataset::check`] refuses; [`Error::Config`] for settings that cannot
     /// work, or a folder that holds another run; [`Error::Format`] for a damaged checkpoint; [`Error::Training`] where
     /// the run was stopped.
     pub fn fit<L: LanguageModel>(
@@ -136,49 +144,58 @@ impl ReVisionLearner {
         let stage = &self.config;
         stage.validate()?;
         for data in std::iter::once(&train).chain(&valid) {
-            if let Some(dim) = data.dim().filter(|dim| *dim != model.projector.input()) {
-                return Err(Error::mismatch(
-                    "dimension of embeddings for the projector",
-                    model.projector.input(),
-                    dim,
-                ));
-            }
+            data.check(&model)?;
+        }
+        if stage.trainable == Trainable::Projector && !train.has_pictures() {
+            return Err(Error::config(
+                "trainable",
+                "the projector learns nothing from samples without a picture",
+            ));
         }
         let plan = StepPlan::new(train.len(), stage.batch_size, stage.epochs, stage.max_steps, stage.seed)?;
         let scheduler = cosine_with_warmup(stage.learning_rate, plan.steps(), stage.warmup_ratio)?;
-        let segment = self.prepare_folder(&plan)?;
-        let first_step = segment * stage.checkpoint_steps;
+        let optimizer = adamw(stage.weight_decay, 0.999)?;
+        let num_visual_tokens = model.num_visual_tokens();
+        let segment = self.prepare_folder(&train, num_visual_tokens)?;
+        let first_step = (segment * stage.checkpoint_steps).min(plan.steps());
 
         let device = model.devices().first().cloned().unwrap_or_default().inner().autodiff();
         let guard =
             GradientGuard::new(stage.max_grad_norm, stage.max_skipped_steps, self.interrupter.clone());
         let model = stage.trainable.apply(model.train())?.fork(&device);
         let model = StageModel::new(model, stage.trainable, guard.clone());
-        let [model_files, optimizer_files, scheduler_files] =
-            AtomicCheckpointer::for_run(&self.checkpoints())?;
+        let [model_files, optimizer_files, scheduler_files] = checkpointers(&self.checkpoints())?;
         if segment > 0 {
-            self.check_records(segment, &model, [&model_files, &optimizer_files, &scheduler_files])?;
+            self.check_records(segment, &model)?;
         }
 
-        let batcher = |dataset| -> Arc<dyn StepBatcher<Batch>> {
+        let batcher = |dataset: &Arc<ConversationDataset>| -> Arc<dyn StepBatcher<Batch>> {
             Arc::new(ConversationBatcher {
-                dataset: Arc::new(dataset),
+                dataset: dataset.clone(),
                 micro_batch_size: stage.micro_batch_size,
-                num_visual_tokens: model.clone().into_inner().num_visual_tokens(),
+                num_visual_tokens,
                 seed: stage.seed,
             })
         };
-        let loader = StepLoader::new(batcher(train), plan.clone(), stage.checkpoint_steps, segment, &device);
-        let segments = loader.num_segments();
-        let valid = match valid {
+        let loader = StepLoader::new(
+            batcher(&Arc::new(train)),
+            plan.clone(),
+            stage.checkpoint_steps,
+            segment,
+            &device,
+        );
+        let (segments, dealt) = (loader.num_segments(), loader.steps_dealt());
+        let valid = valid.map(Arc::new);
+        let valid_loader = match &valid {
             Some(valid) => SequentialLoader::new(batcher(valid), stage.micro_batch_size, &device),
             None => SequentialLoader::new(Arc::new(NoBatches), 1, &device),
         };
         let renderer = self
             .renderer
             .unwrap_or_else(|| Box::new(ProgressLine::new(self.label.clone(), first_step, plan.steps())));
-        let mut training = SupervisedTraining::new(&self.directory, Arc::new(loader), Arc::new(valid))
+        let mut training = SupervisedTraining::new(&self.directory, Arc::new(loader), Arc::new(valid_loader))
             .metrics((LossMetric::new(),))
+            .with_metric_logger(InMemoryMetricLogger::default())
             .with_application_logger(None)
             .with_interrupter(self.interrupter.clone())
             .with_custom_checkpointers(model_files, optimizer_files, scheduler_files)
@@ -188,12 +205,10 @@ impl ReVisionLearner {
         if segment > 0 {
             training = training.checkpoint(segment);
         }
-        let result = training.launch(Learner::new(model, stage.optimizer(), scheduler));
+        let result = training.launch(Learner::new(model, optimizer, scheduler));
 
-        let stopped = |detail: String| {
-            let kept = latest_checkpoint(&self.directory.join(CHECKPOINTS)).unwrap_or(0);
-            Error::Training { step: (kept * stage.checkpoint_steps).min(plan.steps()), detail }
-        };
+        let stopped =
+            |detail: String| Error::Training { step: first_step + dealt.load(Ordering::Relaxed), detail };
         if let Some(error) = &result.error {
             return Err(stopped(error.to_string()));
         }
@@ -206,8 +221,11 @@ impl ReVisionLearner {
         if let Some(interruption) = result.interrupted {
             return Err(stopped(interruption.reason.unwrap_or_else(|| "stopped on request".into())));
         }
+        let model = result.model.into_inner();
+        let device = device.inner();
         Ok(StageOutcome {
-            model: result.model.into_inner(),
+            valid_loss: valid.map(|valid| mean_loss(&model, &valid, stage.micro_batch_size, &device)),
+            model,
             steps: plan.steps(),
             skipped_steps: guard.skipped(),
             first_step,
@@ -219,10 +237,15 @@ impl ReVisionLearner {
     }
 
     /// The segment to go on from, after a look at what the folder holds.
-    fn prepare_folder(&self, plan: &StepPlan) -> Result<usize> {
+    fn prepare_folder(&self, train: &ConversationDataset, num_visual_tokens: usize) -> Result<usize> {
         std::fs::create_dir_all(&self.directory).map_err(|source| Error::io(&self.directory, source))?;
         let path = self.directory.join("run.json");
-        let run = RunFile { stage: self.config.clone(), samples: plan.items() };
+        let run = RunFile {
+            stage: self.config.clone(),
+            samples: train.len(),
+            data: train.fingerprint(),
+            num_visual_tokens,
+        };
         let json = serde_json::to_value(&run).expect("settings are plain data");
         let segment = latest_checkpoint(&self.checkpoints()).unwrap_or(0);
         if segment > 0 && !self.resume {
@@ -244,21 +267,15 @@ impl ReVisionLearner {
         Ok(segment)
     }
 
-    /// burn-train panics over a checkpoint that it cannot load; this says what is wrong with it.
-    fn check_records<L: LanguageModel>(
-        &self,
-        segment: usize,
-        model: &StageModel<L>,
-        [models, optimizers, schedulers]: [&AtomicCheckpointer; 3],
-    ) -> Result<()> {
-        let damaged = |detail: String| Error::format(self.checkpoints(), detail);
-        let record: ModuleRecord = models.restore(segment).map_err(|error| damaged(error.to_string()))?;
-        model
-            .clone()
-            .try_load_record(record)
-            .map_err(|error| damaged(format!("checkpoint {segment} of another model: {error}")))?;
-        let _: OptimizerRecord = optimizers.restore(segment).map_err(|error| damaged(error.to_string()))?;
-        let _: LrSchedulerRecord = schedulers.restore(segment).map_err(|error| damaged(error.to_string()))?;
+    /// burn-train panics over a checkpoint that it cannot load; this says which file is wrong, and what is.
+    fn check_records<L: LanguageModel>(&self, segment: usize, model: &StageModel<L>) -> Result<()> {
+        let [model_file, optimizer_file, scheduler_file] = checkpoint_files(&self.checkpoints(), segment);
+        let damaged = |path: &Path, error: RecordError| Error::format(path, error.to_string());
+        ModuleRecord::load(&model_file)
+            .and_then(|record| model.clone().try_load_record(record))
+            .map_err(|error| damaged(&model_file, error))?;
+        OptimizerRecord::load(&optimizer_file).map_err(|error| damaged(&optimizer_file, error))?;
+        LrSchedulerRecord::load(&scheduler_file).map_err(|error| damaged(&scheduler_file, error))?;
         Ok(())
     }
 }

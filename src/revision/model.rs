@@ -66,6 +66,13 @@ impl ReVisionConfig {
 }
 
 impl<L: LanguageModel> ReVision<L> {
+    /// Its configuration.
+    pub fn config(&self) -> ReVisionConfig {
+        ReVisionConfig::new(self.projector.input())
+            .with_projector(self.projector.kind())
+            .with_num_visual_tokens(self.num_visual_tokens)
+    }
+
     /// How many visual tokens a picture becomes.
     pub fn num_visual_tokens(&self) -> usize {
         self.num_visual_tokens
@@ -146,20 +153,15 @@ impl ReVision<LlamaDecoder> {
     /// # Errors
     ///
     /// [`Error::Io`] or [`Error::Format`] where a file cannot be written.
-    pub fn save(&self, folder: &Path, config: &ReVisionConfig, language: &LlamaConfig) -> Result<()> {
+    pub fn save(&self, folder: &Path) -> Result<()> {
         std::fs::create_dir_all(folder).map_err(|source| Error::io(folder, source))?;
-        let saved = SavedConfig { revision: config.clone(), language: language.clone() };
-        let json = serde_json::to_vec_pretty(&saved).expect("configurations are plain data");
-        atomic::write(&folder.join(CONFIG_FILE), |file| file.write_all(&json))?;
         let weights = folder.join(WEIGHTS_FILE);
-        atomic::write_at(
-            &weights,
-            |temporary| {
-                let record = self.clone().into_record();
-                record.save(temporary).map_err(|source| Error::format(&weights, source.to_string()))
-            },
-            |source| Error::io(&weights, source),
-        )
+        // Burn writes records under another name and renames them.
+        let record = self.clone().into_record();
+        record.save(&weights).map_err(|source| Error::format(&weights, source.to_string()))?;
+        let saved = SavedConfig { revision: self.config(), language: self.language.config() };
+        let json = serde_json::to_vec_pretty(&saved).expect("configurations are plain data");
+        atomic::write(&folder.join(CONFIG_FILE), |file| file.write_all(&json))
     }
 
     /// Reads a model that [`save`](Self::save) wrote.

@@ -79,7 +79,7 @@ impl Projector {
     ///
     /// # Errors
     ///
-    /// [`Error::Mismatch`] for an identity between different widths.
+    /// [`Error::Mismatch`] for an identity between different widths, [`Error::Config`] for an MLP without layers.
     pub fn init(kind: ProjectorKind, input: usize, output: usize, device: &Device) -> Result<Self> {
         let depth = match kind {
             ProjectorKind::Identity if input != output => {
@@ -87,12 +87,22 @@ impl Projector {
             }
             ProjectorKind::Identity => 0,
             ProjectorKind::Linear => 1,
+            ProjectorKind::MlpGelu(0) => return Err(Error::config("projector", "mlp0x_gelu has no layer")),
             ProjectorKind::MlpGelu(depth) => depth,
         };
         let layers = (0..depth)
             .map(|layer| LinearConfig::new(if layer == 0 { input } else { output }, output).init(device))
             .collect();
         Ok(Self { layers, input, output })
+    }
+
+    /// Its shape. One affine map is `linear`, however it was named.
+    pub fn kind(&self) -> ProjectorKind {
+        match self.layers.len() {
+            0 => ProjectorKind::Identity,
+            1 => ProjectorKind::Linear,
+            depth => ProjectorKind::MlpGelu(depth),
+        }
     }
 
     /// The width of the embeddings it takes.

@@ -1,8 +1,8 @@
 use rand_distr::{Distribution, StandardNormal};
 
-use crate::Result;
 use crate::embedding::{EmbeddingTable, NonFinite, RowReport, clean_rows, normalize_rows};
 use crate::random::seeded_rng;
+use crate::{Error, Result};
 
 /// What a model is shown: unit embeddings, looked up by the id that a conversation names.
 ///
@@ -21,8 +21,12 @@ impl VisualSource {
     ///
     /// # Errors
     ///
-    /// What `policy` refuses: rows that are not finite or have no direction.
+    /// What `policy` refuses: rows that are not finite or have no direction; [`Error::Config`] for noise that is
+    /// negative or not finite.
     pub fn new(table: EmbeddingTable, noise: f64, policy: NonFinite) -> Result<Self> {
+        if !noise.is_finite() || noise < 0.0 {
+            return Err(Error::config("noise", format!("must be finite and at least 0, found {noise}")));
+        }
         // Not to unit length yet: noise comes first.
         let (rows, kept, report) = clean_rows(table.rows(), table.dim(), policy, "embeddings to show", 0)?;
         Ok(Self { table: table.with_rows(rows, &kept)?, noise, report })
@@ -38,24 +42,36 @@ impl VisualSource {
         self.table.dim()
     }
 
+    /// The standard deviation of the noise, a coordinate.
+    pub fn noise(&self) -> f64 {
+        self.noise
+    }
+
+    /// The embeddings before noise.
+    pub fn table(&self) -> &EmbeddingTable {
+        &self.table
+    }
+
     /// The row of the embedding with this id.
     ///
     /// # Errors
     ///
-    /// [`Error::MissingId`](crate::Error::MissingId).
+    /// [`Error::MissingId`].
     pub fn position(&self, id: &str) -> Result<usize> {
         self.table.get(id)?;
         Ok(self.table.position(id).expect("the id was found"))
     }
 
-    /// The embeddings at `rows`, unit and row-major; noise depends on `seed` and the place in `rows` alone.
-    pub fn show(&self, rows: &[usize], seed: u64) -> Vec<f32> {
+    /// The embeddings at `rows`, unit and row-major. The noise of a row is a function of `seed`, `step` and the row.
+    pub fn show(&self, rows: &[usize], seed: u64, step: usize) -> Vec<f32> {
         let mut shown: Vec<f32> = rows.iter().flat_map(|row| self.table.row(*row)).copied().collect();
         if self.noise > 0.0 {
-            let mut rng = seeded_rng(seed, &[]);
-            for value in &mut shown {
-                let normal: f64 = StandardNormal.sample(&mut rng);
-                *value += (self.noise * normal) as f32;
+            for (row, values) in rows.iter().zip(shown.chunks_mut(self.dim())) {
+                let mut rng = seeded_rng(seed, &[step as u64, *row as u64]);
+                for value in values {
+                    let normal: f64 = StandardNormal.sample(&mut rng);
+                    *value += (self.noise * normal) as f32;
+                }
             }
         }
         // Rows without direction were let in by the policy or not at all.
@@ -75,16 +91,25 @@ mod tests {
 
     #[test]
     fn rows_are_shown_at_unit_length() {
-        assert_eq!(source(0.0).show(&[1, 0], 0), [0.0, 1.0, 0.6, 0.8]);
+        assert_eq!(source(0.0).show(&[1, 0], 0, 0), [0.0, 1.0, 0.6, 0.8]);
     }
 
     #[test]
-    fn noise_is_fresh_for_every_seed_and_repeats_with_it() {
+    fn noise_is_fresh_at_every_step_and_does_not_depend_on_the_company() {
         let source = source(0.3);
-        assert_eq!(source.show(&[0, 1], 1), source.show(&[0, 1], 1));
-        assert_ne!(source.show(&[0, 1], 1), source.show(&[0, 1], 2));
-        let shown = source.show(&[0], 1);
-        assert!((shown.iter().map(|x| x * x).sum::<f32>() - 1.0).abs() < 1e-6);
+        let shown = source.show(&[0, 1], 1, 5);
+        assert_eq!(shown, [source.show(&[0], 1, 5), source.show(&[1], 1, 5)].concat());
+        assert_ne!(shown, source.show(&[0, 1], 1, 6));
+        assert_ne!(shown, source.show(&[0, 1], 2, 5));
+        assert!((shown[..2].iter().map(|x| x * x).sum::<f32>() - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn impossible_noise_is_refused() {
+        let table = EmbeddingTable::numbered(vec![3.0, 4.0], 2).unwrap();
+        for noise in [-0.1, f64::NAN] {
+            assert!(VisualSource::new(table.clone(), noise, NonFinite::Error).is_err());
+        }
     }
 
     #[test]

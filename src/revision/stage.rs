@@ -1,6 +1,5 @@
 use burn::config::Config;
 use burn::module::{Module, ModuleVisitor, Param, ParamGroup};
-use burn::optim::{AdamWConfig, ModuleOptimizer};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -119,7 +118,7 @@ pub struct StageConfig {
     /// Optimizer steps between checkpoints (and validation).
     #[config(default = 500)]
     pub checkpoint_steps: usize,
-    /// How many checkpoints are kept.
+    /// How many checkpoints are kept, at least 2.
     #[config(default = 2)]
     pub keep_checkpoints: usize,
     /// The seed of the order and of the noise.
@@ -141,20 +140,16 @@ impl StageConfig {
             .with_micro_batch_size(16)
     }
 
-    /// The optimizer of a stage, fresh: AdamW with the constants of Hugging Face's trainer.
-    pub(super) fn optimizer(&self) -> ModuleOptimizer {
-        AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(self.weight_decay).init()
-    }
-
     /// Refuses settings under which nothing could run.
     pub(super) fn validate(&self) -> Result<()> {
-        for (key, value) in [
-            ("micro_batch_size", self.micro_batch_size),
-            ("checkpoint_steps", self.checkpoint_steps),
-            ("keep_checkpoints", self.keep_checkpoints),
+        for (key, value, least) in [
+            ("micro_batch_size", self.micro_batch_size, 1),
+            ("checkpoint_steps", self.checkpoint_steps, 1),
+            // An old checkpoint is deleted before it is certain that the new one could be written.
+            ("keep_checkpoints", self.keep_checkpoints, 2),
         ] {
-            if value == 0 {
-                return Err(Error::config(key, "must be at least 1, found 0"));
+            if value < least {
+                return Err(Error::config(key, format!("must be at least {least}, found {value}")));
             }
         }
         if self.max_grad_norm.is_some_and(|norm| norm <= 0.0 || norm.is_nan()) {
@@ -164,5 +159,25 @@ impl StageConfig {
             ));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// arXiv 2602.07026, Sec. 6 and the authors' scripts: batches of 256, one epoch, cosine with 3 % warm-up, no decay.
+    #[test]
+    fn the_presets_are_the_papers() {
+        let (pretrain, finetune) = (StageConfig::pretrain(), StageConfig::finetune());
+        assert_eq!(
+            (pretrain.trainable, finetune.trainable),
+            (Trainable::Projector, Trainable::ProjectorAndLanguage)
+        );
+        assert_eq!((pretrain.learning_rate, finetune.learning_rate), (5e-4, 1e-5));
+        for stage in [pretrain, finetune] {
+            assert_eq!((stage.batch_size, stage.epochs, stage.max_steps), (256, 1, None));
+            assert_eq!((stage.warmup_ratio, stage.weight_decay), (0.03, 0.0));
+        }
     }
 }

@@ -109,7 +109,10 @@ impl<L: LanguageModel> TrainStep for StageModel<L> {
         for micro in &batch.micro {
             // Weighted by labels, the parts add up to the mean over the whole step.
             let loss = self.model.loss(micro) * (micro.num_labels() as f64 / labels);
-            gradients.accumulate(self, GradientsParams::from_grads(loss.backward(), self));
+            // In front of a frozen language model, a part without pictures has nothing to learn from.
+            if loss.is_tracked() {
+                gradients.accumulate(self, GradientsParams::from_grads(loss.backward(), self));
+            }
             let loss = loss.without_autodiff();
             total = Some(total.map_or(loss.clone(), |total| total + loss));
         }

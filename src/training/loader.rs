@@ -70,9 +70,8 @@ impl<O: Send + 'static> DataLoader<O> for StepLoader<O> {
         let segment = self.next_segment.fetch_add(1, Ordering::SeqCst);
         let start = (segment * self.segment_steps).min(self.plan.steps());
         let end = (start + self.segment_steps).min(self.plan.steps());
-        let steps = (start..end).map(|index| {
+        let steps = self.plan.range(start..end).inspect(|_| {
             self.dealt.fetch_add(1, Ordering::Relaxed);
-            self.plan.step(index)
         });
         Box::new(StepIterator {
             batcher: self.batcher.as_ref(),

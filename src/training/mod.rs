@@ -9,7 +9,8 @@
 //! * [`StepLoader`]: a burn-train data loader over a plan, cut into *segments*. burn-train writes a checkpoint
 //!   after each of its epochs; handing it one segment as an epoch gives checkpoints at a step cadence;
 //! * [`GradientGuard`]: clipping by the global norm, and a batch that is not finite never reaches the weights;
-//! * [`AtomicCheckpointer`]: a checkpoint is complete or it is not there;
+//! * [`latest_checkpoint`]: where a run can go on;
+//! * [`adamw`]: the optimizer of both papers;
 //! * [`LossOutput`]: what a step reports;
 //! * [`cosine_with_warmup`]: the learning-rate schedule of both papers;
 //! * [`ProgressLine`]: progress that can be read with and without a terminal.
@@ -17,14 +18,17 @@
 mod checkpoint;
 mod guard;
 mod loader;
+mod optimizer;
 mod output;
 mod plan;
 mod progress;
 mod schedule;
 
-pub use checkpoint::{AtomicCheckpointer, latest_checkpoint};
+pub use checkpoint::latest_checkpoint;
+pub(crate) use checkpoint::{checkpoint_files, checkpointers};
 pub use guard::GradientGuard;
 pub use loader::{SequentialLoader, StepBatcher, StepLoader};
+pub use optimizer::adamw;
 pub use output::LossOutput;
 pub use plan::{Step, StepPlan};
 pub use progress::ProgressLine;

@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use rand::seq::SliceRandom;
 
 use crate::random::seeded_rng;
@@ -81,14 +83,30 @@ impl StepPlan {
     ///
     /// Panics if the run has no such step.
     pub fn step(&self, index: usize) -> Step {
+        self.cut(index, &self.order(index / self.steps_per_epoch()))
+    }
+
+    /// The steps of a range, with the order of an epoch made once.
+    pub(super) fn range(&self, steps: Range<usize>) -> impl Iterator<Item = Step> + '_ {
+        let mut current: Option<(usize, Vec<usize>)> = None;
+        steps.map(move |index| {
+            let epoch = index / self.steps_per_epoch();
+            if current.as_ref().is_none_or(|(made, _)| *made != epoch) {
+                current = Some((epoch, self.order(epoch)));
+            }
+            self.cut(index, &current.as_ref().expect("it was just made").1)
+        })
+    }
+
+    fn cut(&self, index: usize, order: &[usize]) -> Step {
         assert!(index < self.steps, "step {index} of a run of {} steps", self.steps);
         let epoch = index / self.steps_per_epoch();
         let start = index % self.steps_per_epoch() * self.batch_size;
         let end = (start + self.batch_size).min(self.items);
-        Step { index, epoch, items: self.permutation(epoch)[start..end].to_vec() }
+        Step { index, epoch, items: order[start..end].to_vec() }
     }
 
-    fn permutation(&self, epoch: usize) -> Vec<usize> {
+    fn order(&self, epoch: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.items).collect();
         order.shuffle(&mut seeded_rng(self.seed, &[epoch as u64]));
         order

@@ -13,6 +13,9 @@ use crate::{Error, Result};
 ///
 /// [`Error::Config`] for a learning rate outside (0, 1] or a ratio outside [0, 1).
 pub fn cosine_with_warmup(learning_rate: f64, steps: usize, warmup_ratio: f64) -> Result<ModuleLrScheduler> {
+    if !learning_rate.is_finite() {
+        return Err(Error::config("learning_rate", format!("must be in (0, 1], found {learning_rate}")));
+    }
     if !(0.0..1.0).contains(&warmup_ratio) {
         return Err(Error::config("warmup_ratio", format!("must be in [0, 1), found {warmup_ratio}")));
     }
@@ -56,6 +59,7 @@ mod tests {
     fn impossible_settings_are_refused() {
         assert!(cosine_with_warmup(0.0, 10, 0.0).is_err());
         assert!(cosine_with_warmup(2.0, 10, 0.1).is_err());
+        assert!(cosine_with_warmup(f64::NAN, 10, 0.1).is_err());
         assert!(cosine_with_warmup(0.1, 10, 1.0).is_err());
     }
 }

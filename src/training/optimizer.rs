@@ -1,0 +1,65 @@
+use burn::module::ParamGroup;
+use burn::optim::{AdamWConfig, ModuleOptimizer};
+
+use crate::{Error, Result};
+
+/// AdamW as Hugging Face's trainer has it: `epsilon` 1e-8, and a weight decay that spares biases and the gains of norms.
+///
+/// # Errors
+///
+/// [`Error::Config`] for a weight decay that is negative or not finite.
+pub fn adamw(weight_decay: f32, beta_2: f32) -> Result<ModuleOptimizer> {
+    if !weight_decay.is_finite() || weight_decay < 0.0 {
+        return Err(Error::config(
+            "weight_decay",
+            format!("must be finite and at least 0, found {weight_decay}"),
+        ));
+    }
+    let adamw = AdamWConfig::new().with_beta_2(beta_2).with_epsilon(1e-8);
+    let spared = ParamGroup::from_regex(r"(^|\.)(bias|gamma|beta|log_scale)$").expect("the pattern is valid");
+    let plain = adamw.clone().with_weight_decay(0.0).build();
+    Ok(adamw.with_weight_decay(weight_decay).init().with_group(spared, plain, None))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::module::{Module, Param};
+    use burn::nn::{Linear, LinearConfig, RmsNorm, RmsNormConfig};
+    use burn::optim::GradientsParams;
+    use burn::tensor::{Device, Tensor};
+
+    #[derive(Module, Debug)]
+    struct Layers {
+        linear: Linear,
+        norm: RmsNorm,
+    }
+
+    #[test]
+    fn matrices_decay_and_biases_and_gains_do_not() {
+        let device = Device::default().autodiff();
+        let ones = |value: f32| Param::from_tensor(Tensor::<1>::full([3], value, &device));
+        let mut layers = Layers {
+            linear: LinearConfig::new(3, 3).init(&device),
+            norm: RmsNormConfig::new(3).init(&device),
+        };
+        layers.linear.bias = Some(ones(2.0));
+        let mut grads = GradientsParams::new();
+        let plain = device.clone().inner();
+        grads.register(layers.linear.weight.id, Tensor::<2>::zeros([3, 3], &plain));
+        grads.register(layers.linear.bias.as_ref().unwrap().id, Tensor::<1>::zeros([3], &plain));
+        grads.register(layers.norm.gamma.id, Tensor::<1>::zeros([3], &plain));
+        let before = layers.clone();
+        let after = adamw(0.5, 0.999).unwrap().step(0.1, layers, grads);
+        let shrunk = after.linear.weight.val() - before.linear.weight.val() * 0.95;
+        assert!(shrunk.abs().max().into_scalar::<f32>() < 1e-6);
+        let bias = |layers: &Layers| layers.linear.bias.as_ref().unwrap().val().into_data();
+        assert_eq!(bias(&after), bias(&before));
+        assert_eq!(after.norm.gamma.val().into_data(), before.norm.gamma.val().into_data());
+    }
+
+    #[test]
+    fn impossible_decays_are_refused() {
+        assert!(adamw(f32::NAN, 0.999).is_err() && adamw(-0.1, 0.999).is_err());
+    }
+}
