@@ -49,7 +49,7 @@ impl Settings {
             lm_layers: 2,
             lm_steps: 500,
             visual_tokens: 4,
-            stage1_steps: 300,
+            stage1_steps: 150,
             stage2_steps: 80,
             batch: 64,
             noise: 0.05,
