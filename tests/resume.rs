@@ -1,0 +1,190 @@
+//! Nothing is lost: a run that was broken off ends where an unbroken one ends, checkpoints hold what was trained, saved
+//! models are the same models, and damaged files are named.
+
+mod tiny;
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use burn::store::ModuleRecord;
+use burn::tensor::Device;
+use burn::train::Interrupter;
+use burn_revision::revision::*;
+use burn_revision::training::latest_checkpoint;
+use burn_revision::{Error, Result};
+use tiny::*;
+
+/// Stops the run once its progress was reported `steps` times.
+struct StopAfter {
+    interrupter: Interrupter,
+    left: AtomicUsize,
+}
+
+mod stop_after {
+    use super::*;
+    use burn::train::LearnerSummary;
+    use burn::train::logger::{EvaluationProgressLogger, TrainingProgressLogger};
+    use burn::train::metric::MetricDefinition;
+    use burn::train::renderer::*;
+
+    impl MetricsRendererTraining for StopAfter {
+        fn update_train(&mut self, _: MetricState) {}
+        fn update_valid(&mut self, _: MetricState) {}
+        fn on_train_end(
+            &mut self,
+            _: Option<LearnerSummary>,
+        ) -> std::result::Result<(), Box<dyn std::error::Error>> {
+            Ok(())
+        }
+    }
+    impl TrainingProgressLogger for StopAfter {
+        fn start(&mut self, _: usize, _: usize, _: Option<usize>, _: Option<&str>) {}
+        fn update_epoch(&mut self, _: usize) {}
+        fn start_split(&mut self, _: &str, _: usize) {}
+        fn update_split(&mut self, _: usize) {
+            if self.left.fetch_sub(1, Ordering::SeqCst) == 1 {
+                self.interrupter.stop(Some("the test stops here"));
+            }
+        }
+        fn end_split(&mut self) {}
+        fn end(&mut self) {}
+        fn log_event_training(&mut self, _: String) {}
+    }
+    impl EvaluationProgressLogger for StopAfter {
+        fn start_global_progress(&mut self, _: usize) {}
+        fn start_test(&mut self, _: &str, _: usize) {}
+        fn update_test_progress(&mut self, _: usize) {}
+        fn end_test(&mut self) {}
+        fn end_global_progress(&mut self) {}
+        fn log_event_evaluation(&mut self, _: String) {}
+    }
+    impl MetricsRendererEvaluation for StopAfter {
+        fn update_test(&mut self, _: EvaluationName, _: MetricState) {}
+    }
+    impl MetricsRenderer for StopAfter {
+        fn manual_close(&mut self) {}
+        fn register_metric(&mut self, _: MetricDefinition) {}
+    }
+}
+
+fn broken_run(stage: StageConfig, folder: &Path, steps: usize) -> Error {
+    let interrupter = Interrupter::new();
+    let renderer = StopAfter { interrupter: interrupter.clone(), left: AtomicUsize::new(steps) };
+    ReVisionLearner::new(stage, folder)
+        .with_interrupter(interrupter)
+        .with_renderer(Box::new(renderer))
+        .fit(model(), dataset(0.1), None)
+        .unwrap_err()
+}
+
+#[test]
+fn a_resumed_run_equals_an_unbroken_one_bit_for_bit() {
+    // The second run breaks off while the learning rate rises, and its last segment is a short one.
+    for (trainable, steps, warmup) in [
+        (Trainable::Projector, 60, 0.03),
+        (Trainable::Projector, 61, 0.9),
+        (Trainable::ProjectorAndLanguage, 61, 0.5),
+    ] {
+        let stage = stage().with_max_steps(Some(steps)).with_trainable(trainable).with_warmup_ratio(warmup);
+        let whole = tempfile::tempdir().unwrap();
+        let whole = learner(stage.clone(), whole.path()).fit(model(), dataset(0.1), None).unwrap();
+
+        let folder = tempfile::tempdir().unwrap();
+        let error = broken_run(stage.clone(), folder.path(), 5);
+        assert!(error.to_string().contains("the test stops here"), "{error}");
+        // Another process has other fresh weights: those of the trained parts must not matter.
+        let fresh = match trainable {
+            Trainable::Projector => model_behind_another_projector(),
+            _ => config().init(fresh_language(), &Device::default()).unwrap(),
+        };
+        let resumed = learner(stage, folder.path()).resume().fit(fresh, dataset(0.1), None).unwrap();
+        assert!(resumed.first_step > 0 && resumed.first_step < steps, "resumed at {}", resumed.first_step);
+        assert_same(&whole.model, &resumed.model);
+    }
+}
+
+#[test]
+fn a_stage_1_checkpoint_holds_the_projector_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    learner(stage(), folder.path()).fit(model(), dataset(0.0), None).unwrap();
+    let record = ModuleRecord::load(folder.path().join("checkpoint/model-4.bpk")).unwrap();
+    assert_eq!(record.len(), weights(&model().projector).len());
+    let names: Vec<String> = fs::read_dir(folder.path().join("checkpoint"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(names.len(), 6, "the newest two checkpoints and nothing half-written: {names:?}");
+}
+
+#[test]
+fn saved_models_write_the_same_captions() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = model();
+    model.save(folder.path()).unwrap();
+    let loaded = ReVision::load(folder.path(), &Device::default()).unwrap();
+    let (saved, loaded) = (measure(&model), measure(&loaded));
+    assert_eq!((saved.scores, saved.captions), (loaded.scores, loaded.captions));
+}
+
+#[test]
+fn damaged_files_are_named_and_nothing_is_started() {
+    let folder = tempfile::tempdir().unwrap();
+    model().save(folder.path()).unwrap();
+    let weights = folder.path().join("model.bpk");
+    let bytes = fs::read(&weights).unwrap();
+    for damaged in [&bytes[..bytes.len() / 2], &bytes[..10], b"not a record".as_slice(), b"".as_slice()] {
+        fs::write(&weights, damaged).unwrap();
+        let error = ReVision::load(folder.path(), &Device::default()).unwrap_err();
+        assert!(error.to_string().contains("model.bpk"), "{error}");
+    }
+    let other = config().with_projector(ProjectorKind::Linear);
+    fs::write(&weights, &bytes).unwrap();
+    let json = fs::read_to_string(folder.path().join("config.json")).unwrap();
+    fs::write(folder.path().join("config.json"), json.replace("mlp2x_gelu", &other.projector.to_string()))
+        .unwrap();
+    assert!(ReVision::load(folder.path(), &Device::default()).is_err());
+
+    for damaged in ["model", "optim", "scheduler"] {
+        let run = tempfile::tempdir().unwrap();
+        let stage = || stage().with_max_steps(Some(60));
+        broken_run(stage(), run.path(), 5);
+        let checkpoint = run.path().join("checkpoint");
+        let newest = latest_checkpoint(&checkpoint).unwrap();
+        let path = checkpoint.join(format!("{damaged}-{newest}.bpk"));
+        // The scheduler's record is a few numbers in front of padding: only its head matters.
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..20]).unwrap();
+        let error = learner(stage(), run.path()).resume().fit(model(), dataset(0.1), None).unwrap_err();
+        assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+    }
+}
+
+#[test]
+fn a_folder_with_another_run_is_refused() -> Result<()> {
+    let folder = tempfile::tempdir().unwrap();
+    learner(stage(), folder.path()).fit(model(), dataset(0.0), None)?;
+    let again = learner(stage(), folder.path()).fit(model(), dataset(0.0), None);
+    assert!(again.unwrap_err().to_string().contains("already"));
+    let other_noise = learner(stage(), folder.path()).resume().fit(model(), dataset(0.2), None);
+    assert!(other_noise.unwrap_err().to_string().contains("data was"));
+    let other =
+        learner(stage().with_learning_rate(1e-3), folder.path()).resume().fit(model(), dataset(0.0), None);
+    let error = other.unwrap_err().to_string();
+    assert!(
+        error.contains("learning_rate") && error.contains("0.0005") && error.contains("0.001"),
+        "{error}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_finished_run_resumes_to_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = learner(stage(), folder.path()).fit(model(), dataset(0.0), None).unwrap();
+    let again = learner(stage(), folder.path())
+        .resume()
+        .fit(model_behind_another_projector(), dataset(0.0), None)
+        .unwrap();
+    assert_same(&first.model, &again.model);
+}

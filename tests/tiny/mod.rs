@@ -1,0 +1,111 @@
+//! A model of a few thousand weights and six captions, shared by the tests of the stages.
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Device, Tensor, TensorData};
+use burn_revision::embedding::{EmbeddingTable, NonFinite};
+use burn_revision::language::{GenerationConfig, LlamaConfig, LlamaDecoder, Tokenizer};
+use burn_revision::revision::*;
+use burn_revision::training::ProgressLine;
+
+pub const CAPTIONS: [&str; 6] =
+    ["a red apple", "a green pear", "two dogs", "a cat", "the blue sky", "a house"];
+pub const DIM: usize = 8;
+
+pub fn tokenizer() -> Tokenizer {
+    Tokenizer::train(&CAPTIONS, 280).unwrap()
+}
+
+pub fn language_config() -> LlamaConfig {
+    LlamaConfig::new(tokenizer().vocab_size(), 32, 48, 2, 4).with_num_key_value_heads(Some(2))
+}
+
+pub fn fresh_language() -> LlamaDecoder {
+    language_config().init(&Device::default()).unwrap()
+}
+
+pub fn config() -> ReVisionConfig {
+    ReVisionConfig::new(DIM).with_num_visual_tokens(3)
+}
+
+/// The same weights in every test of the process.
+pub fn model() -> ReVision<LlamaDecoder> {
+    static MODEL: OnceLock<ReVision<LlamaDecoder>> = OnceLock::new();
+    MODEL
+        .get_or_init(|| {
+            let model = config().init(fresh_language(), &Device::default()).unwrap();
+            // Burn draws weights when they are first read.
+            weights(&model);
+            model
+        })
+        .clone()
+}
+
+/// The language model of [`model`] behind another projector.
+pub fn model_behind_another_projector() -> ReVision<LlamaDecoder> {
+    config().init(model().language, &Device::default()).unwrap()
+}
+
+pub fn source(noise: f64) -> Arc<VisualSource> {
+    let rows = (0..CAPTIONS.len() * DIM).map(|i| ((i * 37 % 23) as f32 - 11.0) / 7.0).collect();
+    let ids = (0..CAPTIONS.len()).map(|i| format!("p{i}")).collect();
+    let table = EmbeddingTable::new(ids, rows, DIM).unwrap();
+    Arc::new(VisualSource::new(table, noise, NonFinite::Error).unwrap())
+}
+
+pub fn dataset(noise: f64) -> ConversationDataset {
+    let conversations: Vec<Conversation> = CAPTIONS
+        .iter()
+        .enumerate()
+        .map(|(i, caption)| Conversation::caption(format!("c{i}"), format!("p{i}"), *caption))
+        .collect();
+    let source = source(noise);
+    ConversationDataset::new(&conversations, Template::Plain, &tokenizer(), 64, Some(source)).unwrap()
+}
+
+pub fn stage() -> StageConfig {
+    StageConfig::pretrain()
+        .with_batch_size(4)
+        .with_micro_batch_size(3)
+        .with_max_steps(Some(8))
+        .with_checkpoint_steps(2)
+}
+
+pub fn learner(stage: StageConfig, folder: &Path) -> ReVisionLearner {
+    ReVisionLearner::new(stage, folder).with_renderer(Box::new(ProgressLine::quiet()))
+}
+
+/// All weights, by path.
+pub fn weights<M: Module>(module: &M) -> Vec<(String, TensorData)> {
+    struct Collect(Vec<String>, Vec<(String, TensorData)>);
+    impl ModuleVisitor for Collect {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.0.push(name.into());
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.0.pop();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.1.push((self.0.join("."), param.val().into_data()));
+        }
+    }
+    let mut collect = Collect(Vec::new(), Vec::new());
+    module.visit(&mut collect);
+    collect.1
+}
+
+pub fn measure(model: &ReVision<LlamaDecoder>) -> Evaluation {
+    let generation = GenerationConfig::new().with_max_new_tokens(16);
+    evaluate(model, &dataset(0.0), &tokenizer(), &generation, 4, &Device::default()).unwrap()
+}
+
+/// Fails with the path of the first weight that differs in any bit.
+pub fn assert_same<M: Module>(a: &M, b: &M) {
+    assert_eq!(weights(a).len(), weights(b).len());
+    for ((path, a), (_, b)) in weights(a).iter().zip(&weights(b)) {
+        assert!(a.as_bytes() == b.as_bytes(), "{path} differs");
+    }
+}
