@@ -42,6 +42,7 @@ mod atomic;
 pub mod embedding;
 pub mod encoder;
 mod error;
+mod fingerprint;
 pub mod geometry;
 pub mod language;
 mod random;

@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -8,10 +9,13 @@ use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use super::EmbeddingTable;
+use crate::fingerprint::Fingerprint;
 use crate::{Error, Result, atomic};
 
 /// The name of the matrix in a `.safetensors` file of embeddings.
 pub const EMBEDDINGS_KEY: &str = "embeddings";
+
+const IDS_FINGERPRINT: &str = "ids_fingerprint";
 
 #[derive(Serialize, Deserialize)]
 struct IdLine {
@@ -47,7 +51,7 @@ pub fn read_table(path: impl AsRef<Path>) -> Result<EmbeddingTable> {
 /// not hold such a matrix or as many ids as rows, [`Error::DuplicateId`] where an id stands twice.
 pub fn read_table_key(path: impl AsRef<Path>, key: &str) -> Result<EmbeddingTable> {
     let path = path.as_ref();
-    let (rows, [n, dim]) = read_matrix(path, key)?;
+    let (rows, [n, dim], fingerprint) = read_matrix(path, key)?;
     let ids_path = path.with_extension("jsonl");
     let ids = match File::open(&ids_path) {
         Ok(file) => read_ids(&ids_path, file)?,
@@ -60,13 +64,33 @@ pub fn read_table_key(path: impl AsRef<Path>, key: &str) -> Result<EmbeddingTabl
         let detail = format!("expected {n} ids, one a row of {}, found {}", path.display(), ids.len());
         return Err(Error::format(ids_path, detail));
     }
-    EmbeddingTable::new(ids, rows, dim)
+    if let Some(written) = fingerprint.filter(|written| *written != ids_fingerprint(&ids)) {
+        let detail = format!("these are not the ids that {} was written with ({written})", path.display());
+        return Err(Error::format(ids_path, detail));
+    }
+    EmbeddingTable::new(ids, rows, dim).map_err(|error| match error {
+        Error::DuplicateId { id, first, second, .. } => {
+            Error::DuplicateId { what: ids_path.display().to_string(), id, first, second }
+        }
+        error => error,
+    })
+}
+
+/// A writer that is broken off between its two files leaves the new ids beside the old matrix: this tells.
+fn ids_fingerprint(ids: &[String]) -> String {
+    let mut fingerprint = Fingerprint::new();
+    for id in ids {
+        fingerprint.add(&(id.len() as u64).to_le_bytes());
+        fingerprint.add(id.as_bytes());
+    }
+    fingerprint.finish()
 }
 
 /// Writes a table: the matrix `embeddings` in float32 as `.safetensors` at `path`, and the ids in the `.jsonl`
 /// file beside it.
 ///
-/// Each file is written under another name and renamed when it is complete, so that no reader ever sees half of it.
+/// Each file is written under another name and renamed when it is complete, so that no reader ever sees half of it; the
+/// matrix carries a fingerprint of its ids, so that files of different tables are not taken for a pair.
 ///
 /// # Errors
 ///
@@ -87,13 +111,18 @@ pub fn write_table(table: &EmbeddingTable, path: impl AsRef<Path>) -> Result<()>
     let data = TensorData::new(table.rows().to_vec(), [table.len(), table.dim()]);
     let view = TensorView::new(Dtype::F32, vec![table.len(), table.dim()], data.as_bytes())
         .map_err(|error| Error::format(path, error.to_string()))?;
-    let bytes = safetensors::serialize([(EMBEDDINGS_KEY, view)], None)
+    let metadata = HashMap::from([(IDS_FINGERPRINT.to_string(), ids_fingerprint(table.ids()))]);
+    let bytes = safetensors::serialize([(EMBEDDINGS_KEY, view)], Some(metadata))
         .map_err(|error| Error::format(path, error.to_string()))?;
     atomic::write(path, |file| file.write_all(&bytes))
 }
 
-fn read_matrix(path: &Path, key: &str) -> Result<(Vec<f32>, [usize; 2])> {
+/// The rows, their number and size, and the fingerprint of their ids where the file has one.
+fn read_matrix(path: &Path, key: &str) -> Result<(Vec<f32>, [usize; 2], Option<String>)> {
     let bytes = read_bytes(path)?;
+    let fingerprint = SafeTensors::read_metadata(&bytes)
+        .ok()
+        .and_then(|(_, header)| header.metadata().as_ref()?.get(IDS_FINGERPRINT).cloned());
     let tensors = SafeTensors::deserialize(&bytes).map_err(|error| Error::format(path, error.to_string()))?;
     let Ok(view) = tensors.tensor(key) else {
         return Err(Error::format(path, format!("no matrix {key:?}; found {:?}", tensors.names())));
@@ -113,7 +142,8 @@ fn read_matrix(path: &Path, key: &str) -> Result<(Vec<f32>, [usize; 2])> {
         return Err(Error::format(path, format!("{key:?}: rows of 0 dimensions")));
     }
     let data = TensorData::from_bytes_vec(view.data().to_vec(), [n, dim], dtype);
-    Ok((data.try_into_vec_as::<f32>().expect("the data was converted to f32"), [n, dim]))
+    let rows = data.try_into_vec_as::<f32>().expect("the data was converted to f32");
+    Ok((rows, [n, dim], fingerprint))
 }
 
 fn read_ids(path: &Path, file: File) -> Result<Vec<String>> {
@@ -159,6 +189,21 @@ mod tests {
             }
             other => panic!("expected a format error, found {other:?}"),
         }
+    }
+
+    #[test]
+    fn ids_of_another_table_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("table.safetensors");
+        let table = |ids: [&str; 2]| {
+            EmbeddingTable::new(ids.map(String::from).to_vec(), vec![1.0, 2.0, 3.0, 4.0], 2).unwrap()
+        };
+        write_table(&table(["a", "b"]), &path).unwrap();
+        let ids = std::fs::read(path.with_extension("jsonl")).unwrap();
+        write_table(&table(["b", "a"]), &path).unwrap();
+        assert_eq!(read_table(&path).unwrap(), table(["b", "a"]));
+        std::fs::write(path.with_extension("jsonl"), ids).unwrap();
+        assert!(read_table(&path).unwrap_err().to_string().contains("not the ids"));
     }
 
     #[test]

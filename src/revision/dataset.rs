@@ -3,6 +3,7 @@ use std::sync::Arc;
 use burn::tensor::Device;
 
 use super::{Batch, Conversation, MicroBatch, ReVision, Template, TokenizedSample, VisualSource};
+use crate::fingerprint::Fingerprint;
 use crate::language::{LanguageModel, Tokenizer};
 use crate::training::{Step, StepBatcher};
 use crate::{Error, Result};
@@ -113,7 +114,7 @@ impl ConversationDataset {
 
     /// A number that changes with the samples, their pictures and the noise: a resumed run must show the same ones.
     pub(super) fn fingerprint(&self) -> String {
-        let mut hash = Fingerprint::default();
+        let mut hash = Fingerprint::new();
         for (sample, row) in self.samples.iter().zip(&self.rows) {
             sample.tokens.iter().for_each(|token| hash.add(&token.to_le_bytes()));
             sample.labelled.iter().for_each(|labelled| hash.add(&[u8::from(*labelled)]));
@@ -124,7 +125,7 @@ impl ConversationDataset {
             hash.add(&source.noise().to_le_bytes());
             source.table().rows().iter().for_each(|value| hash.add(&value.to_le_bytes()));
         }
-        format!("{:016x}", hash.0)
+        hash.finish()
     }
 
     /// A batch of the samples `items`, with the noise of a step.
@@ -142,23 +143,6 @@ impl ConversationDataset {
             _ => None,
         };
         MicroBatch::new(&samples, visual, num_visual_tokens, device)
-    }
-}
-
-/// FNV-1a.
-struct Fingerprint(u64);
-
-impl Default for Fingerprint {
-    fn default() -> Self {
-        Self(0xCBF2_9CE4_8422_2325)
-    }
-}
-
-impl Fingerprint {
-    fn add(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01B3);
-        }
     }
 }
 
