@@ -56,7 +56,7 @@ pub fn read_table_key(path: impl AsRef<Path>, key: &str) -> Result<EmbeddingTabl
     let ids = match File::open(&ids_path) {
         Ok(file) => read_ids(&ids_path, file)?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            (0..n).map(|row| row.to_string()).collect()
+            return EmbeddingTable::numbered(rows, dim);
         }
         Err(error) => return Err(Error::io(ids_path, error)),
     };
@@ -264,6 +264,10 @@ mod tests {
             std::fs::write(&ids, lines).unwrap();
             assert_format_error(&path);
         }
+        // A matrix by other hands has no fingerprint.
+        let data = TensorData::new(table().rows().to_vec(), [3, table().dim()]);
+        let view = TensorView::new(Dtype::F32, vec![3, table().dim()], data.as_bytes()).unwrap();
+        std::fs::write(&path, safetensors::serialize([(EMBEDDINGS_KEY, view)], None).unwrap()).unwrap();
         std::fs::write(&ids, "{\"id\": 1, \"text\": \"a cat\"}\n{\"id\": \"b\"}\n{\"id\": 3}\n").unwrap();
         assert_eq!(read_table(&path).unwrap().ids(), ["1", "b", "3"]);
         assert!(matches!(read_table(folder.path().join("none.safetensors")), Err(Error::Io { .. })));
