@@ -69,7 +69,8 @@ pub fn evaluate<L: LanguageModel>(
     Ok(Evaluation { scores, captions })
 }
 
-/// The mean negative log-likelihood of all labelled tokens of `dataset`, in nats, without noise of a step.
+/// The mean negative log-likelihood of all labelled tokens of `dataset`, in nats. Where the source has noise, it is
+/// that of step 0.
 pub(super) fn mean_loss<L: LanguageModel>(
     model: &ReVision<L>,
     dataset: &ConversationDataset,
