@@ -118,6 +118,9 @@ pub enum Error {
         /// What is wrong with it.
         detail: String,
     },
+    /// Somebody asked a long job to stop.
+    #[error("interrupted")]
+    Interrupted,
     /// A training run ended before its time.
     #[error("training stopped at step {step}: {detail}")]
     Training {

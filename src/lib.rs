@@ -15,6 +15,7 @@
 //! | [`training`] | what long and interrupted runs need on top of burn-train |
 //! | [`language`] | the language model that is frozen, then tuned |
 //! | [`revision`] | the multimodal model and its two training stages |
+//! | `cli` | the program `burn-revision`, with the feature `cli` |
 //!
 //! The way of the data: embeddings, moments, ReAlign, aligned embeddings joined by id with conversations, projector,
 //! frozen language model, loss; and at inference picture, projector, language model, text.
@@ -39,6 +40,8 @@
 
 pub mod alignment;
 mod atomic;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod embedding;
 pub mod encoder;
 mod error;

@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::record::{self, Stored};
-use super::{Aligner, FitReport, fitting};
+use super::{Aligner, ClosedForm, FitReport, fitting};
 use crate::embedding::{EmbeddingTable, NonFinite, normalize, normalize_bounded};
 use crate::geometry::Moments;
 use crate::{Error, Result, assert_shape};
@@ -183,6 +183,12 @@ impl Aligner for C3 {
         let shifted = record::value(&self.zero_mean, dtype).neg().add_scalar(1.0);
         let target = record::value(&self.image_mean, dtype) * shifted;
         rows + (target - record::value(&self.text_mean, dtype)).unsqueeze()
+    }
+
+    fn closed_form(&self) -> Option<ClosedForm> {
+        let (text, image) = (record::host(&self.text_mean), record::host(&self.image_mean));
+        let target = (self.variant() == C3Variant::Shifted).then_some(image.as_slice());
+        Some(fitting::shift(&text, target).with_noise(self.noise()))
     }
 
     fn noise(&self) -> f64 {

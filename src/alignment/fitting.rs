@@ -3,6 +3,7 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
+use super::ClosedForm;
 use crate::embedding::{EmbeddingTable, HostRows, NonFinite, RowReport, host_rows};
 use crate::geometry::Moments;
 use crate::{Error, Result, assert_shape};
@@ -36,8 +37,8 @@ pub(super) fn tensor_moments(text: Tensor<2>, image: Tensor<2>) -> Result<(HostR
     assert_shape!(image, [_, dim], "image rows to fit on");
     let (mut text_moments, mut image_moments) = (Moments::new(dim), Moments::new(dim));
     let text = host_rows(text);
-    text_moments.update_unit_host(&text, NonFinite::Error, "text")?;
-    image_moments.update_unit_host(&host_rows(image), NonFinite::Error, "image")?;
+    text_moments.update_unit_raw(text.raw(dim)?, NonFinite::Error, "text")?;
+    image_moments.update_unit_raw(host_rows(image).raw(dim)?, NonFinite::Error, "image")?;
     Ok((text, text_moments, image_moments))
 }
 
@@ -58,4 +59,11 @@ pub(super) fn check(text: &Moments, image: &Moments, min_rows: usize) -> Result<
 /// A mean as the statistics keep it: rounded to float32.
 pub(super) fn rounded(mean: &[f64]) -> Vec<f32> {
     mean.iter().map(|&value| value as f32).collect()
+}
+
+/// The rows shifted from one centre to another, or to zero.
+pub(super) fn shift(from: &[f32], to: Option<&[f32]>) -> ClosedForm {
+    let to = |at: usize| to.map_or(0.0, |to| f64::from(to[at]));
+    let shift = from.iter().enumerate().map(|(at, &from)| to(at) - f64::from(from)).collect();
+    ClosedForm::new(1.0, shift, Vec::new(), 0.0)
 }

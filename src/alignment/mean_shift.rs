@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
 use super::record::{self, Stored};
-use super::{Aligner, FitReport, fitting};
+use super::{Aligner, ClosedForm, FitReport, fitting};
 use crate::embedding::{EmbeddingTable, NonFinite, normalize};
 use crate::geometry::Moments;
 use crate::{Result, assert_shape};
@@ -128,5 +128,10 @@ impl Aligner for MeanShift {
         let dtype = rows.dtype();
         let shift = record::value(&self.image_mean, dtype) - record::value(&self.text_mean, dtype);
         rows + shift.unsqueeze()
+    }
+
+    fn closed_form(&self) -> Option<ClosedForm> {
+        let (text, image) = (record::host(&self.text_mean), record::host(&self.image_mean));
+        Some(fitting::shift(&text, Some(&image)))
     }
 }

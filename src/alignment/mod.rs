@@ -21,19 +21,27 @@
 //! with it between devices, and are never trained.
 
 mod c3;
+mod closed_form;
 mod fitting;
+mod host;
 mod mean_shift;
+mod method;
 mod noise;
 mod realign;
 mod record;
+mod statistics;
+pub mod stream;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 pub use c3::{C3, C3Config, C3Variant};
+pub use closed_form::ClosedForm;
 pub use fitting::FitReport;
 pub use mean_shift::MeanShift;
+pub use method::Method;
 pub use noise::WithNoise;
 pub use realign::{ReAlign, ReAlignConfig, ReAlignFit, ReAlignStatistics};
+pub use statistics::{Source, Statistics};
 
 use crate::embedding::{EmbeddingTable, NonFinite, RowReport, clean_rows, normalize, normalize_bounded};
 use crate::{Error, Result};
@@ -86,6 +94,12 @@ pub trait Aligner {
         normalize_bounded(rows).cast(dtype)
     }
 
+    /// The whole of [`Aligner::align`] as a closed form, where the method has one: rows are then aligned on the host in
+    /// fused loops, without a tensor.
+    fn closed_form(&self) -> Option<ClosedForm> {
+        None
+    }
+
     /// What the method does to image rows `[n, d]` at inference; nothing, unless a method says otherwise.
     fn align_image(&self, image: Tensor<2>) -> Tensor<2> {
         image
@@ -111,6 +125,10 @@ impl<A: Aligner + ?Sized> Aligner for Box<A> {
 
     fn align_from(&self, text: Tensor<2>, seed: u64, first: usize) -> Tensor<2> {
         (**self).align_from(text, seed, first)
+    }
+
+    fn closed_form(&self) -> Option<ClosedForm> {
+        (**self).closed_form()
     }
 
     fn align_image(&self, image: Tensor<2>) -> Tensor<2> {
@@ -144,6 +162,10 @@ impl Aligner for Identity {
         let dim = self.dim;
         crate::assert_shape!(text, [_, dim], "identity: text rows");
         normalize(text)
+    }
+
+    fn closed_form(&self) -> Option<ClosedForm> {
+        Some(ClosedForm::new(1.0, vec![0.0; self.dim], Vec::new(), 0.0))
     }
 }
 

@@ -1,7 +1,7 @@
 use burn::tensor::{DType, Tensor, TensorData};
 use rand_distr::{Distribution, StandardNormal};
 
-use super::Aligner;
+use super::{Aligner, ClosedForm};
 use crate::embedding::parallel;
 use crate::random::seeded_rng;
 
@@ -52,6 +52,10 @@ impl<A: Aligner> Aligner for WithNoise<A> {
         self.aligner.noise().hypot(self.sigma)
     }
 
+    fn closed_form(&self) -> Option<ClosedForm> {
+        self.aligner.closed_form().map(|form| form.with_noise(self.noise()))
+    }
+
     fn align_image(&self, image: Tensor<2>) -> Tensor<2> {
         self.aligner.align_image(image)
     }
@@ -59,14 +63,25 @@ impl<A: Aligner> Aligner for WithNoise<A> {
 
 /// `rows + sigma N(0, I)`, where the noise of a row depends on the seed and the row's number only.
 pub(super) fn add(rows: Tensor<2>, sigma: f64, seed: u64, first: usize) -> Tensor<2> {
+    let [n, _] = rows.dims();
+    add_numbered(rows, sigma, seed, (first..first + n).map(|number| number as u64))
+}
+
+/// As [`add`], for rows of any numbers, in their order.
+pub(super) fn add_numbered(
+    rows: Tensor<2>,
+    sigma: f64,
+    seed: u64,
+    numbers: impl Iterator<Item = u64>,
+) -> Tensor<2> {
     let [n, dim] = rows.dims();
     if sigma == 0.0 || n == 0 {
         return rows;
     }
+    let numbers: Vec<u64> = numbers.collect();
     let mut noise = vec![0.0_f32; n * dim];
-    parallel::map(noise.chunks_mut(64 * dim).enumerate(), |(block, values)| {
-        for (i, row) in values.chunks_exact_mut(dim).enumerate() {
-            let number = (first + block * 64 + i) as u64;
+    parallel::map(noise.chunks_mut(64 * dim).zip(numbers.chunks(64)), |(values, numbers)| {
+        for (row, &number) in values.chunks_exact_mut(dim).zip(numbers) {
             let mut rng = seeded_rng(seed, &[number]);
             for value in row {
                 let normal: f64 = StandardNormal.sample(&mut rng);

@@ -13,19 +13,56 @@
 //! such rows (by default: a clear error), [`normalize_rows`] makes unit rows on the host with float64
 //! accumulation, and [`normalize`] does the same on a device.
 //!
-//! On disk a table is a `.safetensors` file with one matrix, next to a `.jsonl` file with one id a line
-//! ([`read_table`], [`write_table`]).
+//! On disk they are a [`Store`]: a file, or many shards, in one of four formats. Each row may have an id, a caption and
+//! other fields beside it.
+//!
+//! | format | rows | ids and other fields |
+//! |---|---|---|
+//! | `.npy` | f16, f32, f64 | `NAME.jsonl` beside it, an object a line |
+//! | `.safetensors` | f16, bf16, f32, f64; the matrix `embeddings` | likewise |
+//! | `.parquet` | a list column of f16, f32 or f64 | the other columns |
+//! | `.pkl` of the ReVision authors | f16, f32; read only | the other entries of each row |
+//!
+//! A store that fits in memory is read as a table ([`read_table`], [`write_table`]); others are streamed.
 
+/// Rows that are summed before they are merged: fixed, so that no result depends on threads, chunks or the machine.
+pub(crate) const BLOCK_ROWS: usize = 256;
+
+mod encode;
 mod file;
+#[cfg(test)]
+mod file_tests;
+mod float;
+mod format;
+pub(crate) mod kernel;
+mod load;
+mod npy;
+pub(crate) mod output;
 pub(crate) mod parallel;
+mod pickle;
+mod pieces;
+pub(crate) mod pipeline;
+mod positioned;
+pub(crate) mod records;
 mod rows;
+mod shard;
+mod store;
 mod table;
+mod tensors;
 mod unit;
 
+pub(crate) use encode::encode;
 pub(crate) use file::read_bytes;
 pub use file::{EMBEDDINGS_KEY, read_table, read_table_key, write_table};
+pub use float::{FloatType, RawRows};
+pub use format::Format;
+pub(crate) use load::{ForLane, Loaded, Terms, for_lane, load};
+pub(crate) use pieces::{Piece, Pieces};
+pub use records::Record;
 pub use rows::{MIN_NORM, NonFinite, RowReport, normalize_rows};
-pub(crate) use rows::{Real, Row, check_length, clean_rows, inspect, inverse_norm, map_rows};
+pub(crate) use rows::{Real, Row, check_length, clean_rows, inspect};
+pub use shard::Shard;
+pub use store::Store;
 pub use table::EmbeddingTable;
 pub use unit::normalize;
 pub(crate) use unit::{HostRows, host_rows, normalize_bounded};

@@ -144,13 +144,6 @@ fn inspect_odd<'a, T: Real>(
     }
 }
 
-/// `1 / ||row||` of a finite float64 row, or 1 where the row has no direction.
-#[inline]
-pub(crate) fn inverse_norm(row: &[f64]) -> f64 {
-    let norm = sum_of_squares(row).sqrt();
-    if norm < MIN_NORM { 1.0 } else { 1.0 / norm }
-}
-
 /// Eight running sums, so that the compiler can keep them in vector registers.
 #[inline]
 fn sum_of_squares<T: Real>(values: &[T]) -> f64 {

@@ -1,6 +1,8 @@
 use burn::tensor::{DType, Tensor};
 
+use super::RawRows;
 use super::rows::MIN_NORM;
+use crate::Result;
 
 /// Unit rows of a matrix `[n, d]` on its own device and in its own float type: `x / ||x||`.
 ///
@@ -51,5 +53,15 @@ pub(crate) fn host_rows(rows: Tensor<2>) -> HostRows {
     match data.dtype() {
         DType::F64 => HostRows::Double(data.try_into_vec().expect("the data is f64")),
         _ => HostRows::Single(data.try_into_vec_as::<f32>().expect("the data was converted to f32")),
+    }
+}
+
+impl HostRows {
+    /// As rows of `dim` values.
+    pub fn raw(&self, dim: usize) -> Result<RawRows<'_>> {
+        match self {
+            Self::Single(rows) => RawRows::single(rows, dim),
+            Self::Double(rows) => RawRows::double(rows, dim),
+        }
     }
 }

@@ -22,7 +22,9 @@ mod moments;
 mod moments_tests;
 mod scatter;
 mod sums;
+mod unit_sums;
 
 pub use gap::{modality_gap, paired_cosine, source_cosine};
 pub use mixing::{KnnMixing, KnnMixingConfig};
 pub use moments::Moments;
+pub(crate) use unit_sums::unit_moments;

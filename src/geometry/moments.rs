@@ -3,8 +3,10 @@ use serde::{Deserialize, Serialize};
 
 use super::scatter;
 use super::sums::Sums;
+use super::unit_sums::unit_moments;
 use crate::embedding::{
-    HostRows, NonFinite, Real, Row, RowReport, check_length, host_rows, inspect, parallel,
+    BLOCK_ROWS, HostRows, NonFinite, RawRows, Real, Row, RowReport, Terms, check_length, host_rows, inspect,
+    parallel,
 };
 use crate::{Error, Result, assert_shape};
 
@@ -181,26 +183,57 @@ impl Moments {
     ///
     /// As for [`Moments::update_rows`], and [`Error::ZeroRow`]; the moments are then as before.
     pub fn update_unit_rows(&mut self, rows: &[f32], policy: NonFinite, what: &str) -> Result<RowReport> {
-        self.take(rows, Entry::Unit { policy, what })
-    }
-
-    /// As [`Moments::update_unit_rows`], for rows already read from a tensor.
-    pub(crate) fn update_unit_host(
-        &mut self,
-        rows: &HostRows,
-        policy: NonFinite,
-        what: &str,
-    ) -> Result<RowReport> {
-        let entry = Entry::Unit { policy, what };
-        match rows {
-            HostRows::Single(rows) => self.take(rows, entry),
-            HostRows::Double(rows) => self.take(rows, entry),
+        if self.scatter.is_some() {
+            return self.take(rows, Entry::Unit { policy, what });
         }
+        self.update_unit_raw(RawRows::single(rows, self.dim())?, policy, what)
     }
 
-    /// Takes in finite float64 rows `[n, d]`.
-    pub(crate) fn update_double(&mut self, rows: &[f64]) -> Result<()> {
-        self.take(rows, Entry::AsTheyAre).map(|_| ())
+    /// As [`Moments::update_unit_rows`], for rows as they lie in a file; without the covariance.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Moments::update_unit_rows`], and [`Error::Config`] where the covariance is gathered as well.
+    pub fn update_unit_raw(&mut self, rows: RawRows<'_>, policy: NonFinite, what: &str) -> Result<RowReport> {
+        if rows.dim() != self.dim() {
+            return Err(Error::mismatch("dimensions of rows for the moments", self.dim(), rows.dim()));
+        }
+        let blocks = rows.blocks(BLOCK_ROWS).enumerate();
+        let blocks = parallel::map(blocks, |(block, rows)| {
+            unit_moments(rows, Terms { policy, what, first: block * BLOCK_ROWS })
+        });
+        let (mut gathered, mut report) = (Self::new(self.dim()), RowReport::default());
+        for block in blocks {
+            let (moments, part) = block?;
+            gathered.merge(&moments)?;
+            report.merge(&part);
+        }
+        self.merge(&gathered)?;
+        Ok(report)
+    }
+
+    /// The moments of `count` rows with the given sum and sum of squared norms.
+    pub(crate) fn from_sums(count: usize, mut sums: Vec<f64>, squares: f64) -> Self {
+        let divisor = count.max(1) as f64;
+        sums.iter_mut().for_each(|sum| *sum /= divisor);
+        let centre: f64 = sums.iter().map(|mean| mean * mean).sum();
+        let squares = (squares - count as f64 * centre).max(0.0);
+        Self { count: count as u64, mean: sums, squares, scatter: None }
+    }
+
+    /// What [`Moments::mean`], [`Moments::count`] and the sum of squared distances said, checked.
+    pub(crate) fn from_parts(count: u64, mean: Vec<f64>, squares: f64) -> Result<Self> {
+        Stored { count, mean, squares, scatter: None }.try_into()
+    }
+
+    /// The sum of squared distances from the mean.
+    pub(crate) fn squares(&self) -> f64 {
+        self.squares
+    }
+
+    /// A better value for the sum of squared distances from the mean.
+    pub(super) fn set_squares(&mut self, squares: f64) {
+        self.squares = squares;
     }
 
     /// Takes in the rows that another instance has seen.

@@ -1,11 +1,8 @@
 use super::{ReAlignConfig, ReAlignStatistics};
-use crate::alignment::fitting;
-use crate::embedding::{HostRows, NonFinite, Real, RowReport, check_length, inspect, parallel};
+use crate::alignment::{ClosedForm, fitting};
+use crate::embedding::{BLOCK_ROWS, NonFinite, RawRows, RowReport, Terms, parallel};
 use crate::geometry::Moments;
 use crate::{Error, Result};
-
-/// Rows that are moved before their mean is merged; fixed, so that the result does not depend on the machine.
-const BLOCK: usize = 64;
 
 /// Fits [`ReAlign`](super::ReAlign) on rows that arrive in chunks, of any number.
 ///
@@ -64,6 +61,11 @@ impl ReAlignFit {
         })
     }
 
+    /// The number of dimensions.
+    pub fn dim(&self) -> usize {
+        self.statistics.dim()
+    }
+
     /// How many centroid passes are still to do.
     pub fn passes_left(&self) -> usize {
         self.passes - self.statistics.centroids.len()
@@ -76,45 +78,51 @@ impl ReAlignFit {
     /// [`Error::Mismatch`] where `text` is not a whole number of rows, [`Error::NonFinite`] or [`Error::ZeroRow`]
     /// under [`NonFinite::Error`].
     pub fn update_centroid(&mut self, text: &[f32], policy: NonFinite) -> Result<RowReport> {
-        self.update(text, policy)
+        self.update_centroid_raw(RawRows::single(text, self.statistics.dim())?, policy)
     }
 
-    pub(super) fn update_centroid_host(&mut self, text: &HostRows, policy: NonFinite) -> Result<RowReport> {
-        match text {
-            HostRows::Single(rows) => self.update(rows, policy),
-            HostRows::Double(rows) => self.update(rows, policy),
-        }
-    }
-
-    fn update<T: Real>(&mut self, text: &[T], policy: NonFinite) -> Result<RowReport> {
+    /// As [`ReAlignFit::update_centroid`], for rows as they lie in a file.
+    ///
+    /// # Errors
+    ///
+    /// As for [`ReAlignFit::update_centroid`].
+    pub fn update_centroid_raw(&mut self, text: RawRows<'_>, policy: NonFinite) -> Result<RowReport> {
         let dim = self.statistics.dim();
-        check_length(text, dim)?;
-        let blocks = parallel::map(text.chunks(BLOCK * dim).enumerate(), |(block, rows)| {
-            let mut report = RowReport::default();
-            let mut moved = Vec::with_capacity(rows.len());
-            for (i, values) in rows.chunks_exact(dim).enumerate() {
-                report.rows += 1;
-                let Some(row) = inspect(values, policy, "text", block * BLOCK + i)? else {
-                    report.skipped += 1;
-                    continue;
-                };
-                report.zeroed += usize::from(row.zeroed);
-                let start = moved.len();
-                moved.resize(start + dim, 0.0);
-                self.statistics.project(&row, &mut moved[start..]);
-            }
-            report.kept = report.rows - report.skipped;
-            let mut projected = Moments::new(dim);
-            projected.update_double(&moved)?;
-            Ok((projected, report))
-        });
-        let blocks = blocks.into_iter().collect::<Result<Vec<_>>>()?;
-        let mut report = RowReport::default();
-        for (projected, part) in &blocks {
-            self.projected.merge(projected)?;
-            report.merge(part);
+        if text.dim() != dim {
+            return Err(Error::mismatch("dimensions of text rows for the centroid", dim, text.dim()));
         }
+        let form = self.closed_form();
+        let blocks = parallel::map(text.blocks(BLOCK_ROWS).enumerate(), |(block, rows)| {
+            form.moments(rows, Terms { policy, what: "text", first: block * BLOCK_ROWS })
+        });
+        let (mut gathered, mut report) = (Moments::new(dim), RowReport::default());
+        for block in blocks {
+            let (moments, part) = block?;
+            gathered.merge(&moments)?;
+            report.merge(&part);
+        }
+        self.add(&gathered)?;
         Ok(report)
+    }
+
+    /// Goes on after centroid passes that are done.
+    pub(crate) fn resume(&mut self, centroids: &[Vec<f64>]) {
+        self.statistics.centroids = centroids.to_vec();
+    }
+
+    /// The statistics so far.
+    pub(crate) fn partial(&self) -> &ReAlignStatistics {
+        &self.statistics
+    }
+
+    /// The map whose mean the pass under way gathers.
+    pub(crate) fn closed_form(&self) -> ClosedForm {
+        self.statistics.closed_form()
+    }
+
+    /// Takes in the moments of the images of text rows under [`ReAlignFit::closed_form`].
+    pub(crate) fn add(&mut self, projected: &Moments) -> Result<()> {
+        self.projected.merge(projected)
     }
 
     /// Takes in what another instance has seen in the same pass.

@@ -11,7 +11,7 @@ pub use fit::ReAlignFit;
 pub use statistics::ReAlignStatistics;
 
 use super::record::{self, Stored};
-use super::{Aligner, FitReport, fitting};
+use super::{Aligner, ClosedForm, FitReport, fitting};
 use crate::embedding::{EmbeddingTable, NonFinite, normalize, normalize_bounded};
 use crate::{Result, assert_shape};
 
@@ -69,7 +69,7 @@ impl ReAlignConfig {
         let (rows, text, image) = fitting::tensor_moments(text, image)?;
         let mut fit = ReAlignFit::anchor_trace(self, &text, &image)?;
         while fit.passes_left() > 0 {
-            fit.update_centroid_host(&rows, NonFinite::Error)?;
+            fit.update_centroid_raw(rows.raw(fit.dim())?, NonFinite::Error)?;
             fit.finish_pass()?;
         }
         Ok(fit.finish()?.init(&device))
@@ -229,5 +229,9 @@ impl Aligner for ReAlign {
             rows = normalize_bounded(rows) + shift;
         }
         rows
+    }
+
+    fn closed_form(&self) -> Option<ClosedForm> {
+        Some(self.statistics().closed_form())
     }
 }

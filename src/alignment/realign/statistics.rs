@@ -1,8 +1,8 @@
 use burn::tensor::Device;
 
 use super::ReAlign;
-use crate::alignment::record;
-use crate::embedding::{EmbeddingTable, NonFinite, Real, Row, RowReport, inverse_norm, map_rows};
+use crate::alignment::{ClosedForm, record};
+use crate::embedding::{EmbeddingTable, NonFinite, RawRows, RowReport};
 use crate::{Error, Result};
 
 /// The fitted statistics of [`ReAlign`] on the host, which can align rows by themselves: in float64, row by row, on
@@ -71,10 +71,13 @@ impl ReAlignStatistics {
     /// [`Error::Mismatch`] where `text` is not a whole number of rows, [`Error::NonFinite`] or [`Error::ZeroRow`]
     /// under [`NonFinite::Error`].
     pub fn align_rows(&self, text: &[f32], policy: NonFinite) -> Result<(Vec<f32>, Vec<usize>, RowReport)> {
-        map_rows(text, self.dim(), (policy, "text", 0), |row, moved, out| {
-            self.project(row, moved);
-            out.iter_mut().zip(&*moved).for_each(|(out, &value)| *out = value as f32);
-        })
+        let rows = RawRows::single(text, self.dim())?;
+        let mut aligned = vec![0.0; text.len()];
+        let (skipped, report) = self.closed_form().align_into(rows, policy, 0, &mut aligned)?;
+        aligned.truncate(report.kept * self.dim());
+        let mut left_out = skipped.iter().peekable();
+        let kept = (0..rows.len()).filter(|row| left_out.next_if_eq(&row).is_none()).collect();
+        Ok((aligned, kept, report))
     }
 
     /// As [`ReAlignStatistics::align_rows`] for a table, of which the ids are kept.
@@ -94,20 +97,13 @@ impl ReAlignStatistics {
         text.with_rows(rows, &kept).map(|table| (table, report))
     }
 
-    /// Writes to `out` what becomes of a row after the passes fitted so far: `e'` after none, `e^` after all.
-    pub(super) fn project<T: Real>(&self, row: &Row<'_, T>, out: &mut [f64]) {
-        let means = self.text_mean.iter().zip(&self.image_mean);
-        for ((out, value), (text_mean, image_mean)) in out.iter_mut().zip(row.values.iter()).zip(means) {
-            let unit: f64 = (*value).into() * row.inverse_norm;
-            *out = (unit - f64::from(*text_mean)) * self.scale + f64::from(*image_mean);
-        }
-        for centroid in &self.centroids {
-            let factor = inverse_norm(out);
-            for ((out, centroid), image_mean) in out.iter_mut().zip(centroid).zip(&self.image_mean) {
-                *out = *out * factor - centroid + f64::from(*image_mean);
-            }
-        }
-        let factor = inverse_norm(out);
-        out.iter_mut().for_each(|value| *value *= factor);
+    /// The map with the centroid passes fitted so far: rows become `e'` after none, and the result after all.
+    pub fn closed_form(&self) -> ClosedForm {
+        let image: Vec<f64> = self.image_mean.iter().map(|&mean| f64::from(mean)).collect();
+        let means = image.iter().zip(&self.text_mean);
+        let shift = means.map(|(image, &text)| image - self.scale * f64::from(text)).collect();
+        let step =
+            |centroid: &Vec<f64>| image.iter().zip(centroid).map(|(image, mean)| image - mean).collect();
+        ClosedForm::new(self.scale, shift, self.centroids.iter().map(step).collect(), 0.0)
     }
 }

@@ -1,0 +1,412 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use burn::tensor::Device;
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Aligner, C3Config, ClosedForm, FitReport, Identity, MeanShift, Method, ReAlignConfig, ReAlignFit,
+    fitting, record,
+};
+use crate::embedding::{NonFinite, RowReport, read_bytes};
+use crate::fingerprint::Fingerprint;
+use crate::geometry::Moments;
+use crate::{Error, Result, atomic};
+
+const VERSION: u32 = 1;
+const KEY: &str = "statistics";
+
+/// Where rows of statistics came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// `text` or `image`.
+    pub set: String,
+    /// The file, folder or pattern.
+    pub place: String,
+    /// The number of files.
+    pub files: usize,
+    /// The number of rows in them.
+    pub rows: usize,
+}
+
+/// All that a method needs to know of two sets of embeddings: a few vectors, whatever the size of the sets.
+///
+/// They are fitted on stores ([`super::stream::fit`]), saved as one small file, merged with those of other machines,
+/// and turned into a method. The file is a `.safetensors` file: the vectors and sums in float64, and beside them, in its
+/// metadata, a JSON object with version, method, counts and sources.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Statistics {
+    method: Method,
+    policy: NonFinite,
+    text: Moments,
+    image: Moments,
+    report: FitReport,
+    centroids: Vec<Vec<f64>>,
+    /// The centroid pass under way, where not all rows have been seen.
+    pass: Option<Moments>,
+    /// The rows of a stated sample that each centroid pass sees; all of them, where there is none.
+    sample: Option<usize>,
+    sources: Vec<Source>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    version: u32,
+    created_by: String,
+    method: Method,
+    non_finite: NonFinite,
+    dim: usize,
+    counts: Counts,
+    rows: FitReport,
+    centroid_sample: Option<usize>,
+    sources: Vec<Source>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Counts {
+    text: u64,
+    image: u64,
+    centroid: Option<u64>,
+}
+
+impl Statistics {
+    /// Statistics of no row yet.
+    ///
+    /// # Panics
+    ///
+    /// If `dim` is 0.
+    pub fn new(method: Method, policy: NonFinite, dim: usize) -> Self {
+        Self {
+            method,
+            policy,
+            text: Moments::new(dim),
+            image: Moments::new(dim),
+            report: FitReport::default(),
+            centroids: Vec::new(),
+            pass: None,
+            sample: None,
+            sources: Vec::new(),
+        }
+    }
+
+    /// The method that they are for.
+    pub fn method(&self) -> Method {
+        self.method
+    }
+
+    /// What was done with rows without direction.
+    pub fn policy(&self) -> NonFinite {
+        self.policy
+    }
+
+    /// The number of dimensions.
+    pub fn dim(&self) -> usize {
+        self.text.dim()
+    }
+
+    /// The moments of the unit rows of text.
+    pub fn text(&self) -> &Moments {
+        &self.text
+    }
+
+    /// The moments of the unit rows of images.
+    pub fn image(&self) -> &Moments {
+        &self.image
+    }
+
+    /// What became of the rows.
+    pub fn report(&self) -> FitReport {
+        self.report
+    }
+
+    /// The mean of the projected text rows, `[d]`, for each centroid pass that is done.
+    pub fn centroids(&self) -> &[Vec<f64>] {
+        &self.centroids
+    }
+
+    /// Where the rows came from.
+    pub fn sources(&self) -> &[Source] {
+        &self.sources
+    }
+
+    /// How many text rows the centroid pass under way has seen, and how many it must see; nothing where no pass is
+    /// missing.
+    pub fn missing_centroid(&self) -> Option<(usize, usize)> {
+        let Method::ReAlign { centroid_passes, .. } = self.method else { return None };
+        let seen = self.pass.as_ref().map_or(0, Moments::count);
+        (self.centroids.len() < centroid_passes).then(|| (seen, self.sample.unwrap_or(self.text.count())))
+    }
+
+    /// Takes in the moments of rows of a source.
+    pub(super) fn add(&mut self, source: Source, moments: &Moments, rows: RowReport) -> Result<()> {
+        let (mine, report) = match source.set.as_str() {
+            "text" => (&mut self.text, &mut self.report.text),
+            _ => (&mut self.image, &mut self.report.image),
+        };
+        mine.merge(moments)?;
+        report.merge(&rows);
+        self.sources.push(source);
+        Ok(())
+    }
+
+    /// The fit of ReAlign as far as it has come.
+    pub(super) fn realign(&self) -> Result<ReAlignFit> {
+        let Method::ReAlign { eps, centroid_passes } = self.method else {
+            return Err(Error::config("method", format!("{} has no centroid pass", self.method)));
+        };
+        let config = ReAlignConfig::new().with_eps(eps).with_centroid_passes(centroid_passes);
+        let mut fit = ReAlignFit::anchor_trace(&config, &self.text, &self.image)?;
+        fit.resume(&self.centroids);
+        Ok(fit)
+    }
+
+    /// Takes in what the centroid pass under way has seen, and ends the pass when it has seen every row.
+    pub(super) fn add_to_pass(&mut self, projected: &Moments, sample: Option<usize>) -> Result<()> {
+        if self.pass.is_some() && self.sample != sample {
+            return Err(Error::config("centroid sample", "the pass under way was begun with another sample"));
+        }
+        self.sample = sample;
+        let pass = self.pass.get_or_insert_with(|| Moments::new(projected.dim()));
+        pass.merge(projected)?;
+        let (seen, wanted) = (pass.count(), sample.unwrap_or(self.text.count()));
+        if seen > wanted {
+            let what = "text rows in a centroid pass (those that the moments were made of)";
+            return Err(Error::mismatch(what, wanted, seen));
+        }
+        if seen == wanted {
+            self.centroids.push(pass.mean().to_vec());
+            self.pass = None;
+        }
+        Ok(())
+    }
+
+    /// Takes in the statistics that another machine has made of other rows; returns whether centroid passes were given
+    /// up, because they belong to the moments before.
+    ///
+    /// Moments of different rows merge to those of all rows. Once the moments are merged, each machine runs the centroid
+    /// pass of ReAlign over its own text, starting from the same file; what they saw of it merges likewise.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mismatch`] for another number of dimensions, [`Error::Config`] for another method or policy, or where one
+    /// of the two has begun a centroid pass from other moments.
+    pub fn merge(&mut self, other: &Self) -> Result<bool> {
+        if self.dim() != other.dim() {
+            return Err(Error::mismatch("dimensions of merged statistics", self.dim(), other.dim()));
+        }
+        if self.method != other.method || self.policy != other.policy {
+            let name = |one: &Self| format!("{:?}, non-finite rows: {}", one.method, one.policy);
+            let detail = format!("{} and {} do not merge", name(self), name(other));
+            return Err(Error::config("statistics", detail));
+        }
+        let same_moments = self.text == other.text && self.image == other.image;
+        if let (true, true, Some(theirs)) = (same_moments, self.centroids == other.centroids, &other.pass) {
+            self.add_to_pass(theirs, other.sample)?;
+            return Ok(false);
+        }
+        if same_moments {
+            let detail = "both were made of the same rows, or one of them is a copy of the other";
+            return Err(Error::config("statistics", detail));
+        }
+        if self.pass.is_some() || other.pass.is_some() {
+            let detail =
+                "a centroid pass is under way that began from other moments: merge the moments first";
+            return Err(Error::config("statistics", detail));
+        }
+        self.text.merge(&other.text)?;
+        self.image.merge(&other.image)?;
+        self.report.text.merge(&other.report.text);
+        self.report.image.merge(&other.report.image);
+        self.sources.extend(other.sources.iter().cloned());
+        let given_up = !self.centroids.is_empty() || !other.centroids.is_empty();
+        self.centroids.clear();
+        self.sample = None;
+        Ok(given_up)
+    }
+
+    /// The map that the method fits to these statistics.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooFewRows`] where a set is empty, [`Error::Config`] where a centroid pass is missing.
+    pub fn closed_form(&self) -> Result<ClosedForm> {
+        self.check_complete()?;
+        let shift = || {
+            fitting::check(&self.text, &self.image, 1)?;
+            let (text, image) = (fitting::rounded(self.text.mean()), fitting::rounded(self.image.mean()));
+            Ok(fitting::shift(&text, Some(&image)))
+        };
+        match self.method {
+            Method::Identity => Ok(ClosedForm::new(1.0, vec![0.0; self.dim()], Vec::new(), 0.0)),
+            Method::MeanShift => shift(),
+            // As the module keeps it, as a sum of two float32 numbers.
+            Method::C3 { sigma } => Ok(shift()?.with_noise(record::join(&record::split(sigma)))),
+            Method::ReAlign { .. } => Ok(self.realign()?.finish()?.closed_form()),
+        }
+    }
+
+    /// The method on a device.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Statistics::closed_form`].
+    pub fn init(&self, device: &Device) -> Result<Box<dyn Aligner + Sync>> {
+        self.check_complete()?;
+        Ok(match self.method {
+            Method::Identity => Box::new(Identity::new(self.dim())),
+            Method::MeanShift => Box::new(MeanShift::from_moments(&self.text, &self.image, device)?),
+            Method::C3 { sigma } => {
+                let config = C3Config::new().with_sigma(sigma);
+                Box::new(config.from_moments(&self.text, &self.image, device)?)
+            }
+            Method::ReAlign { .. } => Box::new(self.realign()?.finish()?.init(device)),
+        })
+    }
+
+    fn check_complete(&self) -> Result<()> {
+        if let Some((seen, wanted)) = self.missing_centroid() {
+            let detail = format!(
+                "the centroid pass has seen {seen} of {wanted} text rows: run `fit` from these statistics, and merge \
+                 what several machines saw"
+            );
+            return Err(Error::config("statistics", detail));
+        }
+        Ok(())
+    }
+
+    /// A number that tells these statistics from others.
+    pub fn fingerprint(&self) -> String {
+        let mut fingerprint = Fingerprint::new();
+        fingerprint.add(format!("{:?} {}", self.method, self.policy).as_bytes());
+        for (name, values) in self.tensors() {
+            fingerprint.add(name.as_bytes());
+            fingerprint.add(bytemuck::cast_slice(&values));
+        }
+        fingerprint.finish()
+    }
+
+    fn tensors(&self) -> BTreeMap<&'static str, Vec<f64>> {
+        let mut tensors = BTreeMap::from([
+            ("text_mean", self.text.mean().to_vec()),
+            ("image_mean", self.image.mean().to_vec()),
+            ("squares", vec![self.text.squares(), self.image.squares()]),
+            ("centroids", self.centroids.concat()),
+        ]);
+        if let Some(pass) = &self.pass {
+            tensors.insert("pass_mean", pass.mean().to_vec());
+            tensors.insert("pass_squares", vec![pass.squares()]);
+        }
+        tensors
+    }
+
+    /// What the file says beside the vectors, as a JSON object.
+    pub fn describe(&self) -> serde_json::Value {
+        serde_json::to_value(self.header()).expect("a header is plain data")
+    }
+
+    fn header(&self) -> Header {
+        let centroid = self.pass.as_ref().map(|pass| pass.count() as u64);
+        Header {
+            version: VERSION,
+            created_by: concat!("burn-revision ", env!("CARGO_PKG_VERSION")).to_string(),
+            method: self.method,
+            non_finite: self.policy,
+            dim: self.dim(),
+            counts: Counts { text: self.text.count() as u64, image: self.image.count() as u64, centroid },
+            rows: self.report,
+            centroid_sample: self.sample,
+            sources: self.sources.clone(),
+        }
+    }
+
+    /// Writes the statistics at `path`; a name that ends in `.safetensors` is customary.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where the file cannot be written.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let failed = |error: &dyn std::fmt::Display| Error::format(path, error.to_string());
+        let tensors = self.tensors();
+        let mut views = Vec::with_capacity(tensors.len());
+        for (name, values) in &tensors {
+            let shape = match *name {
+                "centroids" => vec![self.centroids.len(), self.dim()],
+                _ => vec![values.len()],
+            };
+            let view = TensorView::new(Dtype::F64, shape, bytemuck::cast_slice(values));
+            views.push((*name, view.map_err(|error| failed(&error))?));
+        }
+        let header = serde_json::to_string(&self.header()).map_err(|error| failed(&error))?;
+        let metadata = Some(std::collections::HashMap::from([(KEY.to_string(), header)]));
+        let bytes = safetensors::serialize(views, metadata).map_err(|error| failed(&error))?;
+        atomic::write(path, |file| std::io::Write::write_all(file, &bytes))
+    }
+
+    /// Reads what [`Statistics::save`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where the file cannot be read, [`Error::Format`] where it holds something else.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let wrong = |detail: String| Error::format(path, detail);
+        let bytes = read_bytes(path)?;
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| wrong(error.to_string()))?;
+        let header = metadata.metadata().as_ref().and_then(|metadata| metadata.get(KEY));
+        let header =
+            header.ok_or_else(|| wrong("not a file of statistics: no entry \"statistics\"".to_string()))?;
+        let header: Header = serde_json::from_str(header).map_err(|error| wrong(error.to_string()))?;
+        if header.version != VERSION {
+            return Err(wrong(format!(
+                "expected version {VERSION} of the statistics, found {}",
+                header.version
+            )));
+        }
+        let dim = header.dim;
+        let file = SafeTensors::deserialize(&bytes).map_err(|error| wrong(error.to_string()))?;
+        let read = |name: &str, length: Option<usize>| -> Result<Vec<f64>> {
+            let view = file.tensor(name).map_err(|_| wrong(format!("no statistic {name:?}")))?;
+            if view.dtype() != Dtype::F64 {
+                return Err(wrong(format!("{name}: expected F64, found {:?}", view.dtype())));
+            }
+            let values: Vec<f64> =
+                view.data().as_chunks::<8>().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect();
+            if let Some(length) = length.filter(|&length| length != values.len()) {
+                return Err(wrong(format!("{name}: expected {length} values, found {}", values.len())));
+            }
+            if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+                return Err(wrong(format!("{name}: value {at} is {}", values[at])));
+            }
+            Ok(values)
+        };
+        let moments = |count: u64, mean: Vec<f64>, squares: f64| {
+            Moments::from_parts(count, mean, squares).map_err(|error| wrong(error.to_string()))
+        };
+        let squares = read("squares", Some(2))?;
+        let centroids = read("centroids", None)?;
+        if dim == 0 || !centroids.len().is_multiple_of(dim) {
+            return Err(wrong(format!("centroids: {} values for {dim} dimensions", centroids.len())));
+        }
+        let pass = match header.counts.centroid {
+            None => None,
+            Some(count) => {
+                let mean = read("pass_mean", Some(dim))?;
+                Some(moments(count, mean, read("pass_squares", Some(1))?[0])?)
+            }
+        };
+        Ok(Self {
+            method: header.method,
+            policy: header.non_finite,
+            text: moments(header.counts.text, read("text_mean", Some(dim))?, squares[0])?,
+            image: moments(header.counts.image, read("image_mean", Some(dim))?, squares[1])?,
+            report: header.rows,
+            centroids: centroids.chunks_exact(dim).map(<[f64]>::to_vec).collect(),
+            pass,
+            sample: header.centroid_sample,
+            sources: header.sources,
+        })
+    }
+}

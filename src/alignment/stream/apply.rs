@@ -1,0 +1,213 @@
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::job::{Job, Target, identity};
+use super::sink::{MapRows, Sink};
+use super::{Compute, Traffic, Watch, device, threads};
+use crate::alignment::{Aligner, ClosedForm, Statistics};
+use crate::embedding::{BLOCK_ROWS, FloatType, Format, NonFinite, RawRows, RowReport, Store, Terms, encode};
+use crate::{Error, Result};
+
+/// How aligned rows are written.
+#[derive(Clone)]
+pub struct ApplyOptions<'a> {
+    /// The type of the values written.
+    pub float: FloatType,
+    /// The format of the files written; by the name of the output, or else that of the input.
+    pub format: Option<Format>,
+    /// What to do with rows without direction; as when the statistics were fitted, where nothing is said.
+    pub policy: Option<NonFinite>,
+    /// The seed of the noise, for methods that have some.
+    pub seed: u64,
+    /// The number of threads; as many as the machine has cores, where nothing is said.
+    pub threads: Option<usize>,
+    /// Where the arithmetic is done.
+    pub compute: Compute,
+    /// Go on with a job that was interrupted.
+    pub resume: bool,
+    /// Replace what is there.
+    pub overwrite: bool,
+    /// Wait until the files are on the disk before they get their names: for safety against loss of power.
+    pub sync: bool,
+    /// How often to save how far a file has come.
+    pub checkpoint: Duration,
+    /// Who watches.
+    pub watch: &'a dyn Watch,
+}
+
+impl Default for ApplyOptions<'_> {
+    fn default() -> Self {
+        Self {
+            float: FloatType::F32,
+            format: None,
+            policy: None,
+            seed: 0,
+            threads: None,
+            compute: Compute::default(),
+            resume: false,
+            overwrite: false,
+            sync: false,
+            checkpoint: Duration::from_secs(5),
+            watch: &(),
+        }
+    }
+}
+
+/// What [`apply`] did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ApplyReport {
+    /// What became of the rows.
+    pub rows: RowReport,
+    /// Bytes read and written by this run; one that went on with another's work moves fewer.
+    pub traffic: Traffic,
+    /// The files written.
+    pub files: Vec<PathBuf>,
+}
+
+/// Aligns the rows of a store and writes them to `output`: a file for a file, else a folder with a file for each shard.
+/// Ids and whatever else stands beside the rows is written as well.
+///
+/// Every file has another name until it is complete. A job that was killed goes on where it was, with
+/// [`ApplyOptions::resume`], to the same bytes. Nothing is written where an input lies.
+///
+/// # Errors
+///
+/// [`Error::Config`] for an output that is an input, or is there already, or for statistics that lack a centroid pass;
+/// [`Error::Mismatch`] for another number of dimensions; [`Error::DuplicateId`]; [`Error::NonFinite`] or
+/// [`Error::ZeroRow`], naming file and row, under [`NonFinite::Error`]; [`Error::Io`] or [`Error::Format`] where a file
+/// cannot be read or written.
+pub fn apply(
+    statistics: &Statistics,
+    store: &Store,
+    output: &Path,
+    options: &ApplyOptions<'_>,
+) -> Result<ApplyReport> {
+    if store.dim() != statistics.dim() {
+        let what = format!("dimensions of {} (as the statistics)", store.place().display());
+        return Err(Error::mismatch(what, statistics.dim(), store.dim()));
+    }
+    let form = statistics.closed_form()?;
+    let policy = options.policy.unwrap_or(statistics.policy());
+    let format = output_format(store, output, options.format)?;
+    let target = Target::new(store, output, format)?;
+    target.spare(&[store])?;
+    store.check_ids()?;
+    let job = BTreeMap::from([
+        ("input".to_string(), identity(store)),
+        ("statistics".to_string(), json!(statistics.fingerprint())),
+        ("method".to_string(), json!(statistics.method())),
+        ("non_finite".to_string(), json!(policy)),
+        ("dtype".to_string(), json!(options.float)),
+        ("format".to_string(), json!(format)),
+        ("seed".to_string(), json!(options.seed)),
+        ("compute".to_string(), json!(options.compute.name())),
+    ]);
+    let mut job = Job::begin(&target, job, options.resume, options.overwrite, options.checkpoint)?;
+    let sink = Sink {
+        format,
+        float: Some(options.float),
+        policy,
+        threads: threads(options.threads),
+        // Rows in and rows out of a piece stay in the second-level cache.
+        piece_rows: options.compute.piece_rows(BLOCK_ROWS / 4),
+        sync: options.sync,
+        watch: options.watch,
+    };
+    let seed = options.seed;
+    let (rows, traffic) = match &options.compute {
+        Compute::Host => sink.write(store, &target, &mut job, "aligning", &OnHost { form, seed })?,
+        Compute::Device(device) => {
+            let on_device = OnDevice { method: statistics.init(device)?, device: device.clone(), seed };
+            sink.write(store, &target, &mut job, "aligning", &on_device)?
+        }
+    };
+    Ok(ApplyReport { rows, traffic, files: target.files })
+}
+
+/// Whether [`apply`] could write there: so that a long fit does not end with a refusal.
+///
+/// # Errors
+///
+/// [`Error::Config`] for an output that is an input or one of `others`, or that is there already.
+pub fn check_output(
+    store: &Store,
+    others: &[&Store],
+    output: &Path,
+    options: &ApplyOptions<'_>,
+) -> Result<()> {
+    let target = Target::new(store, output, output_format(store, output, options.format)?)?;
+    target.spare(&[others, &[store]].concat())?;
+    target.check_free(options.resume, options.overwrite)
+}
+
+/// The format that is asked for, or that of the output's name, or of the input.
+pub(super) fn output_format(store: &Store, output: &Path, asked: Option<Format>) -> Result<Format> {
+    let own = match store.shards()[0].format() {
+        Format::Pickle => Format::Npy,
+        format => format,
+    };
+    let named = Format::of(output).filter(|_| !output.is_dir());
+    match asked.or(named).unwrap_or(own) {
+        Format::Pickle => Err(Error::config("output", "pickle files are read, and not written")),
+        format => Ok(format),
+    }
+}
+
+struct OnHost {
+    form: ClosedForm,
+    seed: u64,
+}
+
+impl MapRows for OnHost {
+    fn map(
+        &self,
+        rows: RawRows<'_>,
+        terms: Terms<'_>,
+        first: usize,
+        float: FloatType,
+        values: &mut Vec<f32>,
+        bytes: &mut Vec<u8>,
+    ) -> Result<(Vec<usize>, RowReport)> {
+        let dim = rows.dim();
+        if float == FloatType::F32 {
+            bytes.resize(rows.len() * dim * 4, 0);
+            if let Ok(out) = bytemuck::try_cast_slice_mut(bytes) {
+                let (skipped, report) = self.form.map(rows, terms, (self.seed, first), out)?;
+                bytes.truncate(report.kept * dim * 4);
+                return Ok((skipped, report));
+            }
+            bytes.clear();
+        }
+        values.resize(rows.len() * dim, 0.0);
+        let (skipped, report) = self.form.map(rows, terms, (self.seed, first), values)?;
+        encode(&values[..report.kept * dim], float, bytes);
+        Ok((skipped, report))
+    }
+}
+
+struct OnDevice {
+    method: Box<dyn Aligner + Sync>,
+    device: burn::tensor::Device,
+    seed: u64,
+}
+
+impl MapRows for OnDevice {
+    fn map(
+        &self,
+        rows: RawRows<'_>,
+        terms: Terms<'_>,
+        first: usize,
+        float: FloatType,
+        _: &mut Vec<f32>,
+        bytes: &mut Vec<u8>,
+    ) -> Result<(Vec<usize>, RowReport)> {
+        let (values, skipped, report) =
+            device::map(rows, terms, &self.device, self.method.as_ref(), self.seed, first)?;
+        encode(&values, float, bytes);
+        Ok((skipped, report))
+    }
+}

@@ -1,0 +1,92 @@
+//! Fitting on stores of any size and aligning them to files, in bounded memory.
+//!
+//! ```text
+//! fit:   every image row once, every text row once (moments), and for ReAlign every text row once more (centroid)
+//! apply: every text row once, and every aligned row is written once
+//! ```
+//!
+//! Rows are read in pieces into buffers that are used again and again, one for each thread; sums of fixed blocks of rows
+//! are merged in their order. So results depend neither on the number of threads nor on the size of a piece, and are
+//! those of [`super::ReAlignConfig::fit_tables`] on the same rows.
+//!
+//! ```
+//! use burn_revision::alignment::Method;
+//! use burn_revision::alignment::stream::{ApplyOptions, FitOptions, apply, fit};
+//! use burn_revision::embedding::{EmbeddingTable, Store, write_table};
+//!
+//! # fn main() -> burn_revision::Result<()> {
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let place = |name: &str| folder.path().join(name);
+//! let rows = |shift: f32| (0..40).map(|i| (i as f32).sin() + shift).collect();
+//! write_table(&EmbeddingTable::numbered(rows(0.5), 4)?, place("text.npy"))?;
+//! write_table(&EmbeddingTable::numbered(rows(-0.5), 4)?, place("image.npy"))?;
+//!
+//! let (text, image) = (Store::open(place("text.npy"))?, Store::open(place("image.npy"))?);
+//! let (statistics, _) = fit(&"realign".parse::<Method>()?, &text, &image, &FitOptions::default())?;
+//! let report = apply(&statistics, &text, &place("aligned.npy"), &ApplyOptions::default())?;
+//! assert_eq!(report.rows.kept, 10);
+//! # Ok(())
+//! # }
+//! ```
+
+mod apply;
+mod convert;
+mod device;
+mod fit;
+mod job;
+mod sample;
+mod sink;
+
+use std::ops::AddAssign;
+
+use serde::{Deserialize, Serialize};
+
+pub use apply::{ApplyOptions, ApplyReport, apply, check_output};
+pub use convert::{ConvertOptions, convert};
+pub use device::Compute;
+pub use fit::{FitOptions, fit, fit_centroid, fit_moments};
+use sample::Sample;
+
+use crate::embedding::pipeline;
+use crate::{Error, Result};
+
+/// Bytes that were moved, of rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Read from files, as often as it was read.
+    pub read: u64,
+    /// Written to files.
+    pub written: u64,
+}
+
+impl AddAssign for Traffic {
+    fn add_assign(&mut self, other: Self) {
+        self.read += other.read;
+        self.written += other.written;
+    }
+}
+
+/// Somebody who watches a long job, and may end it. Called from several threads.
+pub trait Watch: Sync {
+    /// A stage of so many rows begins.
+    fn begin(&self, _stage: &str, _rows: usize) {}
+
+    /// So many more rows of the stage are done.
+    fn advance(&self, _rows: usize) {}
+
+    /// Whether to stop as soon as possible, keeping what can be resumed.
+    fn cancelled(&self) -> bool {
+        false
+    }
+}
+
+/// Nobody watches.
+impl Watch for () {}
+
+fn check_cancelled(watch: &dyn Watch) -> Result<()> {
+    if watch.cancelled() { Err(Error::Interrupted) } else { Ok(()) }
+}
+
+fn threads(asked: Option<usize>) -> usize {
+    asked.unwrap_or_else(pipeline::available_threads).max(1)
+}

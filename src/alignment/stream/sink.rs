@@ -1,0 +1,233 @@
+//! Writing the rows of a store, mapped in some way, to a file for each shard.
+
+use std::path::Path;
+
+use super::job::{Job, ShardState, Target};
+use super::{Traffic, Watch, check_cancelled};
+use crate::embedding::output::{MatrixOutput, write_sidecar};
+use crate::embedding::{
+    FloatType, Format, NonFinite, Piece, RawRows, Record, RowReport, Shard, Store, Terms, pipeline, records,
+};
+use crate::{Error, Result};
+
+/// How rows are written.
+pub(super) struct Sink<'a> {
+    pub format: Format,
+    /// The type of the values written; that of the shard, where nothing is said.
+    pub float: Option<FloatType>,
+    pub policy: NonFinite,
+    pub threads: usize,
+    pub piece_rows: usize,
+    pub sync: bool,
+    pub watch: &'a dyn Watch,
+}
+
+/// A thread's buffers, used again and again.
+#[derive(Default)]
+pub(super) struct Room {
+    input: Vec<u8>,
+    /// For whoever maps rows.
+    pub values: Vec<f32>,
+    output: Vec<u8>,
+}
+
+/// Appends the mapped rows, as they are stored, to the bytes; the number is that of the first row in the store.
+/// Returns the rows that were left out and what became of the others.
+pub(super) trait MapRows: Sync {
+    fn map(
+        &self,
+        rows: RawRows<'_>,
+        terms: Terms<'_>,
+        first: usize,
+        float: FloatType,
+        values: &mut Vec<f32>,
+        bytes: &mut Vec<u8>,
+    ) -> Result<(Vec<usize>, RowReport)>;
+}
+
+/// What became of a piece.
+struct Done {
+    report: RowReport,
+    skipped: Vec<usize>,
+    /// Rows that could not be written yet, because their place was not known.
+    bytes: Option<Vec<u8>>,
+}
+
+impl Sink<'_> {
+    /// Writes every shard that is not complete yet.
+    pub fn write(
+        &self,
+        store: &Store,
+        target: &Target,
+        job: &mut Job,
+        stage: &str,
+        map: &dyn MapRows,
+    ) -> Result<(RowReport, Traffic)> {
+        self.watch.begin(stage, store.len());
+        let (mut report, mut traffic, mut first) = (RowReport::default(), Traffic::default(), 0);
+        for (shard, file) in store.shards().iter().zip(&target.files) {
+            let mut state = job.state(file);
+            if state.complete {
+                self.watch.advance(shard.len());
+            } else {
+                let float = self.float.unwrap_or(shard.float());
+                traffic += match self.format {
+                    Format::Parquet => self.write_parquet(shard, file, &mut state, float, first, map)?,
+                    _ => self.write_matrix(shard, file, &mut state, job, (float, first, map))?,
+                };
+                state.complete = true;
+                job.update(file, &state)?;
+            }
+            report.merge(&state.rows);
+            first += shard.len();
+        }
+        job.complete()?;
+        Ok((report, traffic))
+    }
+
+    fn write_matrix(
+        &self,
+        shard: &Shard,
+        file: &Path,
+        state: &mut ShardState,
+        job: &mut Job,
+        (float, first, map): (FloatType, usize, &dyn MapRows),
+    ) -> Result<Traffic> {
+        let done = state.rows.rows;
+        let output = MatrixOutput::create(file, self.format, float, shard.dim(), done > 0)?;
+        self.watch.advance(done);
+        // A row that is left out moves all rows after it: then a piece's place is known when its turn has come.
+        let at_once = self.policy != NonFinite::Skip;
+        let written = self.run(
+            shard,
+            done,
+            |piece, room| {
+                let (skipped, report) = self.map_piece(piece, room, (float, first, map))?;
+                if at_once {
+                    output.write(piece.rows.start, &room.output)?;
+                }
+                let bytes = (!at_once).then(|| std::mem::take(&mut room.output));
+                Ok(Done { report, skipped, bytes })
+            },
+            |done| {
+                if let Some(bytes) = &done.bytes {
+                    output.write(state.rows.kept, bytes)?;
+                }
+                state.rows.merge(&done.report);
+                state.skipped.extend(done.skipped);
+                if job.is_due() {
+                    output.sync()?;
+                    job.update(file, state)?;
+                }
+                Ok(())
+            },
+        );
+        if let Err(error) = written {
+            // Nobody knows what is in the file beyond this: it is written again.
+            if state.rows.rows > 0 && output.sync().is_ok() {
+                job.update(file, state).ok();
+            }
+            return Err(error);
+        }
+        let ids = self.write_records(shard, file, state)?;
+        output.finish(state.rows.kept, ids.as_deref(), self.sync)?;
+        let (read, kept) = (state.rows.rows - done, state.rows.kept);
+        Ok(Traffic {
+            read: (read * shard.row_bytes()) as u64,
+            written: (kept * shard.dim() * float.size()) as u64,
+        })
+    }
+
+    /// Maps the rows of a shard from row `done` on; results come in order.
+    fn run(
+        &self,
+        shard: &Shard,
+        done: usize,
+        work: impl Fn(&Piece<'_>, &mut Room) -> Result<Done> + Sync,
+        mut commit: impl FnMut(Done) -> Result<()> + Send,
+    ) -> Result<()> {
+        let mut pieces =
+            crate::embedding::Pieces::from_row(std::slice::from_ref(shard), self.piece_rows, done);
+        pipeline::run(
+            self.threads,
+            Room::default,
+            |room| {
+                check_cancelled(self.watch)?;
+                pieces.next(&mut room.input)
+            },
+            |room, piece| work(&piece, room),
+            |done| {
+                let rows = done.report.rows;
+                commit(done)?;
+                self.watch.advance(rows);
+                Ok(())
+            },
+        )
+    }
+
+    fn map_piece(
+        &self,
+        piece: &Piece<'_>,
+        room: &mut Room,
+        (float, first, map): (FloatType, usize, &dyn MapRows),
+    ) -> Result<(Vec<usize>, RowReport)> {
+        let what = piece.shard.path().to_string_lossy();
+        let terms = Terms { policy: self.policy, what: &what, first: piece.rows.start };
+        let Room { input, values, output } = room;
+        output.clear();
+        map.map(piece.read(input)?, terms, first + piece.rows.start, float, values, output)
+    }
+
+    /// Writes what stands beside the rows that were kept, and returns the fingerprint of the ids.
+    fn write_records(&self, shard: &Shard, file: &Path, state: &ShardState) -> Result<Option<String>> {
+        let sidecar = records::sidecar(file);
+        match shard.records()? {
+            Some(found) => {
+                let mut skipped = state.skipped.iter().copied().peekable();
+                let kept = found.enumerate().filter_map(|(row, record)| match record {
+                    Ok(_) if skipped.next_if_eq(&row).is_some() => None,
+                    record => Some(record),
+                });
+                // A file converted within its folder shares the records with its source, which is not touched.
+                let own = records::sidecar(shard.path()).canonicalize().ok();
+                if own.is_none() || own != sidecar.canonicalize().ok() {
+                    return write_sidecar(file, kept).map(Some);
+                }
+                if !state.skipped.is_empty() {
+                    let detail = format!("{} would lose rows, but it is the input's", sidecar.display());
+                    return Err(Error::config("output", detail));
+                }
+                let mut fingerprint = records::IdsFingerprint::new();
+                for record in kept {
+                    fingerprint.add(&records::id(&record?).unwrap_or_default());
+                }
+                Ok(Some(fingerprint.finish()))
+            }
+            // Rows without ids are known by their numbers, which those left out would shift.
+            None if !state.skipped.is_empty() => {
+                let mut skipped = state.skipped.iter().peekable();
+                let kept = (0..shard.len()).filter(|row| skipped.next_if_eq(&row).is_none());
+                write_sidecar(file, kept.map(|row| Ok(records::of_id(row.to_string())))).map(Some)
+            }
+            None => match std::fs::remove_file(&sidecar) {
+                // It would be taken for the records of this matrix.
+                Ok(()) => Ok(None),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(Error::io(sidecar, error)),
+            },
+        }
+    }
+
+    fn write_parquet(
+        &self,
+        shard: &Shard,
+        file: &Path,
+        state: &mut ShardState,
+        float: FloatType,
+        first: usize,
+        map: &dyn MapRows,
+    ) -> Result<Traffic> {
+        let _ = (shard, file, state, float, first, map, None::<Record>);
+        Err(Error::config("format", "this program was built without the feature `parquet`"))
+    }
+}

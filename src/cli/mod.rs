@@ -1,0 +1,70 @@
+//! The program `burn-revision` (feature `cli`): alignment of embedding files from the command line.
+//!
+//! Its `--help` is its documentation. Results go to standard output, as text or with `--json` as one JSON object;
+//! progress and errors go to standard error. Exit codes: 0 done, 2 usage or settings, 3 data, 4 files, 130 interrupted,
+//! 1 anything else.
+
+mod align;
+mod args;
+mod convert;
+mod outcome;
+mod progress;
+mod stats;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use crate::{Error, Result};
+use args::{Arguments, Command};
+use outcome::Outcome;
+
+/// Runs the program with the arguments of the process.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(outcome) => {
+            outcome.print(arguments.output.json, arguments.output.quiet);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            if let Error::Interrupted = error {
+                eprintln!("what is done is kept: the same command with --resume goes on");
+            }
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<Outcome> {
+    let output = &arguments.output;
+    match &arguments.command {
+        Command::Align(command) => align::align(command, output),
+        Command::Fit(command) => align::fit(command, output),
+        Command::Apply(command) => align::apply(command, output),
+        Command::Stats(command) => stats::run(command),
+        Command::Convert(command) => convert::convert(command, output),
+        Command::Completions { shell } => {
+            let mut command = Arguments::command();
+            clap_complete::generate(*shell, &mut command, "burn-revision", &mut std::io::stdout());
+            Ok(Outcome::default())
+        }
+    }
+}
+
+fn exit_code(error: &Error) -> u8 {
+    match error {
+        Error::Config { .. } => 2,
+        Error::Format { .. }
+        | Error::Mismatch { .. }
+        | Error::TooFewRows { .. }
+        | Error::NonFinite { .. }
+        | Error::ZeroRow { .. }
+        | Error::MissingId { .. }
+        | Error::DuplicateId { .. } => 3,
+        Error::Io { .. } => 4,
+        Error::Interrupted => 130,
+        _ => 1,
+    }
+}

@@ -1,0 +1,250 @@
+use std::fs::File;
+use std::io::BufReader;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use super::pickle::PickleShard;
+use super::records::{self, IdsFingerprint, Record, Records};
+use super::{FloatType, Format, npy, positioned, tensors};
+use crate::{Error, Result};
+
+/// Where the values of a matrix lie in a file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Matrix {
+    float: FloatType,
+    rows: usize,
+    dim: usize,
+    offset: u64,
+}
+
+impl Matrix {
+    /// A matrix that fills `available` bytes from `offset` on, as its header says.
+    pub fn checked(
+        path: &Path,
+        float: FloatType,
+        [rows, dim]: [u64; 2],
+        offset: u64,
+        available: u64,
+    ) -> Result<Self> {
+        let needed = rows.checked_mul(dim).and_then(|values| values.checked_mul(float.size() as u64));
+        if needed != Some(available) {
+            let needed = needed.map_or_else(|| "more than 2^64".to_string(), |bytes| bytes.to_string());
+            let detail =
+                format!("{rows} rows of {dim} {float} values take {needed} bytes, found {available}");
+            return Err(Error::format(path, detail));
+        }
+        Ok(Self { float, rows: rows as usize, dim: dim as usize, offset })
+    }
+}
+
+#[derive(Debug)]
+enum Layout {
+    /// One row after the other from a byte on.
+    Contiguous { offset: u64 },
+    /// Each row at a place of its own.
+    Scattered(Box<PickleShard>),
+}
+
+/// One file of embeddings: where its rows lie, and what stands beside them. No row is in memory.
+#[derive(Debug)]
+pub struct Shard {
+    path: PathBuf,
+    format: Format,
+    float: FloatType,
+    dim: usize,
+    rows: usize,
+    layout: Layout,
+    ids_fingerprint: Option<String>,
+}
+
+impl Shard {
+    /// Reads the header, and checks it against the size of the file. `key` is the matrix of a `.safetensors` file or
+    /// the column of a Parquet file.
+    pub(super) fn open(path: &Path, key: Option<&str>) -> Result<Self> {
+        let Some(format) = Format::of(path) else {
+            let detail = "expected a name that ends in .npy, .safetensors, .parquet or .pkl";
+            return Err(Error::format(path, detail));
+        };
+        let open = || -> std::io::Result<(File, u64)> {
+            let file = File::open(path)?;
+            let metadata = file.metadata()?;
+            if metadata.is_dir() {
+                return Err(std::io::ErrorKind::IsADirectory.into());
+            }
+            Ok((file, metadata.len()))
+        };
+        let (file, length) = open().map_err(|error| Error::io(path, error))?;
+        let contiguous = |matrix: Matrix, ids_fingerprint| Self {
+            path: path.to_path_buf(),
+            format,
+            float: matrix.float,
+            dim: matrix.dim,
+            rows: matrix.rows,
+            layout: Layout::Contiguous { offset: matrix.offset },
+            ids_fingerprint,
+        };
+        match format {
+            Format::Npy => {
+                let matrix = npy::read_header(path, &mut BufReader::new(file), length)?;
+                Ok(contiguous(matrix, None))
+            }
+            Format::Safetensors => {
+                let (matrix, ids) = tensors::read_header(path, &mut BufReader::new(file), length, key)?;
+                Ok(contiguous(matrix, ids))
+            }
+            Format::Pickle => {
+                let shard = PickleShard::open(path)?;
+                Ok(Self {
+                    path: path.to_path_buf(),
+                    format,
+                    float: shard.float(),
+                    dim: shard.dim(),
+                    rows: shard.rows(),
+                    layout: Layout::Scattered(Box::new(shard)),
+                    ids_fingerprint: None,
+                })
+            }
+            Format::Parquet => todo!(),
+        }
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its format.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// The type of its values.
+    pub fn float(&self) -> FloatType {
+        self.float
+    }
+
+    /// The number of dimensions.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// The number of rows.
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether it has no row.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    pub(crate) fn row_bytes(&self) -> usize {
+        self.dim * self.float.size()
+    }
+
+    /// The fields beside the vectors, where there are any: ids, captions and whatever else.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] or [`Error::Format`] where the file of the ids cannot be read. Each record may be an error too,
+    /// and the last one is where there are fewer or more records than rows, or those of another matrix.
+    pub fn records(&self) -> Result<Option<Records<'_>>> {
+        match &self.layout {
+            Layout::Contiguous { .. } => {
+                let path = records::sidecar(&self.path);
+                let found = records::read_sidecar(&path)?;
+                Ok(found.map(|records| Box::new(Checked::new(self, path, records)) as Records<'_>))
+            }
+            Layout::Scattered(shard) => Ok(Some(Box::new(shard.records()?))),
+        }
+    }
+
+    /// The file, for [`Shard::read_rows`].
+    pub(crate) fn file(&self) -> Result<File> {
+        File::open(&self.path).map_err(|error| Error::io(&self.path, error))
+    }
+
+    /// Reads rows as they lie in the file into `bytes`.
+    pub(crate) fn read_rows(&self, file: &File, rows: Range<usize>, bytes: &mut Vec<u8>) -> Result<()> {
+        let length = self.row_bytes();
+        bytes.resize(rows.len() * length, 0);
+        match &self.layout {
+            Layout::Contiguous { offset } => {
+                positioned::read_at(file, bytes, offset + (rows.start * length) as u64)
+            }
+            Layout::Scattered(shard) => read_scattered(file, &shard.offsets()[rows.clone()], length, bytes),
+        }
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => Error::format(
+                &self.path,
+                format!("the file ends before row {}: it was cut off meanwhile", rows.end),
+            ),
+            _ => Error::io(&self.path, error),
+        })
+    }
+}
+
+/// Reads rows that lie here and there. As a rule they follow each other with little between them: then one read takes
+/// them all, and they are moved together.
+fn read_scattered(file: &File, offsets: &[u64], length: usize, bytes: &mut Vec<u8>) -> std::io::Result<()> {
+    let (Some(&first), Some(&last)) = (offsets.first(), offsets.last()) else { return Ok(()) };
+    let span = last.checked_sub(first).map(|span| span as usize + length);
+    let Some(span) = span.filter(|&span| span <= 2 * bytes.len() && offsets.is_sorted()) else {
+        return offsets
+            .iter()
+            .zip(bytes.chunks_exact_mut(length))
+            .try_for_each(|(&offset, row)| positioned::read_at(file, row, offset));
+    };
+    bytes.resize(span, 0);
+    positioned::read_at(file, bytes, first)?;
+    for (row, offset) in offsets.iter().enumerate() {
+        let from = (offset - first) as usize;
+        bytes.copy_within(from..from + length, row * length);
+    }
+    bytes.truncate(offsets.len() * length);
+    Ok(())
+}
+
+/// Records that are counted and fingerprinted while they go by: at their end it is known whether they belong to the
+/// rows.
+struct Checked<'a> {
+    shard: &'a Shard,
+    path: PathBuf,
+    records: Records<'a>,
+    seen: usize,
+    fingerprint: Option<IdsFingerprint>,
+}
+
+impl<'a> Checked<'a> {
+    fn new(shard: &'a Shard, path: PathBuf, records: Records<'a>) -> Self {
+        Self { shard, path, records, seen: 0, fingerprint: Some(IdsFingerprint::new()) }
+    }
+
+    fn finish(&mut self) -> Option<Result<Record>> {
+        let fingerprint = self.fingerprint.take()?.finish();
+        let (rows, matrix) = (self.shard.rows, self.shard.path.display());
+        let detail = match &self.shard.ids_fingerprint {
+            _ if self.seen != rows => {
+                format!("expected {rows} ids, one a row of {matrix}, found {}", self.seen)
+            }
+            Some(written) if *written != fingerprint => {
+                format!("these are not the ids that {matrix} was written with ({written})")
+            }
+            _ => return None,
+        };
+        Some(Err(Error::format(&self.path, detail)))
+    }
+}
+
+impl Iterator for Checked<'_> {
+    type Item = Result<Record>;
+
+    fn next(&mut self) -> Option<Result<Record>> {
+        let Some(record) = self.records.next() else { return self.finish() };
+        self.seen += 1;
+        if let (Ok(record), Some(fingerprint)) = (&record, &mut self.fingerprint) {
+            fingerprint.add(&records::id(record).unwrap_or_default());
+        }
+        Some(record)
+    }
+}

@@ -1,0 +1,253 @@
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use super::records::{self, Record};
+use super::{EmbeddingTable, Format, Pieces, Shard};
+use crate::{Error, Result};
+
+/// Ids whose hashes are in memory at once while they are compared.
+const IDS_A_PASS: usize = 1 << 21;
+
+/// Embeddings on disk: a file, a folder of shards, or the files that a pattern matches, in the order of their names.
+///
+/// Only headers are read when a store is opened; rows are streamed from it ([`crate::alignment::stream`]) or read as a
+/// table ([`Store::read_table`]).
+///
+/// ```no_run
+/// use burn_revision::embedding::Store;
+///
+/// # fn main() -> burn_revision::Result<()> {
+/// let store = Store::open("captions/*.npy")?;
+/// println!("{} rows of {} dimensions in {} files", store.len(), store.dim(), store.shards().len());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Store {
+    place: PathBuf,
+    shards: Vec<Shard>,
+    rows: usize,
+    is_file: bool,
+}
+
+impl Store {
+    /// Opens a file, the shards of a folder, or what a pattern with `*`, `?` or `[...]` matches.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::open_key`].
+    pub fn open(place: impl AsRef<Path>) -> Result<Self> {
+        Self::open_key(place, None)
+    }
+
+    /// As [`Store::open`]; `key` names the matrix of `.safetensors` files or the column of Parquet files, where they
+    /// have several.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where a file cannot be read, [`Error::Format`] where it does not hold what its format promises,
+    /// or where the shards differ in format or dimensions, or hold no row.
+    pub fn open_key(place: impl AsRef<Path>, key: Option<&str>) -> Result<Self> {
+        let place = place.as_ref();
+        let is_file = place.is_file();
+        let paths = if is_file { vec![place.to_path_buf()] } else { find(place)? };
+        let shards = paths.iter().map(|path| Shard::open(path, key)).collect::<Result<Vec<_>>>()?;
+        let Some(first) = shards.first() else {
+            return Err(Error::format(place, "no file of embeddings (.npy, .safetensors, .parquet, .pkl)"));
+        };
+        for shard in &shards {
+            if shard.dim() != first.dim() {
+                let (expected, found, first) = (first.dim(), shard.dim(), first.path().display());
+                let detail = format!("rows of {found} dimensions, but {first} has rows of {expected}");
+                return Err(Error::format(shard.path(), detail));
+            }
+            if shard.format() != first.format() {
+                let (found, first) = (shard.format(), first.path().display());
+                let detail =
+                    format!("a {found} file beside {first}: name one of them, or a pattern like *.{found}");
+                return Err(Error::format(shard.path(), detail));
+            }
+        }
+        let rows = shards.iter().map(Shard::len).sum();
+        if rows == 0 {
+            return Err(Error::format(place, "there is no row"));
+        }
+        Ok(Self { place: place.to_path_buf(), shards, rows, is_file })
+    }
+
+    /// What was opened.
+    pub fn place(&self) -> &Path {
+        &self.place
+    }
+
+    /// Whether it is one file, and not a folder or a pattern.
+    pub fn is_file(&self) -> bool {
+        self.is_file
+    }
+
+    /// The files, in order.
+    pub fn shards(&self) -> &[Shard] {
+        &self.shards
+    }
+
+    /// The number of rows of all shards.
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether there is no row; never, for a store that was opened.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// The number of dimensions.
+    pub fn dim(&self) -> usize {
+        self.shards[0].dim()
+    }
+
+    /// The bytes of all rows as they are stored.
+    pub fn row_bytes(&self) -> u64 {
+        self.shards.iter().map(|shard| (shard.len() * shard.row_bytes()) as u64).sum()
+    }
+
+    /// The rows in pieces of at most `rows`, none of them across two shards.
+    pub(crate) fn pieces(&self, rows: usize) -> Pieces<'_> {
+        Pieces::new(&self.shards, rows)
+    }
+
+    /// Reads everything into memory, as float32. Where a shard has no ids, the row's number in the store is its id.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Shard::records`], and [`Error::DuplicateId`] where an id stands twice.
+    pub fn read_table(&self) -> Result<EmbeddingTable> {
+        let mut rows = Vec::with_capacity(self.rows * self.dim());
+        let (mut pieces, mut bytes) = (self.pieces(super::BLOCK_ROWS), Vec::new());
+        while let Some(piece) = pieces.next(&mut bytes)? {
+            rows.extend(piece.read(&mut bytes)?.to_single());
+        }
+        let mut ids = Vec::with_capacity(self.rows);
+        for shard in &self.shards {
+            match shard.records()? {
+                Some(records) => {
+                    for record in records {
+                        ids.push(records::id(&record?).unwrap_or_else(|| ids.len().to_string()));
+                    }
+                }
+                None => ids.extend((ids.len()..ids.len() + shard.len()).map(|row| row.to_string())),
+            }
+        }
+        EmbeddingTable::new(ids, rows, self.dim()).map_err(|error| self.name_in(error))
+    }
+
+    /// Checks that the ids, where there are any, are as many as the rows and all different, in bounded memory.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Shard::records`], [`Error::MissingId`] where a record has none, and [`Error::DuplicateId`].
+    pub fn check_ids(&self) -> Result<()> {
+        self.check_ids_in_parts(self.rows.div_ceil(IDS_A_PASS))
+    }
+
+    fn check_ids_in_parts(&self, parts: usize) -> Result<()> {
+        for part in 0..parts as u64 {
+            let mut seen: HashMap<u64, usize> = HashMap::new();
+            let mut double = None;
+            self.each_id(|row, id| {
+                let hash = hash(id);
+                if hash % parts as u64 == part && double.is_none() {
+                    if let Some(&first) = seen.get(&hash) {
+                        double = Some((first, row, id.to_string()));
+                    }
+                    seen.insert(hash, row);
+                }
+            })?;
+            // Two different ids may have the same hash.
+            if let Some((first, second, id)) = double {
+                let mut same = false;
+                self.each_id(|row, other| same |= row == first && other == id)?;
+                if same {
+                    return Err(self.name_in(Error::DuplicateId { what: String::new(), id, first, second }));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls with every id and the number of its row in the store.
+    fn each_id(&self, mut visit: impl FnMut(usize, &str)) -> Result<()> {
+        let mut first = 0;
+        for shard in &self.shards {
+            for (row, record) in shard.records()?.into_iter().flatten().enumerate() {
+                let record: Record = record?;
+                let id = records::id(&record).ok_or_else(|| Error::MissingId {
+                    what: format!("{}: row {row}", shard.path().display()),
+                    id: "id".to_string(),
+                })?;
+                visit(first + row, &id);
+            }
+            first += shard.len();
+        }
+        Ok(())
+    }
+
+    /// Names the files and rows of an id that stands twice.
+    fn name_in(&self, error: Error) -> Error {
+        let Error::DuplicateId { id, first, second, .. } = error else { return error };
+        let (file, first) = self.locate(first);
+        let (other, second) = self.locate(second);
+        let what = match file == other {
+            true => file.display().to_string(),
+            false => format!("{} and {}", file.display(), other.display()),
+        };
+        Error::DuplicateId { what, id, first, second }
+    }
+
+    /// The file of a row and its number there.
+    fn locate(&self, row: usize) -> (&Path, usize) {
+        let mut first = 0;
+        for shard in &self.shards {
+            if row < first + shard.len() {
+                return (shard.path(), row - first);
+            }
+            first += shard.len();
+        }
+        (&self.place, row)
+    }
+}
+
+fn hash(id: &str) -> u64 {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The shards in a folder or of a pattern, by name.
+fn find(place: &Path) -> Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    if place.is_dir() {
+        for entry in std::fs::read_dir(place).map_err(|error| Error::io(place, error))? {
+            let path = entry.map_err(|error| Error::io(place, error))?.path();
+            let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+            if !hidden && Format::of(&path).is_some() && path.is_file() {
+                paths.push(path);
+            }
+        }
+    } else {
+        let pattern = place.to_string_lossy();
+        if !pattern.contains(['*', '?', '[']) {
+            return Err(Error::io(place, std::io::ErrorKind::NotFound.into()));
+        }
+        let found = glob::glob(&pattern).map_err(|error| Error::format(place, error.to_string()))?;
+        for path in found {
+            let path = path.map_err(|error| Error::io(error.path().to_path_buf(), error.into()))?;
+            paths.extend(path.is_file().then_some(path));
+        }
+        if paths.is_empty() {
+            return Err(Error::format(place, "the pattern matches no file"));
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
