@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::ClosedForm;
-use crate::embedding::{EmbeddingTable, HostRows, NonFinite, RowReport, host_rows};
+use crate::embedding::{EmbeddingTable, HostRows, NonFinite, RawRows, RowReport, host_rows};
 use crate::geometry::Moments;
 use crate::{Error, Result, assert_shape};
 
@@ -23,10 +23,20 @@ pub(super) fn table_moments(
     image: &EmbeddingTable,
     policy: NonFinite,
 ) -> Result<(Moments, Moments, FitReport)> {
+    let rows = |table| RawRows::single(EmbeddingTable::rows(table), EmbeddingTable::dim(table));
+    raw_moments(rows(text)?, rows(image)?, policy)
+}
+
+/// The moments of the unit rows of both sets.
+pub(super) fn raw_moments(
+    text: RawRows<'_>,
+    image: RawRows<'_>,
+    policy: NonFinite,
+) -> Result<(Moments, Moments, FitReport)> {
     let (mut text_moments, mut image_moments) = (Moments::new(text.dim()), Moments::new(image.dim()));
     let report = FitReport {
-        text: text_moments.update_unit_rows(text.rows(), policy, "text")?,
-        image: image_moments.update_unit_rows(image.rows(), policy, "image")?,
+        text: text_moments.update_unit_raw(text, policy, "text")?,
+        image: image_moments.update_unit_raw(image, policy, "image")?,
     };
     Ok((text_moments, image_moments, report))
 }

@@ -34,11 +34,15 @@ mod file;
 mod file_tests;
 mod float;
 mod format;
+#[cfg(test)]
+mod fuzz_tests;
 pub(crate) mod kernel;
 mod load;
 mod npy;
 pub(crate) mod output;
 pub(crate) mod parallel;
+#[cfg(feature = "parquet")]
+pub(crate) mod parquet;
 mod pickle;
 mod pieces;
 pub(crate) mod pipeline;

@@ -1,7 +1,7 @@
 //! What stands beside the vectors: ids, captions and any other fields, one JSON object a row.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
@@ -41,9 +41,14 @@ pub(super) fn read_sidecar(path: &Path) -> Result<Option<Records<'static>>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::io(path, error)),
     };
+    Ok(Some(read_lines(path, file)))
+}
+
+/// The records that stand in `file`, which errors call `path`.
+pub(super) fn read_lines(path: &Path, file: impl Read + Send + 'static) -> Records<'static> {
     let path = path.to_path_buf();
     let lines = BufReader::with_capacity(1 << 18, file).lines().enumerate();
-    Ok(Some(Box::new(lines.filter_map(move |(number, line)| parse(&path, number + 1, line).transpose()))))
+    Box::new(lines.filter_map(move |(number, line)| parse(&path, number + 1, line).transpose()))
 }
 
 fn parse(path: &Path, number: usize, line: std::io::Result<String>) -> Result<Option<Record>> {

@@ -3,6 +3,8 @@ use std::io::BufReader;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "parquet")]
+use super::parquet::ParquetShard;
 use super::pickle::PickleShard;
 use super::records::{self, IdsFingerprint, Record, Records};
 use super::{FloatType, Format, npy, positioned, tensors};
@@ -37,12 +39,23 @@ impl Matrix {
     }
 }
 
+#[cfg(test)]
+impl Matrix {
+    /// The byte after the last value.
+    pub fn end(&self) -> u64 {
+        self.offset + (self.rows * self.dim * self.float.size()) as u64
+    }
+}
+
 #[derive(Debug)]
 enum Layout {
     /// One row after the other from a byte on.
     Contiguous { offset: u64 },
     /// Each row at a place of its own.
     Scattered(Box<PickleShard>),
+    /// Encoded in pages, which are read in their order.
+    #[cfg(feature = "parquet")]
+    Encoded(Box<ParquetShard>),
 }
 
 /// One file of embeddings: where its rows lie, and what stands beside them. No row is in memory.
@@ -104,7 +117,21 @@ impl Shard {
                     ids_fingerprint: None,
                 })
             }
-            Format::Parquet => todo!(),
+            #[cfg(feature = "parquet")]
+            Format::Parquet => {
+                let shard = ParquetShard::open(path, key)?;
+                Ok(Self {
+                    path: path.to_path_buf(),
+                    format,
+                    float: shard.float(),
+                    dim: shard.dim(),
+                    rows: shard.rows(),
+                    layout: Layout::Encoded(Box::new(shard)),
+                    ids_fingerprint: None,
+                })
+            }
+            #[cfg(not(feature = "parquet"))]
+            Format::Parquet => Err(Error::format(path, "Parquet files need the feature `parquet`")),
         }
     }
 
@@ -142,6 +169,15 @@ impl Shard {
         self.dim * self.float.size()
     }
 
+    /// Whether its records, where there are any, have ids: a Parquet file may have other columns only.
+    pub(crate) fn has_ids(&self) -> bool {
+        match &self.layout {
+            Layout::Contiguous { .. } | Layout::Scattered(_) => true,
+            #[cfg(feature = "parquet")]
+            Layout::Encoded(shard) => shard.has_ids(),
+        }
+    }
+
     /// The fields beside the vectors, where there are any: ids, captions and whatever else.
     ///
     /// # Errors
@@ -156,6 +192,19 @@ impl Shard {
                 Ok(found.map(|records| Box::new(Checked::new(self, path, records)) as Records<'_>))
             }
             Layout::Scattered(shard) => Ok(Some(Box::new(shard.records()?))),
+            #[cfg(feature = "parquet")]
+            Layout::Encoded(shard) if shard.extras_schema().fields().is_empty() => Ok(None),
+            #[cfg(feature = "parquet")]
+            Layout::Encoded(shard) => Ok(Some(Box::new(shard.records()?))),
+        }
+    }
+
+    /// The rows from one on, where they can only be read in their order.
+    #[cfg(feature = "parquet")]
+    pub(crate) fn encoded(&self) -> Option<&ParquetShard> {
+        match &self.layout {
+            Layout::Encoded(shard) => Some(shard),
+            _ => None,
         }
     }
 
@@ -173,6 +222,8 @@ impl Shard {
                 positioned::read_at(file, bytes, offset + (rows.start * length) as u64)
             }
             Layout::Scattered(shard) => read_scattered(file, &shard.offsets()[rows.clone()], length, bytes),
+            #[cfg(feature = "parquet")]
+            Layout::Encoded(_) => unreachable!("encoded rows are read in their order"),
         }
         .map_err(|error| match error.kind() {
             std::io::ErrorKind::UnexpectedEof => Error::format(

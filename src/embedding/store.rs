@@ -128,7 +128,7 @@ impl Store {
         }
         let mut ids = Vec::with_capacity(self.rows);
         for shard in &self.shards {
-            match shard.records()? {
+            match shard.records()?.filter(|_| shard.has_ids()) {
                 Some(records) => {
                     for record in records {
                         ids.push(records::id(&record?).unwrap_or_else(|| ids.len().to_string()));
@@ -178,7 +178,8 @@ impl Store {
     fn each_id(&self, mut visit: impl FnMut(usize, &str)) -> Result<()> {
         let mut first = 0;
         for shard in &self.shards {
-            for (row, record) in shard.records()?.into_iter().flatten().enumerate() {
+            let records = shard.records()?.filter(|_| shard.has_ids());
+            for (row, record) in records.into_iter().flatten().enumerate() {
                 let record: Record = record?;
                 let id = records::id(&record).ok_or_else(|| Error::MissingId {
                     what: format!("{}: row {row}", shard.path().display()),

@@ -12,7 +12,7 @@ pub use statistics::ReAlignStatistics;
 
 use super::record::{self, Stored};
 use super::{Aligner, ClosedForm, FitReport, fitting};
-use crate::embedding::{EmbeddingTable, NonFinite, normalize, normalize_bounded};
+use crate::embedding::{EmbeddingTable, NonFinite, RawRows, normalize, normalize_bounded};
 use crate::{Result, assert_shape};
 
 /// How to fit [`ReAlign`].
@@ -46,13 +46,44 @@ impl ReAlignConfig {
         policy: NonFinite,
         device: &Device,
     ) -> Result<(ReAlign, FitReport)> {
-        let (text_moments, image_moments, report) = fitting::table_moments(text, image, policy)?;
+        let rows = |table| RawRows::single(EmbeddingTable::rows(table), EmbeddingTable::dim(table));
+        let (statistics, report) = self.fit_raw(rows(text)?, rows(image)?, policy)?;
+        Ok((statistics.init(device), report))
+    }
+
+    /// Fits on rows as they lie in memory, mapped files among them.
+    ///
+    /// ```
+    /// use burn_revision::alignment::ReAlignConfig;
+    /// use burn_revision::embedding::{NonFinite, RawRows};
+    ///
+    /// # fn main() -> burn_revision::Result<()> {
+    /// let text = RawRows::single(&[1.0, 0.0, 0.8, 0.6], 2)?;
+    /// let image = RawRows::single(&[0.0, 1.0, -0.6, 0.8], 2)?;
+    /// let (statistics, _) = ReAlignConfig::new().fit_raw(text, image, NonFinite::Error)?;
+    /// let mut aligned = [0.0; 4];
+    /// statistics.closed_form().align_into(text, NonFinite::Error, 0, &mut aligned)?;
+    /// assert!((aligned[0].hypot(aligned[1]) - 1.0).abs() < 1e-6);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`ReAlignConfig::fit_tables`].
+    pub fn fit_raw(
+        &self,
+        text: RawRows<'_>,
+        image: RawRows<'_>,
+        policy: NonFinite,
+    ) -> Result<(ReAlignStatistics, FitReport)> {
+        let (text_moments, image_moments, report) = fitting::raw_moments(text, image, policy)?;
         let mut fit = ReAlignFit::anchor_trace(self, &text_moments, &image_moments)?;
         while fit.passes_left() > 0 {
-            fit.update_centroid(text.rows(), policy)?;
+            fit.update_centroid_raw(text, policy)?;
             fit.finish_pass()?;
         }
-        Ok((fit.finish()?.init(device), report))
+        Ok((fit.finish()?, report))
     }
 
     /// Fits on tensors `[n, d]` and `[m, d]` of any float type; the result is on the device of the text rows.

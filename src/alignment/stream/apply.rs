@@ -174,16 +174,17 @@ impl MapRows for OnHost {
     ) -> Result<(Vec<usize>, RowReport)> {
         let dim = rows.dim();
         if float == FloatType::F32 {
+            // Not cleared before, so that nothing is set to zero in vain.
             bytes.resize(rows.len() * dim * 4, 0);
             if let Ok(out) = bytemuck::try_cast_slice_mut(bytes) {
                 let (skipped, report) = self.form.map(rows, terms, (self.seed, first), out)?;
                 bytes.truncate(report.kept * dim * 4);
                 return Ok((skipped, report));
             }
-            bytes.clear();
         }
         values.resize(rows.len() * dim, 0.0);
         let (skipped, report) = self.form.map(rows, terms, (self.seed, first), values)?;
+        bytes.clear();
         encode(&values[..report.kept * dim], float, bytes);
         Ok((skipped, report))
     }
@@ -207,6 +208,7 @@ impl MapRows for OnDevice {
     ) -> Result<(Vec<usize>, RowReport)> {
         let (values, skipped, report) =
             device::map(rows, terms, &self.device, self.method.as_ref(), self.seed, first)?;
+        bytes.clear();
         encode(&values, float, bytes);
         Ok((skipped, report))
     }

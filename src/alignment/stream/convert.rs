@@ -78,6 +78,7 @@ impl MapRows for AsTheyAre {
         bytes: &mut Vec<u8>,
     ) -> Result<(Vec<usize>, RowReport)> {
         let report = RowReport { rows: rows.len(), kept: rows.len(), ..RowReport::default() };
+        bytes.clear();
         rows.convert(float, bytes);
         Ok((Vec::new(), report))
     }

@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::{Compute, Sample, Traffic, Watch, check_cancelled, device, threads};
 use crate::Result;
 use crate::alignment::{Method, Source, Statistics};
@@ -79,13 +81,14 @@ pub fn fit_moments(
     let mut traffic = Traffic::default();
     for (set, store) in sets {
         let Some(store) = store else { continue };
-        let (moments, rows) = gather(store, options, &format!("moments of {set}"), None, |rows, terms| {
-            match &options.compute {
-                Compute::Host => unit_moments(rows, terms),
-                Compute::Device(device) => device::moments(rows, terms, device, None),
-            }
-        })?;
-        traffic.read += store.row_bytes();
+        let (moments, rows, read) =
+            gather(store, options, &format!("moments of {set}"), None, |rows, terms| {
+                match &options.compute {
+                    Compute::Host => unit_moments(rows, terms),
+                    Compute::Device(device) => device::moments(rows, terms, device, None),
+                }
+            })?;
+        traffic += read;
         let place = store.place().display().to_string();
         let source = Source { set: set.to_string(), place, files: store.shards().len(), rows: store.len() };
         statistics.add(source, &moments, rows)?;
@@ -111,13 +114,14 @@ pub fn fit_centroid(statistics: &mut Statistics, text: &Store, options: &FitOpti
         Compute::Host => None,
         Compute::Device(device) => Some((fit.partial().init(device), device)),
     };
-    let (moments, _) = gather(text, options, "centroid of text", sample, |rows, terms| match &method {
-        None => form.moments(rows, terms),
-        Some((method, device)) => device::moments(rows, terms, device, Some(method)),
-    })?;
+    let (moments, _, traffic) =
+        gather(text, options, "centroid of text", sample, |rows, terms| match &method {
+            None => form.moments(rows, terms),
+            Some((method, device)) => device::moments(rows, terms, device, Some(method)),
+        })?;
     let seen = moments.count();
     statistics.add_to_pass(&moments, sample.map(|_| seen))?;
-    Ok(Traffic { read: text.row_bytes(), written: 0 })
+    Ok(traffic)
 }
 
 /// Merges the moments of fixed blocks of rows in their order.
@@ -127,8 +131,9 @@ fn gather(
     stage: &str,
     sample: Option<Sample>,
     block: impl Fn(RawRows<'_>, Terms<'_>) -> Result<(Moments, RowReport)> + Sync,
-) -> Result<(Moments, RowReport)> {
+) -> Result<(Moments, RowReport, Traffic)> {
     let watch = options.watch;
+    let read = AtomicU64::new(0);
     watch.begin(stage, store.len());
     let mut pieces = store.pieces(options.compute.piece_rows(BLOCK_ROWS));
     let (mut gathered, mut report) = (Moments::new(store.dim()), RowReport::default());
@@ -147,13 +152,18 @@ fn gather(
             let what = piece.shard.path().to_string_lossy();
             let terms = Terms { policy: options.policy, what: &what, first: piece.rows.start };
             let rows = piece.rows.len();
+            let count = || read.fetch_add((rows * piece.shard.row_bytes()) as u64, Ordering::Relaxed);
             let part = match &sample {
-                None => block(piece.read(bytes)?, terms)?,
+                None => {
+                    count();
+                    block(piece.read(bytes)?, terms)?
+                }
                 Some(sample) => {
                     // One at a time, so that an error names the right row.
                     let mut part = (Moments::new(piece.shard.dim()), RowReport::default());
                     let chosen: Vec<usize> = sample.within(first..first + rows).collect();
                     if !chosen.is_empty() {
+                        count();
                         let all = piece.read(bytes)?;
                         for row in chosen {
                             let row = row - first;
@@ -174,5 +184,5 @@ fn gather(
             gathered.merge(&moments)
         },
     )?;
-    Ok((gathered, report))
+    Ok((gathered, report, Traffic { read: read.into_inner(), written: 0 }))
 }

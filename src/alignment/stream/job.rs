@@ -36,7 +36,7 @@ pub(super) struct ShardState {
     #[serde(flatten)]
     pub rows: RowReport,
     /// The numbers of the rows that were left out.
-    pub skipped: Vec<usize>,
+    pub left_out: Vec<usize>,
 }
 
 /// Where the aligned rows of each shard of a store go.

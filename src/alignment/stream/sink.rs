@@ -6,7 +6,8 @@ use super::job::{Job, ShardState, Target};
 use super::{Traffic, Watch, check_cancelled};
 use crate::embedding::output::{MatrixOutput, write_sidecar};
 use crate::embedding::{
-    FloatType, Format, NonFinite, Piece, RawRows, Record, RowReport, Shard, Store, Terms, pipeline, records,
+    FloatType, Format, NonFinite, Piece, Pieces, RawRows, Record, RowReport, Shard, Store, Terms, pipeline,
+    records,
 };
 use crate::{Error, Result};
 
@@ -31,7 +32,7 @@ pub(super) struct Room {
     output: Vec<u8>,
 }
 
-/// Appends the mapped rows, as they are stored, to the bytes; the number is that of the first row in the store.
+/// Replaces the bytes by the mapped rows, as they are stored; the number is that of the first row in the store.
 /// Returns the rows that were left out and what became of the others.
 pub(super) trait MapRows: Sync {
     fn map(
@@ -72,7 +73,7 @@ impl Sink<'_> {
             } else {
                 let float = self.float.unwrap_or(shard.float());
                 traffic += match self.format {
-                    Format::Parquet => self.write_parquet(shard, file, &mut state, float, first, map)?,
+                    Format::Parquet => self.write_parquet(shard, file, &mut state, (float, first, map))?,
                     _ => self.write_matrix(shard, file, &mut state, job, (float, first, map))?,
                 };
                 state.complete = true;
@@ -114,7 +115,7 @@ impl Sink<'_> {
                     output.write(state.rows.kept, bytes)?;
                 }
                 state.rows.merge(&done.report);
-                state.skipped.extend(done.skipped);
+                state.left_out.extend(done.skipped);
                 if job.is_due() {
                     output.sync()?;
                     job.update(file, state)?;
@@ -146,8 +147,7 @@ impl Sink<'_> {
         work: impl Fn(&Piece<'_>, &mut Room) -> Result<Done> + Sync,
         mut commit: impl FnMut(Done) -> Result<()> + Send,
     ) -> Result<()> {
-        let mut pieces =
-            crate::embedding::Pieces::from_row(std::slice::from_ref(shard), self.piece_rows, done);
+        let mut pieces = Pieces::from_row(std::slice::from_ref(shard), self.piece_rows, done);
         pipeline::run(
             self.threads,
             Room::default,
@@ -174,7 +174,6 @@ impl Sink<'_> {
         let what = piece.shard.path().to_string_lossy();
         let terms = Terms { policy: self.policy, what: &what, first: piece.rows.start };
         let Room { input, values, output } = room;
-        output.clear();
         map.map(piece.read(input)?, terms, first + piece.rows.start, float, values, output)
     }
 
@@ -183,9 +182,14 @@ impl Sink<'_> {
         let sidecar = records::sidecar(file);
         match shard.records()? {
             Some(found) => {
-                let mut skipped = state.skipped.iter().copied().peekable();
+                let mut skipped = state.left_out.iter().copied().peekable();
                 let kept = found.enumerate().filter_map(|(row, record)| match record {
                     Ok(_) if skipped.next_if_eq(&row).is_some() => None,
+                    // Other columns without ids: the file of records must have some.
+                    Ok(mut record) if !shard.has_ids() => {
+                        record.insert("id".to_string(), row.to_string().into());
+                        Some(Ok(record))
+                    }
                     record => Some(record),
                 });
                 // A file converted within its folder shares the records with its source, which is not touched.
@@ -193,7 +197,7 @@ impl Sink<'_> {
                 if own.is_none() || own != sidecar.canonicalize().ok() {
                     return write_sidecar(file, kept).map(Some);
                 }
-                if !state.skipped.is_empty() {
+                if !state.left_out.is_empty() {
                     let detail = format!("{} would lose rows, but it is the input's", sidecar.display());
                     return Err(Error::config("output", detail));
                 }
@@ -204,8 +208,8 @@ impl Sink<'_> {
                 Ok(Some(fingerprint.finish()))
             }
             // Rows without ids are known by their numbers, which those left out would shift.
-            None if !state.skipped.is_empty() => {
-                let mut skipped = state.skipped.iter().peekable();
+            None if !state.left_out.is_empty() => {
+                let mut skipped = state.left_out.iter().peekable();
                 let kept = (0..shard.len()).filter(|row| skipped.next_if_eq(&row).is_none());
                 write_sidecar(file, kept.map(|row| Ok(records::of_id(row.to_string())))).map(Some)
             }
@@ -218,16 +222,90 @@ impl Sink<'_> {
         }
     }
 
+    #[cfg(not(feature = "parquet"))]
+    fn write_parquet(
+        &self,
+        _: &Shard,
+        _: &Path,
+        _: &mut ShardState,
+        _: (FloatType, usize, &dyn MapRows),
+    ) -> Result<Traffic> {
+        Err(Error::config("format", "Parquet files need the feature `parquet`"))
+    }
+
+    /// A Parquet file is one stream of pages, so an interrupted one is begun anew.
+    #[cfg(feature = "parquet")]
     fn write_parquet(
         &self,
         shard: &Shard,
         file: &Path,
         state: &mut ShardState,
-        float: FloatType,
-        first: usize,
-        map: &dyn MapRows,
+        (float, first, map): (FloatType, usize, &dyn MapRows),
     ) -> Result<Traffic> {
-        let _ = (shard, file, state, float, first, map, None::<Record>);
-        Err(Error::config("format", "this program was built without the feature `parquet`"))
+        use std::fs::File;
+        use std::io::{BufWriter, Write};
+
+        use crate::embedding::output::partial_name;
+        use crate::embedding::parquet::ParquetWriter;
+
+        *state = ShardState::default();
+        let partial = partial_name(file);
+        let io = |error| Error::io(file, error);
+        let out = BufWriter::with_capacity(1 << 20, File::create(&partial).map_err(io)?);
+        let mut records = shard.records()?;
+        // Rows without ids are known by their numbers, which those left out would shift.
+        let numbered = records.is_none() && self.policy == NonFinite::Skip;
+        let extras = match shard.encoded() {
+            Some(encoded) => Some(encoded.extras_schema()),
+            None if records.is_none() && !numbered => {
+                Some(std::sync::Arc::new(arrow_schema::Schema::empty()))
+            }
+            None => None,
+        };
+        let mut writer = ParquetWriter::new(out, file, float, shard.dim(), extras.filter(|_| !numbered))?;
+        self.run(
+            shard,
+            0,
+            |piece, room| {
+                let (skipped, report) = self.map_piece(piece, room, (float, first, map))?;
+                Ok(Done { report, skipped, bytes: Some(std::mem::take(&mut room.output)) })
+            },
+            |done| {
+                let mut skipped = done.skipped.iter().copied().peekable();
+                let mut kept = Vec::with_capacity(done.report.kept);
+                for row in state.rows.rows..state.rows.rows + done.report.rows {
+                    let record = match &mut records {
+                        Some(records) => records.next().unwrap_or_else(|| Err(too_few(shard, row)))?,
+                        None if numbered => records::of_id(row.to_string()),
+                        None => Record::new(),
+                    };
+                    if skipped.next_if_eq(&row).is_none() {
+                        kept.push(record);
+                    }
+                }
+                writer.write(done.bytes.as_deref().unwrap_or_default(), &kept)?;
+                state.rows.merge(&done.report);
+                state.left_out.extend(done.skipped);
+                Ok(())
+            },
+        )?;
+        if let Some(record) = records.as_mut().and_then(Iterator::next) {
+            record.and(Err(too_few(shard, shard.len())))?;
+        }
+        let mut out = writer.finish()?;
+        out.flush().map_err(io)?;
+        if self.sync {
+            out.get_ref().sync_all().map_err(io)?;
+        }
+        std::fs::rename(&partial, file).map_err(io)?;
+        Ok(Traffic {
+            read: (state.rows.rows * shard.row_bytes()) as u64,
+            written: (state.rows.kept * shard.dim() * float.size()) as u64,
+        })
     }
+}
+
+#[cfg(feature = "parquet")]
+fn too_few(shard: &Shard, row: usize) -> Error {
+    Error::format(shard.path(), format!("expected a record for each of {} rows, and not {row}", shard.len()))
 }

@@ -1,0 +1,72 @@
+//! The library alone: from mapped `.npy` files of float16 to a float32 buffer that is there and was touched before.
+//! Prints one JSON line for `run.py --memory`.
+
+// Mapping a file is unsafe because another program may change it meanwhile; nobody does here.
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use burn_revision::alignment::ReAlignConfig;
+use burn_revision::embedding::{NonFinite, RawRows, Store};
+use clap::Parser;
+use memmap2::Mmap;
+
+#[derive(Parser)]
+struct Arguments {
+    #[arg(long)]
+    text: PathBuf,
+    #[arg(long)]
+    image: PathBuf,
+    #[arg(long, default_value_t = 5)]
+    repeats: usize,
+    /// Said by the runner; the library uses every core.
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Said by cargo.
+    #[arg(long)]
+    bench: bool,
+}
+
+/// A file in memory, and where its rows begin.
+struct Mapped {
+    bytes: Mmap,
+    store: Store,
+}
+
+impl Mapped {
+    fn open(path: &PathBuf) -> Self {
+        let store = Store::open(path).expect("a file of embeddings");
+        let file = File::open(path).expect("the file is there");
+        Self { bytes: unsafe { Mmap::map(&file).expect("the file can be mapped") }, store }
+    }
+
+    fn rows(&self) -> RawRows<'_> {
+        let start = self.bytes.len() - self.store.row_bytes() as usize;
+        let float = self.store.shards()[0].float();
+        RawRows::new(&self.bytes[start..], float, self.store.dim()).expect("whole rows")
+    }
+}
+
+fn main() {
+    let arguments = Arguments::parse();
+    let (text, image) = (Mapped::open(&arguments.text), Mapped::open(&arguments.image));
+    let (text, image) = (text.rows(), image.rows());
+    // Written, not only reserved: the first touch of fresh memory is the system's work.
+    let mut aligned = vec![1.0_f32; text.len() * text.dim()];
+    let mut runs = Vec::with_capacity(arguments.repeats);
+    for _ in 0..arguments.repeats {
+        let begun = Instant::now();
+        let (statistics, _) =
+            ReAlignConfig::new().fit_raw(text, image, NonFinite::Error).expect("sound embeddings");
+        let form = statistics.closed_form();
+        form.align_into(text, NonFinite::Error, 0, &mut aligned).expect("sound embeddings");
+        runs.push(begun.elapsed().as_secs_f64());
+    }
+    let sum: f64 = aligned.iter().step_by(1009).map(|&value| f64::from(value)).sum();
+    assert!(sum.is_finite());
+    let mut sorted = runs.clone();
+    sorted.sort_by(f64::total_cmp);
+    println!("{}", serde_json::json!({ "median": sorted[sorted.len() / 2], "runs": runs }));
+}

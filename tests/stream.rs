@@ -1,0 +1,408 @@
+//! Fitting on stores and aligning them to files: the official results, the same whatever the threads, shards and
+//! interruptions, and everything beside the rows kept.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use burn::tensor::Device;
+use burn_revision::alignment::stream::{
+    ApplyOptions, Compute, ConvertOptions, FitOptions, Watch, apply, convert, fit, fit_centroid, fit_moments,
+};
+use burn_revision::alignment::{Method, ReAlignConfig, Statistics};
+use burn_revision::embedding::{
+    EmbeddingTable, FloatType, Format, NonFinite, Store, read_table, write_table,
+};
+use burn_revision::{Error, Result};
+use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
+use tempfile::TempDir;
+
+const DIM: usize = 24;
+
+fn realign() -> Method {
+    "realign".parse().unwrap()
+}
+
+fn table(rows: usize, centre: f32, seed: u64) -> EmbeddingTable {
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+    let values =
+        (0..rows * DIM).map(|i| rng.random::<f32>() - 0.5 + centre * ((i % DIM) as f32 / DIM as f32));
+    let ids = (0..rows).map(|row| format!("sample {row}")).collect();
+    EmbeddingTable::new(ids, values.collect(), DIM).unwrap()
+}
+
+/// A folder with `text/`, three shards, and `image.npy`.
+struct World {
+    folder: TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let world = Self { folder };
+        std::fs::create_dir(world.path("text")).unwrap();
+        let text = table(1500, 1.0, 1);
+        for (shard, rows) in [(0, 0..700), (1, 700..701), (2, 701..1500)] {
+            let part = text.select(&rows.collect::<Vec<_>>()).unwrap();
+            write_table(&part, world.path(&format!("text/part-{shard}.npy"))).unwrap();
+        }
+        write_table(&text, world.path("text.safetensors")).unwrap();
+        write_table(&table(900, -1.0, 2), world.path("image.npy")).unwrap();
+        world
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn store(&self, name: &str) -> Store {
+        Store::open(self.path(name)).unwrap()
+    }
+
+    fn fit(&self, method: Method) -> Statistics {
+        fit(&method, &self.store("text"), &self.store("image.npy"), &FitOptions::default()).unwrap().0
+    }
+}
+
+/// Every file of a folder, by name; without the record of the job.
+fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_none_or(|extension| extension != "json"))
+        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read(&path).unwrap()))
+        .collect();
+    files.sort();
+    files
+}
+
+#[track_caller]
+fn assert_close(found: &[f32], expected: &[f32], tolerance: f64) {
+    assert_eq!(found.len(), expected.len());
+    for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let difference = (f64::from(*found) - f64::from(*expected)).abs();
+        assert!(difference <= tolerance, "value {at}: {found} and {expected}");
+    }
+}
+
+#[test]
+fn files_are_aligned_as_by_the_official_script() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/golden");
+    let Ok(folders) = std::fs::read_dir(&root) else {
+        return println!("skipped: no golden fixtures at {}", root.display());
+    };
+    let mut seen = 0;
+    for folder in folders.map(|entry| entry.unwrap().path()).filter(|folder| folder.is_dir()) {
+        for extension in ["npy", "safetensors"] {
+            let open = |name: &str| Store::open(folder.join(name).with_extension(extension)).unwrap();
+            let (text, image) = (open("text"), open("image"));
+            let options = FitOptions { policy: NonFinite::Zero, ..FitOptions::default() };
+            let fitted = fit(&realign(), &text, &image, &options);
+            if text.len() < 2 {
+                assert!(matches!(fitted, Err(Error::TooFewRows { .. })));
+                continue;
+            }
+            let out = tempfile::tempdir().unwrap();
+            let path = out.path().join("aligned.npy");
+            apply(&fitted.unwrap().0, &text, &path, &ApplyOptions::default()).unwrap();
+            let expected = read_table(folder.join("aligned_text.npy")).unwrap();
+            assert_close(read_table(&path).unwrap().rows(), expected.rows(), 1e-7);
+            seen += 1;
+        }
+    }
+    assert!(seen > 15, "only {seen} files were compared");
+}
+
+#[test]
+fn statistics_of_files_are_those_of_the_table() {
+    let world = World::new();
+    let (text, image) = (read_table(world.path("text.safetensors")), read_table(world.path("image.npy")));
+    let (expected, _) = ReAlignConfig::new()
+        .fit_tables(&text.unwrap(), &image.unwrap(), NonFinite::Error, &Device::default())
+        .unwrap();
+    let whole =
+        fit(&realign(), &world.store("text.safetensors"), &world.store("image.npy"), &FitOptions::default());
+    let (whole, traffic) = whole.unwrap();
+    let expected = expected.statistics();
+    let means: Vec<f32> = whole.text().mean().iter().map(|&mean| mean as f32).collect();
+    assert_eq!(means, expected.text_mean, "to the last bit");
+    for (found, expected) in whole.centroids()[0].iter().zip(&expected.centroids[0]) {
+        assert!((found - expected).abs() < 1e-7);
+    }
+    assert_eq!(traffic.read, ((1500 * 2 + 900) * DIM * 4) as u64);
+}
+
+#[test]
+fn neither_threads_nor_shards_change_the_result() {
+    let world = World::new();
+    let image = world.store("image.npy");
+    let mut results = Vec::new();
+    for threads in [1, 2, 5] {
+        let options = FitOptions { threads: Some(threads), ..FitOptions::default() };
+        let (statistics, _) = fit(&realign(), &world.store("text"), &image, &options).unwrap();
+        let out = world.path(&format!("out-{threads}"));
+        let options = ApplyOptions { threads: Some(threads), ..ApplyOptions::default() };
+        apply(&statistics, &world.store("text"), &out, &options).unwrap();
+        results.push((statistics, contents(&out)));
+    }
+    assert!(results.windows(2).all(|pair| pair[0] == pair[1]));
+    let (sharded, _) = &results[0];
+    let (whole, _) =
+        fit(&realign(), &world.store("text.safetensors"), &image, &FitOptions::default()).unwrap();
+    let (a, b) = (sharded.text().mean().iter(), whole.text().mean());
+    assert!(a.zip(b).all(|(a, b)| (a - b).abs() < 1e-15), "shards change the order of summation only");
+}
+
+#[test]
+fn ids_and_other_fields_travel_along() {
+    let world = World::new();
+    let lines =
+        "{\"id\":7,\"caption\":\"a\",\"tags\":[1,2]}\n{\"id\":\"x\",\"caption\":null}\n{\"id\":\"y\"}\n";
+    let rows = vec![1.0, f32::NAN, 0.5, 0.5, -1.0, 2.0];
+    write_table(&EmbeddingTable::numbered(rows, 2).unwrap(), world.path("small.npy")).unwrap();
+    std::fs::write(world.path("small.jsonl"), lines).unwrap();
+    let small = world.store("small.npy");
+    let options = FitOptions { policy: NonFinite::Skip, ..FitOptions::default() };
+    let (statistics, _) = fit(&realign(), &small, &small, &options).unwrap();
+    for name in ["out.npy", "out.safetensors"] {
+        let report = apply(&statistics, &small, &world.path(name), &ApplyOptions::default()).unwrap();
+        assert_eq!((report.rows.rows, report.rows.kept, report.rows.skipped), (3, 2, 1));
+        let written = std::fs::read_to_string(world.path("out.jsonl")).unwrap();
+        assert_eq!(written, "{\"caption\":null,\"id\":\"x\"}\n{\"id\":\"y\"}\n");
+        assert_eq!(read_table(world.path(name)).unwrap().ids(), ["x", "y"]);
+        std::fs::remove_file(world.path("out.jsonl")).unwrap();
+    }
+}
+
+#[test]
+fn rows_without_ids_keep_their_numbers_where_others_are_left_out() {
+    let world = World::new();
+    let rows = vec![1.0, 0.5, 0.0, 0.0, -1.0, 2.0];
+    write_table(&EmbeddingTable::numbered(rows, 2).unwrap(), world.path("bare.npy")).unwrap();
+    std::fs::remove_file(world.path("bare.jsonl")).unwrap();
+    let bare = world.store("bare.npy");
+    let options = FitOptions { policy: NonFinite::Skip, ..FitOptions::default() };
+    let (statistics, _) = fit(&realign(), &bare, &bare, &options).unwrap();
+    apply(&statistics, &bare, &world.path("kept.npy"), &ApplyOptions::default()).unwrap();
+    assert_eq!(read_table(world.path("kept.npy")).unwrap().ids(), ["0", "2"]);
+}
+
+/// Stops a job after so many rows.
+struct After(AtomicUsize);
+
+impl Watch for After {
+    fn advance(&self, rows: usize) {
+        let left = self.0.load(Ordering::SeqCst);
+        self.0.store(left.saturating_sub(rows), Ordering::SeqCst);
+    }
+
+    fn cancelled(&self) -> bool {
+        self.0.load(Ordering::SeqCst) == 0
+    }
+}
+
+#[test]
+fn an_interrupted_job_goes_on_to_the_same_bytes() {
+    let world = World::new();
+    // Some rows without direction, so that rows move under the policy `skip`.
+    let mut rows = table(1500, 1.0, 3).rows().to_vec();
+    for row in [3, 4, 600, 1100] {
+        rows[row * DIM..(row + 1) * DIM].fill(0.0);
+    }
+    let ids = (0..1500).map(|row| row.to_string()).collect();
+    write_table(&EmbeddingTable::new(ids, rows, DIM).unwrap(), world.path("holes.safetensors")).unwrap();
+    for (input, policy, float) in [
+        ("text", NonFinite::Error, FloatType::F32),
+        ("text", NonFinite::Skip, FloatType::F16),
+        ("holes.safetensors", NonFinite::Skip, FloatType::F32),
+        ("holes.safetensors", NonFinite::Zero, FloatType::F64),
+    ] {
+        let store = world.store(input);
+        let options = FitOptions { policy, ..FitOptions::default() };
+        let (statistics, _) = fit(&realign(), &store, &world.store("image.npy"), &options).unwrap();
+        let (whole, parts) = (world.path("whole"), world.path("parts"));
+        let options = ApplyOptions { float, ..ApplyOptions::default() };
+        for folder in [&whole, &parts] {
+            std::fs::create_dir_all(folder).unwrap();
+        }
+        apply(&statistics, &store, &whole, &options).unwrap();
+        let mut interruptions = 0;
+        for rows in (64..).step_by(320) {
+            let watch = After(AtomicUsize::new(rows));
+            let options =
+                ApplyOptions { resume: true, checkpoint: Duration::ZERO, watch: &watch, ..options.clone() };
+            match apply(&statistics, &store, &parts, &options) {
+                Err(Error::Interrupted) => interruptions += 1,
+                done => {
+                    done.unwrap();
+                    break;
+                }
+            }
+        }
+        assert!(interruptions >= 3, "{interruptions} interruptions");
+        assert_eq!(contents(&parts), contents(&whole), "{input} {policy} {float}");
+        for folder in [whole, parts] {
+            std::fs::remove_dir_all(folder).unwrap();
+        }
+    }
+}
+
+#[test]
+fn another_job_is_not_gone_on_with() {
+    let world = World::new();
+    let statistics = world.fit(realign());
+    let (store, out) = (world.store("text"), world.path("out"));
+    let watch = After(AtomicUsize::new(500));
+    let options = ApplyOptions { checkpoint: Duration::ZERO, watch: &watch, ..ApplyOptions::default() };
+    assert!(matches!(apply(&statistics, &store, &out, &options), Err(Error::Interrupted)));
+    let resume = ApplyOptions { resume: true, ..ApplyOptions::default() };
+    let other = ApplyOptions { float: FloatType::F16, ..resume.clone() };
+    let error = apply(&statistics, &store, &out, &other).unwrap_err().to_string();
+    assert!(error.contains("dtype was \"f32\", and is \"f16\" now"), "{error}");
+    let error = apply(&world.fit(Method::MeanShift), &store, &out, &resume).unwrap_err().to_string();
+    assert!(error.contains("another job: method"), "{error}");
+    apply(&statistics, &store, &out, &resume).unwrap();
+}
+
+#[test]
+fn output_is_neither_an_input_nor_replaced_unasked() {
+    let world = World::new();
+    let statistics = world.fit(realign());
+    let before = contents(&world.path("text"));
+    let options = ApplyOptions { overwrite: true, ..ApplyOptions::default() };
+    for place in ["text", "text/../text/"] {
+        let refused = apply(&statistics, &world.store("text"), &world.path(place), &options);
+        assert!(refused.unwrap_err().to_string().contains("is an input"));
+    }
+    assert_eq!(contents(&world.path("text")), before);
+    let one = world.store("text/part-0.npy");
+    let out = world.path("one.npy");
+    apply(&statistics, &one, &out, &ApplyOptions::default()).unwrap();
+    let again = apply(&statistics, &one, &out, &ApplyOptions::default());
+    assert!(again.unwrap_err().to_string().contains("is there already"));
+    apply(&statistics, &one, &out, &options).unwrap();
+    let folder = apply(&statistics, &world.store("text"), &out.with_extension("safetensors"), &options);
+    assert!(folder.unwrap_err().to_string().contains("name a folder"));
+}
+
+#[test]
+fn statistics_of_many_machines_merge_to_those_of_one() {
+    let world = World::new();
+    let image = world.store("image.npy");
+    let options = FitOptions::default();
+    let expected = world.fit(realign());
+    let parts = ["text/part-0.npy", "text/part-[12].npy"].map(|pattern| world.store(pattern));
+    let path = world.path("merged.safetensors");
+    let mut merged = fit_moments(&realign(), Some(&parts[0]), None, &options).unwrap().0;
+    merged.merge(&fit_moments(&realign(), Some(&parts[1]), None, &options).unwrap().0).unwrap();
+    merged.merge(&fit_moments(&realign(), None, Some(&image), &options).unwrap().0).unwrap();
+    merged.save(&path).unwrap();
+    assert!(merged.closed_form().is_err(), "the centroid is missing");
+    let passes = parts.each_ref().map(|part| {
+        let mut statistics = Statistics::load(&path).unwrap();
+        fit_centroid(&mut statistics, part, &options).unwrap();
+        assert!(statistics.missing_centroid().is_some());
+        statistics
+    });
+    let [mut merged, other] = passes;
+    merged.merge(&other).unwrap();
+    assert_eq!(merged.missing_centroid(), None);
+    assert_eq!(merged.text().count(), expected.text().count());
+    let close = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-15);
+    assert!(close(merged.text().mean(), expected.text().mean()));
+    assert!(close(&merged.centroids()[0], &expected.centroids()[0]));
+    assert!((merged.text().trace() - expected.text().trace()).abs() < 1e-15);
+    assert!(merged.merge(&other).is_err(), "the same rows twice");
+}
+
+#[test]
+fn statistics_come_back_from_their_file_bit_for_bit() {
+    let world = World::new();
+    for method in [realign(), Method::MeanShift, Method::C3 { sigma: 0.07 }, Method::Identity] {
+        let statistics = world.fit(method);
+        let path = world.path("statistics.safetensors");
+        statistics.save(&path).unwrap();
+        let back = Statistics::load(&path).unwrap();
+        assert_eq!(back, statistics);
+        assert_eq!(back.fingerprint(), statistics.fingerprint());
+        let bytes = std::fs::read(&path).unwrap();
+        for length in (0..bytes.len()).step_by(7) {
+            std::fs::write(&path, &bytes[..length]).unwrap();
+            assert!(matches!(Statistics::load(&path), Err(Error::Format { .. })), "{length} bytes");
+        }
+    }
+}
+
+#[test]
+fn host_and_device_agree() -> Result<()> {
+    let world = World::new();
+    let (text, image) = (world.store("text"), world.store("image.npy"));
+    let device = Compute::Device(Device::default());
+    for (number, method) in [
+        realign(),
+        Method::ReAlign { eps: 1e-10, centroid_passes: 3 },
+        Method::MeanShift,
+        Method::C3 { sigma: 0.1 },
+        Method::Identity,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let rows = [Compute::Host, device.clone()].map(|compute| {
+            let options = FitOptions { compute: compute.clone(), ..FitOptions::default() };
+            let (statistics, _) = fit(&method, &text, &image, &options).unwrap();
+            let out = world.path(&format!("{number} {}", compute.name()));
+            let options = ApplyOptions { compute, seed: 9, ..ApplyOptions::default() };
+            apply(&statistics, &text, &out, &options).unwrap();
+            read_table(&out).unwrap()
+        });
+        assert_eq!(rows[0].ids(), rows[1].ids());
+        assert_close(rows[0].rows(), rows[1].rows(), 1e-6);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_sample_of_the_centroid_pass_is_close_to_all_rows() {
+    let world = World::new();
+    let (text, image) = (world.store("text"), world.store("image.npy"));
+    let sampled = |size| {
+        let options = FitOptions { centroid_sample: Some(size), ..FitOptions::default() };
+        fit(&realign(), &text, &image, &options).unwrap().0
+    };
+    let all = world.fit(realign());
+    let distance = |statistics: &Statistics| {
+        let pairs = statistics.centroids()[0].iter().zip(&all.centroids()[0]);
+        pairs.map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
+    };
+    assert!(distance(&sampled(1500)) < 1e-14, "every row is in a sample of all");
+    let error = distance(&sampled(300));
+    assert!(error > 0.0 && error < 3.0 * (all.text().trace() / 300.0).sqrt(), "{error}");
+    assert_eq!(sampled(300), sampled(300));
+}
+
+#[test]
+fn rows_go_through_every_format_unchanged() {
+    let world = World::new();
+    let text = world.store("text");
+    convert(
+        &text,
+        &world.path("tensors"),
+        &ConvertOptions { format: Some(Format::Safetensors), ..ConvertOptions::default() },
+    )
+    .unwrap();
+    let back = ConvertOptions { format: Some(Format::Npy), ..ConvertOptions::default() };
+    convert(&world.store("tensors"), &world.path("back"), &back).unwrap();
+    assert_eq!(contents(&world.path("back")), contents(&world.path("text")));
+    let half = ConvertOptions { float: Some(FloatType::F16), ..ConvertOptions::default() };
+    convert(&world.store("tensors"), &world.path("half"), &half).unwrap();
+    let (half, whole) = (read_table(world.path("half")).unwrap(), read_table(world.path("text")).unwrap());
+    assert_eq!(half.ids(), whole.ids());
+    assert_close(half.rows(), whole.rows(), 0.5_f64.powi(11));
+    // Within a folder the records are shared, and not written again.
+    let before = std::fs::read(world.path("image.jsonl")).unwrap();
+    convert(&world.store("image.npy"), &world.path("image.safetensors"), &ConvertOptions::default()).unwrap();
+    assert_eq!(std::fs::read(world.path("image.jsonl")).unwrap(), before);
+    let tables = ["image.safetensors", "image.npy"].map(|name| read_table(world.path(name)).unwrap());
+    assert_eq!(tables[0], tables[1]);
+}
