@@ -22,6 +22,8 @@
 
 mod c3;
 mod closed_form;
+#[cfg(test)]
+mod closed_form_tests;
 mod fitting;
 mod host;
 mod mean_shift;

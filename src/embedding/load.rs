@@ -46,11 +46,11 @@ pub(crate) fn load<const FMA: bool, const K: usize, T: Lane>(
     Ok(Some(Loaded { inverse_norm, square, products }))
 }
 
-/// The rows that are not plainly usable: they are rare, and this keeps them out of the hot loop. Cleans the row in
-/// place and returns its inverse norm.
+/// What becomes of a row that is not plainly usable: cleans it in place and returns its inverse norm, or nothing where
+/// the policy leaves it out. Such rows are rare, and this is not in the hot loop.
 #[cold]
 #[inline(never)]
-fn settle<T: Lane>(
+pub(super) fn settle<T: Lane>(
     row: &mut [T],
     terms: Terms<'_>,
     index: usize,

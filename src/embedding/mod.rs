@@ -64,7 +64,7 @@ pub(crate) use load::{ForLane, Loaded, Terms, for_lane, load};
 pub(crate) use pieces::{Piece, Pieces};
 pub use records::Record;
 pub use rows::{MIN_NORM, NonFinite, RowReport, normalize_rows};
-pub(crate) use rows::{Real, Row, check_length, clean_rows, inspect};
+pub(crate) use rows::{Row, check_length, clean_rows, inspect};
 pub use shard::Shard;
 pub use store::Store;
 pub use table::EmbeddingTable;

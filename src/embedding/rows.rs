@@ -2,7 +2,9 @@ use std::{borrow::Cow, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{EmbeddingTable, parallel};
+use super::kernel::Lane;
+use super::load::settle;
+use super::{EmbeddingTable, Terms, parallel};
 use crate::{Error, Result};
 
 /// A row with a smaller Euclidean norm has no direction.
@@ -77,21 +79,8 @@ impl RowReport {
     }
 }
 
-/// A value that float64 arithmetic can start from.
-pub(crate) trait Real: Copy + Into<f64> + Send + Sync + 'static {
-    const ZERO: Self;
-}
-
-impl Real for f32 {
-    const ZERO: Self = 0.0;
-}
-
-impl Real for f64 {
-    const ZERO: Self = 0.0;
-}
-
 /// A row that takes part, with the factor that makes it a unit row.
-pub(crate) struct Row<'a, T: Real> {
+pub(crate) struct Row<'a, T: Lane> {
     pub values: Cow<'a, [T]>,
     pub inverse_norm: f64,
     pub zeroed: bool,
@@ -99,7 +88,7 @@ pub(crate) struct Row<'a, T: Real> {
 
 /// The row under `policy`: itself, a cleaned copy, nothing (`Ok(None)`, skipped), or an error that names it.
 #[inline]
-pub(crate) fn inspect<'a, T: Real>(
+pub(crate) fn inspect<'a, T: Lane>(
     values: &'a [T],
     policy: NonFinite,
     what: &str,
@@ -114,39 +103,24 @@ pub(crate) fn inspect<'a, T: Real>(
 
 /// The rows that are not plainly usable: they are rare, and this keeps them out of the hot loop.
 #[cold]
-fn inspect_odd<'a, T: Real>(
+fn inspect_odd<'a, T: Lane>(
     values: &'a [T],
     policy: NonFinite,
     what: &str,
     row: usize,
 ) -> Result<Option<Row<'a, T>>> {
-    let bad = values.iter().position(|&value| !value.into().is_finite());
-    let cleaned: Cow<'a, [T]> = match bad {
-        None => Cow::Borrowed(values),
-        Some(_) => values.iter().map(|&v| if v.into().is_finite() { v } else { T::ZERO }).collect(),
-    };
-    // The squares of huge float64 values overflow, those of float32 values do not.
-    let norm = scaled_norm(&cleaned);
-    if bad.is_none() && norm >= MIN_NORM {
-        return Ok(Some(Row { values: cleaned, inverse_norm: 1.0 / norm, zeroed: false }));
-    }
-    match (policy, bad) {
-        (NonFinite::Skip, _) => Ok(None),
-        (NonFinite::Zero, _) => {
-            let inverse_norm = if norm < MIN_NORM { 1.0 } else { 1.0 / norm };
-            Ok(Some(Row { values: cleaned, inverse_norm, zeroed: true }))
-        }
-        (NonFinite::Error, Some(column)) => {
-            let value = values[column].into() as f32;
-            Err(Error::NonFinite { what: what.to_string(), row, column, value })
-        }
-        (NonFinite::Error, None) => Err(Error::ZeroRow { what: what.to_string(), row, norm }),
-    }
+    let (mut cleaned, mut report) = (values.to_vec(), RowReport::default());
+    let inverse_norm = settle(&mut cleaned, Terms { policy, what, first: row }, 0, &mut report)?;
+    Ok(inverse_norm.map(|inverse_norm| Row {
+        values: cleaned.into(),
+        inverse_norm,
+        zeroed: report.zeroed > 0,
+    }))
 }
 
 /// Eight running sums, so that the compiler can keep them in vector registers.
 #[inline]
-fn sum_of_squares<T: Real>(values: &[T]) -> f64 {
+fn sum_of_squares<T: Lane>(values: &[T]) -> f64 {
     let (chunks, rest) = values.as_chunks::<8>();
     let mut lanes = [0.0_f64; 8];
     for chunk in chunks {
@@ -160,15 +134,6 @@ fn sum_of_squares<T: Real>(values: &[T]) -> f64 {
         *lane += value * value;
     }
     lanes.iter().sum()
-}
-
-fn scaled_norm<T: Real>(values: &[T]) -> f64 {
-    let largest = values.iter().map(|&v| v.into().abs()).fold(0.0, f64::max);
-    if largest == 0.0 {
-        return 0.0;
-    }
-    let scaled = values.iter().map(|&v| v.into() / largest);
-    largest * scaled.map(|v| v * v).sum::<f64>().sqrt()
 }
 
 /// Refuses a slice that is not a whole number of rows.
@@ -320,7 +285,7 @@ mod tests {
     fn float64_rows_whose_squares_overflow_still_have_a_direction() {
         let row = [3e200_f64, -4e200];
         let found = inspect(&row, NonFinite::Error, "rows", 0).unwrap().unwrap();
-        assert!((row[0] * found.inverse_norm - 0.6).abs() < 1e-15 && !found.zeroed);
+        assert!((found.values[0] * found.inverse_norm - 0.6).abs() < 1e-15 && !found.zeroed);
     }
 
     proptest! {

@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 use super::scatter;
 use super::sums::Sums;
 use super::unit_sums::unit_moments;
+use crate::embedding::kernel::Lane;
 use crate::embedding::{
-    BLOCK_ROWS, HostRows, NonFinite, RawRows, Real, Row, RowReport, Terms, check_length, host_rows, inspect,
+    BLOCK_ROWS, HostRows, NonFinite, RawRows, Row, RowReport, Terms, check_length, host_rows, inspect,
     parallel,
 };
 use crate::{Error, Result, assert_shape};
@@ -270,7 +271,7 @@ impl Moments {
     }
 
     /// Gathers the rows apart and merges them when all went well.
-    fn take<T: Real>(&mut self, rows: &[T], entry: Entry<'_>) -> Result<RowReport> {
+    fn take<T: Lane>(&mut self, rows: &[T], entry: Entry<'_>) -> Result<RowReport> {
         let dim = self.dim();
         check_length(rows, dim)?;
         let mut gathered = if self.scatter.is_some() { Self::with_covariance(dim) } else { Self::new(dim) };
@@ -311,7 +312,7 @@ impl Moments {
 }
 
 /// The sums of one block of rows, four rows at a time.
-fn sum_block<T: Real>(
+fn sum_block<T: Lane>(
     rows: &[T],
     dim: usize,
     first: usize,
@@ -348,7 +349,7 @@ fn sum_block<T: Real>(
     Ok((sums, report))
 }
 
-fn find_non_finite<T: Real>(rows: &[T], dim: usize, first: usize) -> Error {
+fn find_non_finite<T: Lane>(rows: &[T], dim: usize, first: usize) -> Error {
     let what = "moments".to_string();
     match rows.iter().position(|&value| !value.into().is_finite()) {
         Some(at) => {

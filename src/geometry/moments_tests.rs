@@ -206,3 +206,29 @@ fn a_serialized_form_comes_back_and_a_broken_one_is_refused() {
         assert!(serde_json::from_str::<Moments>(broken).is_err(), "{broken}");
     }
 }
+
+/// One pass over unit rows measures a spread against 1; rows that are almost the same have next to none.
+#[test]
+fn the_spread_of_almost_equal_unit_rows_keeps_its_digits() {
+    let dim = 8;
+    for size in [1e-2_f32, 1e-5, 1e-7] {
+        let rows: Vec<f32> = (0..600 * dim).map(|i| 1.0 + size * ((i * 37 % 101) as f32 - 50.0)).collect();
+        let mut moments = Moments::new(dim);
+        moments.update_unit_rows(&rows, NonFinite::Error, "rows").unwrap();
+        let unit: Vec<f64> = rows
+            .chunks(dim)
+            .flat_map(|row| {
+                let norm = row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
+                row.iter().map(move |&v| f64::from(v) / norm).collect::<Vec<_>>()
+            })
+            .collect();
+        let mean: Vec<f64> =
+            (0..dim).map(|j| compensated(unit.iter().skip(j).step_by(dim).copied()) / 600.0).collect();
+        let spread = compensated(unit.iter().enumerate().map(|(i, v)| (v - mean[i % dim]).powi(2))) / 600.0;
+        assert!(
+            (moments.trace() - spread).abs() <= 1e-7 * spread,
+            "{size}: {} and {spread}",
+            moments.trace()
+        );
+    }
+}

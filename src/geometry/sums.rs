@@ -1,6 +1,7 @@
 //! The inner loop of the moments: sums about a point close to the rows.
 
-use crate::embedding::{Real, Row};
+use crate::embedding::Row;
+use crate::embedding::kernel::Lane;
 
 /// Sums of `x - shift` and of `||x - shift||^2`, where the shift is the first row.
 ///
@@ -29,7 +30,7 @@ impl Sums {
         Self { count: 0, shift: vec![0.0; dim], sums: vec![0.0; dim], squares: [0.0; 8], shifted }
     }
 
-    pub fn push<T: Real>(&mut self, row: &Row<'_, T>) {
+    pub fn push<T: Lane>(&mut self, row: &Row<'_, T>) {
         self.start(row);
         self.keep(row);
         let shift = self.shift.iter();
@@ -44,7 +45,7 @@ impl Sums {
     }
 
     /// Four rows at once: the shift and the sums are then read and written a quarter as often.
-    pub fn push_four<T: Real>(&mut self, rows: [&Row<'_, T>; 4]) {
+    pub fn push_four<T: Lane>(&mut self, rows: [&Row<'_, T>; 4]) {
         self.start(rows[0]);
         for row in rows {
             self.keep(row);
@@ -102,7 +103,7 @@ impl Sums {
         })
     }
 
-    fn start<T: Real>(&mut self, row: &Row<'_, T>) {
+    fn start<T: Lane>(&mut self, row: &Row<'_, T>) {
         if self.count == 0 {
             for (shift, value) in self.shift.iter_mut().zip(row.values.iter()) {
                 *shift = (*value).into() * row.inverse_norm;
@@ -110,7 +111,7 @@ impl Sums {
         }
     }
 
-    fn keep<T: Real>(&mut self, row: &Row<'_, T>) {
+    fn keep<T: Lane>(&mut self, row: &Row<'_, T>) {
         if let Some(shifted) = &mut self.shifted {
             let values = row.values.iter().zip(&self.shift);
             shifted.extend(values.map(|(value, shift)| (*value).into() * row.inverse_norm - shift));
