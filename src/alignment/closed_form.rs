@@ -96,8 +96,8 @@ impl ClosedForm {
             }
             let factor = 1.0 / square.sqrt();
             alpha *= factor;
-            for i in 0..=step {
-                beta[i] *= factor;
+            for beta in &mut beta {
+                *beta *= factor;
             }
         }
         Some((alpha, beta))

@@ -87,7 +87,7 @@ fn every_float_type_is_aligned_from_its_own_values() {
     }
     // Squares of such rows overflow float64.
     let huge = [1e200_f64, -0.5e200, 0.25e-160, 2e-160];
-    let mut out = vec![0.0; 4];
+    let mut out = [0.0; 4];
     form.align_into(RawRows::double(&huge[..2], 2).unwrap(), NonFinite::Error, 0, &mut out[..2]).unwrap();
     assert_eq!(out[..2], expected[..2]);
     let tiny = form.align_into(RawRows::double(&huge[2..], 2).unwrap(), NonFinite::Error, 0, &mut out[..2]);

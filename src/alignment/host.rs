@@ -147,8 +147,8 @@ impl<T: Lane, const K: usize> Kernel for Sum<'_, '_, T, K> {
                 continue;
             };
             weights[waiting] = alpha;
-            for k in 0..K {
-                totals.factors[k] += beta[k];
+            for (total, beta) in totals.factors.iter_mut().zip(beta) {
+                *total += beta;
             }
             totals.squares += 1.0;
             waiting += 1;

@@ -242,7 +242,10 @@ fn find(place: &Path) -> Result<Vec<PathBuf>> {
         }
         let found = glob::glob(&pattern).map_err(|error| Error::format(place, error.to_string()))?;
         for path in found {
-            let path = path.map_err(|error| Error::io(error.path().to_path_buf(), error.into()))?;
+            let path = path.map_err(|error| {
+                let path = error.path().to_path_buf();
+                Error::io(path, error.into())
+            })?;
             paths.extend(path.is_file().then_some(path));
         }
         if paths.is_empty() {
