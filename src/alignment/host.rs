@@ -1,6 +1,7 @@
 //! Closed forms applied on the host: fused loops over rows as they lie in memory or in a file.
 
 use super::ClosedForm;
+use crate::embedding::cache::{finish_streaming, stream};
 use crate::embedding::kernel::{Kernel, Lane, add_four, add_one, combine, vectorized};
 use crate::embedding::{BLOCK_ROWS, ForLane, NonFinite, RawRows, RowReport, Terms, for_lane, load, parallel};
 use crate::geometry::Moments;
@@ -22,7 +23,7 @@ impl ClosedForm {
         out: &mut [f32],
     ) -> Result<(Vec<usize>, RowReport)> {
         assert_eq!(out.len(), rows.len() * rows.dim(), "aligned rows: values in the output");
-        for_lane(rows.float(), BlockMap { form: self, rows, terms, noise, out })
+        for_lane(rows.float(), BlockMap { form: self, rows, terms, noise, out, streaming: false })
     }
 
     /// Aligns rows in memory on all cores into a buffer of the caller's, `[n, d]`. Returns what became of the rows and
@@ -46,10 +47,14 @@ impl ClosedForm {
         if out.len() != rows.len() * dim {
             return Err(Error::mismatch("values in the output", rows.len() * dim, out.len()));
         }
+        let streaming = out.len() > BEYOND_CACHES;
         let blocks = rows.blocks(PART).zip(out.chunks_mut(PART * dim)).enumerate();
         let blocks = parallel::map(blocks, |(block, (rows, out))| {
             let terms = Terms { policy, what: "text", first: block * PART };
-            self.map(rows, terms, (seed, block * PART), out)
+            let noise = (seed, block * PART);
+            let done = for_lane(rows.float(), BlockMap { form: self, rows, terms, noise, out, streaming });
+            finish_streaming();
+            done
         });
         let (mut skipped, mut report) = (Vec::new(), RowReport::default());
         for block in blocks {
@@ -64,6 +69,9 @@ impl ClosedForm {
 
 /// Rows a task: rows in and rows out fit the second-level cache. No result depends on it.
 const PART: usize = BLOCK_ROWS / 4;
+
+/// Values of an output of which nothing is left in the caches at its end: 32 MiB.
+const BEYOND_CACHES: usize = 8 << 20;
 
 /// Moves the rows of blocks that are packed within themselves together.
 fn close_gaps(out: &mut [f32], dim: usize, block: usize, skipped: &[usize]) {
@@ -180,6 +188,8 @@ struct BlockMap<'a> {
     terms: Terms<'a>,
     noise: (u64, usize),
     out: &'a mut [f32],
+    /// Whether to write past the caches.
+    streaming: bool,
 }
 
 impl ForLane for BlockMap<'_> {
@@ -213,8 +223,9 @@ impl<T: Lane, const K: usize> Kernel for Map<'_, '_, T, K> {
 
     #[inline(always)]
     fn run<const FMA: bool>(self) -> Self::Output {
-        let Self { block: BlockMap { form, rows, terms, noise, out }, vectors, room } = self;
+        let Self { block: BlockMap { form, rows, terms, noise, out, streaming }, vectors, room } = self;
         let dim = rows.dim();
+        let mut aligned = vec![0.0; if streaming { dim } else { 0 }];
         let (mut skipped, mut report) = (Vec::new(), RowReport::default());
         for index in 0..rows.len() {
             let row = load::<FMA, K, T>(&rows, index, room, vectors, terms, &mut report)?;
@@ -226,6 +237,10 @@ impl<T: Lane, const K: usize> Kernel for Map<'_, '_, T, K> {
             let out = &mut out[place * dim..(place + 1) * dim];
             let combined = if K == 0 { None } else { form.coefficients(&row) };
             match combined {
+                Some((alpha, beta)) if streaming => {
+                    combine::<FMA, K, T>((alpha, room), beta, vectors, &mut aligned);
+                    stream(&aligned, out);
+                }
                 Some((alpha, beta)) => combine::<FMA, K, T>((alpha, room), beta, vectors, out),
                 None => {
                     let number = (noise.0, (noise.1 + index) as u64);

@@ -1,3 +1,4 @@
+use super::cache::prefetch;
 use super::kernel::{Lane, dots};
 use super::rows::{MIN_NORM, NonFinite, RowReport};
 use super::{FloatType, RawRows};
@@ -23,6 +24,9 @@ pub(crate) struct Loaded<const K: usize> {
     pub products: [f64; K],
 }
 
+/// How many rows ahead of the one that is decoded the next ones are fetched from memory.
+const AHEAD: usize = 2;
+
 /// Decodes row `index` of `rows` into `slot` and computes its norm and dot products; nothing where the policy leaves
 /// the row out. Counts it in `report`.
 #[inline(always)]
@@ -34,6 +38,10 @@ pub(crate) fn load<const FMA: bool, const K: usize, T: Lane>(
     terms: Terms<'_>,
     report: &mut RowReport,
 ) -> Result<Option<Loaded<K>>> {
+    // Rows in mapped memory come a page at a time, and a processor does not look beyond a page by itself.
+    if index + AHEAD < rows.len() {
+        prefetch(rows.row(index + AHEAD));
+    }
     T::decode(rows.row(index), rows.float(), slot);
     report.rows += 1;
     let (square, products) = dots::<FMA, K, T>(slot, vectors);

@@ -28,6 +28,7 @@
 /// Rows that are summed before they are merged: fixed, so that no result depends on threads, chunks or the machine.
 pub(crate) const BLOCK_ROWS: usize = 256;
 
+pub(crate) mod cache;
 mod encode;
 mod file;
 #[cfg(test)]

@@ -6,8 +6,7 @@ use super::job::{Job, ShardState, Target};
 use super::{Traffic, Watch, check_cancelled};
 use crate::embedding::output::{MatrixOutput, write_sidecar};
 use crate::embedding::{
-    FloatType, Format, NonFinite, Piece, Pieces, RawRows, Record, RowReport, Shard, Store, Terms, pipeline,
-    records,
+    FloatType, Format, NonFinite, Piece, Pieces, RawRows, RowReport, Shard, Store, Terms, pipeline, records,
 };
 use crate::{Error, Result};
 
@@ -277,7 +276,7 @@ impl Sink<'_> {
                     let record = match &mut records {
                         Some(records) => records.next().unwrap_or_else(|| Err(too_few(shard, row)))?,
                         None if numbered => records::of_id(row.to_string()),
-                        None => Record::new(),
+                        None => crate::embedding::Record::new(),
                     };
                     if skipped.next_if_eq(&row).is_none() {
                         kept.push(record);
