@@ -39,7 +39,7 @@ def parse():
     parser.add_argument("--output", default=None, type=pathlib.Path, help="folder for compare.md and compare.json [the work folder]")
     parser.add_argument("--clean", action="store_true", help="delete each pair of input files once it has been measured")
     parser.add_argument("--memory", action="store_true", help="compare the maths alone, from mapped input to a buffer")
-    parser.add_argument("--library", help="with --memory: a command for this project's library, printing the same JSON")
+    parser.add_argument("--library", dest="ours", metavar="COMMAND", help="with --memory: a command for this project's library, printing the same JSON")
     return parser.parse_args()
 
 
@@ -198,8 +198,8 @@ def memory(args):
     commands = {name: [sys.executable, HERE / "memory.py", name] for name in ("numpy_fast", "torch_fast")}
     if importlib.util.find_spec("torch") is None:
         del commands["torch_fast"]
-    if args.library:
-        commands["library"] = shlex.split(args.library)
+    if args.ours:
+        commands["library"] = shlex.split(args.ours)
     results = {name: [] for name in commands}
     names = list(commands)
     for turn in range(args.repeats):

@@ -19,6 +19,9 @@
 //! [`noise`](Aligner::noise), and the normalisation. [`WithNoise`] adds noise to any method; [`align_table`] moves a
 //! whole table and keeps its ids. The fitted ones are Burn modules: their statistics are saved with a model and move
 //! with it between devices, and are never trained.
+//!
+//! Sets too large for memory are fitted and aligned file to file by [`stream`], whose [`Statistics`] are one small file.
+//! Methods that are a scaling and a few shifts are a [`ClosedForm`], which the host applies in fused float64 loops.
 
 mod c3;
 mod closed_form;
