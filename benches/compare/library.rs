@@ -11,7 +11,9 @@ use std::time::Instant;
 use burn_revision::alignment::ReAlignConfig;
 use burn_revision::embedding::{NonFinite, RawRows, Store};
 use clap::Parser;
-use memmap2::Mmap;
+#[cfg(target_os = "linux")]
+use memmap2::Advice;
+use memmap2::{Mmap, MmapMut};
 
 #[derive(Parser)]
 struct Arguments {
@@ -53,15 +55,21 @@ fn main() {
     let arguments = Arguments::parse();
     let (text, image) = (Mapped::open(&arguments.text), Mapped::open(&arguments.image));
     let (text, image) = (text.rows(), image.rows());
-    // Written, not only reserved: the first touch of fresh memory is the system's work.
-    let mut aligned = vec![1.0_f32; text.len() * text.dim()];
+    // In large pages where the system has them, as NumPy allocates; and written, not only reserved, because the first
+    // touch of fresh memory is the system's work.
+    let mut buffer =
+        MmapMut::map_anon(text.len() * text.dim() * size_of::<f32>()).expect("memory for the output");
+    #[cfg(target_os = "linux")]
+    let _ = buffer.advise(Advice::HugePage);
+    let aligned: &mut [f32] = bytemuck::cast_slice_mut(&mut buffer);
+    aligned.fill(1.0);
     let mut runs = Vec::with_capacity(arguments.repeats);
     for _ in 0..arguments.repeats {
         let begun = Instant::now();
         let (statistics, _) =
             ReAlignConfig::new().fit_raw(text, image, NonFinite::Error).expect("sound embeddings");
         let form = statistics.closed_form();
-        form.align_into(text, NonFinite::Error, 0, &mut aligned).expect("sound embeddings");
+        form.align_into(text, NonFinite::Error, 0, aligned).expect("sound embeddings");
         runs.push(begun.elapsed().as_secs_f64());
     }
     let sum: f64 = aligned.iter().step_by(1009).map(|&value| f64::from(value)).sum();
