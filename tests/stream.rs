@@ -283,6 +283,16 @@ fn output_is_neither_an_input_nor_replaced_unasked() {
     apply(&statistics, &one, &out, &options).unwrap();
     let folder = apply(&statistics, &world.store("text"), &out.with_extension("safetensors"), &options);
     assert!(folder.unwrap_err().to_string().contains("name a folder"));
+    // Neither somebody's notes nor the shards of another store are lost or mixed in.
+    std::fs::write(world.path("notes.jsonl"), "mine").unwrap();
+    let notes = apply(&statistics, &one, &world.path("notes.npy"), &ApplyOptions::default());
+    assert!(notes.unwrap_err().to_string().contains("notes.jsonl is there already"));
+    assert_eq!(std::fs::read(world.path("notes.jsonl")).unwrap(), b"mine");
+    std::fs::create_dir(world.path("mixed")).unwrap();
+    std::fs::copy(world.path("image.npy"), world.path("mixed/image.npy")).unwrap();
+    let mixed = apply(&statistics, &world.store("text"), &world.path("mixed"), &options);
+    assert!(mixed.unwrap_err().to_string().contains("image.npy is there, and would be taken for a part"));
+    apply(&statistics, &one, &world.path("mixed"), &ApplyOptions::default()).unwrap();
 }
 
 #[test]

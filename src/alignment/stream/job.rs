@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::embedding::{Format, RowReport, Store, output, records};
+use crate::embedding::{Format, RowReport, Shard, Store, output, records};
 use crate::{Error, Result, atomic};
 
 /// Where a long job writes, and how far it has come: enough to go on after it was killed.
@@ -43,31 +43,35 @@ pub(super) struct ShardState {
 pub(super) struct Target {
     /// One file for each shard.
     pub files: Vec<PathBuf>,
+    /// The files of records beside them, but for those that are an input's.
+    sidecars: Vec<PathBuf>,
+    /// The folder that will be a store of its own, where there is one.
+    folder: Option<PathBuf>,
     job: PathBuf,
 }
 
 impl Target {
-    /// A file for a store that is a file; else a folder with a file for each shard, of the same name.
+    /// A file for a store that is a file, in the folder that is named or of the name itself; else a folder with a file
+    /// for each shard, of the same name.
     pub fn new(store: &Store, place: &Path, format: Format) -> Result<Self> {
         let wrong = |detail: String| Error::config("output", detail);
-        let into_folder =
-            !store.is_file() || place.is_dir() || place.as_os_str().to_string_lossy().ends_with('/');
-        let (files, job) = if into_folder {
-            if store.is_file() || Format::of(place).is_none() || place.is_dir() {
+        let is_folder = place.is_dir() || place.as_os_str().to_string_lossy().ends_with('/');
+        if !store.is_file() && !is_folder && Format::of(place).is_some() {
+            let (shards, place) = (store.shards().len(), place.display());
+            return Err(wrong(format!(
+                "{place} is the name of one file, but there are {shards}: name a folder"
+            )));
+        }
+        let inside = |shard: &Shard| {
+            let stem = shard.path().file_stem().unwrap_or_default();
+            place.join(stem).with_added_extension(format.extension())
+        };
+        let files: Vec<PathBuf> = match store.is_file() && !is_folder {
+            true => vec![place.to_path_buf()],
+            false => {
                 std::fs::create_dir_all(place).map_err(|error| Error::io(place, error))?;
-            } else {
-                let (shards, place) = (store.shards().len(), place.display());
-                return Err(wrong(format!(
-                    "{place} is the name of one file, but there are {shards}: name a folder"
-                )));
+                store.shards().iter().map(inside).collect()
             }
-            let name = |path: &Path| {
-                let stem = path.file_stem().unwrap_or_default();
-                place.join(stem).with_added_extension(format.extension())
-            };
-            (store.shards().iter().map(|shard| name(shard.path())).collect(), place.join("align.json"))
-        } else {
-            (vec![place.to_path_buf()], place.with_added_extension("json"))
         };
         let mut seen: BTreeMap<&PathBuf, &Path> = BTreeMap::new();
         for (file, shard) in files.iter().zip(store.shards()) {
@@ -76,7 +80,17 @@ impl Target {
                 return Err(wrong(format!("{one} and {other} would both become {}", file.display())));
             }
         }
-        Ok(Self { files, job })
+        let real = |path: &Path| path.canonicalize().ok();
+        let sidecars = files.iter().zip(store.shards()).filter(|_| format != Format::Parquet);
+        let sidecars = sidecars.map(|(file, shard)| (records::sidecar(file), records::sidecar(shard.path())));
+        let sidecars = sidecars.filter(|(new, own)| real(new).is_none() || real(new) != real(own));
+        let sidecars = sidecars.map(|(new, _)| new).collect();
+        let folder = (!store.is_file()).then(|| place.to_path_buf());
+        let job = match &folder {
+            Some(folder) => folder.join("align.json"),
+            None => files[0].with_added_extension("json"),
+        };
+        Ok(Self { files, sidecars, folder, job })
     }
 
     /// Refuses to write over any of these stores.
@@ -91,26 +105,33 @@ impl Target {
         Ok(())
     }
 
-    /// Refuses to replace what is there, unless that is asked for or there is a job to go on with.
+    /// Refuses to replace what is there, unless that is asked for or there is a job to go on with; and to write shards
+    /// among those of another store.
     pub fn check_free(&self, resume: bool, overwrite: bool) -> Result<()> {
-        let Some(existing) = self.existing() else { return Ok(()) };
-        if overwrite || resume && self.job.exists() {
-            return Ok(());
+        let wrong = |detail: String| Err(Error::config("output", detail));
+        if let Some(other) = self.stranger() {
+            let other = other.display();
+            return wrong(format!(
+                "{other} is there, and would be taken for a part of the output: name another folder"
+            ));
         }
-        let why = if resume { "and there is no record of a job to go on with" } else { "already" };
-        let detail = format!("{} is there {why}; --overwrite replaces it", existing.display());
-        Err(Error::config("output", detail))
+        let existing = self.files.iter().chain(&self.sidecars).find(|path| path.exists());
+        match existing {
+            Some(existing) if !overwrite && !(resume && self.job.exists()) => {
+                let why = if resume { "and there is no record of a job to go on with" } else { "already" };
+                wrong(format!("{} is there {why}; --overwrite replaces it", existing.display()))
+            }
+            _ => Ok(()),
+        }
     }
 
-    fn existing(&self) -> Option<PathBuf> {
-        let beside = |file: &PathBuf| [file.clone(), records::sidecar(file)];
-        let folder = self.job.parent().filter(|_| self.job.ends_with("align.json"));
-        let others = folder.and_then(|folder| std::fs::read_dir(folder).ok()).into_iter().flatten().flatten();
-        let others = others.map(|entry| entry.path()).filter(|path| {
+    /// A file of embeddings in the output's folder that is not part of the output.
+    fn stranger(&self) -> Option<PathBuf> {
+        let entries = std::fs::read_dir(self.folder.as_ref()?).ok()?.flatten();
+        entries.map(|entry| entry.path()).find(|path| {
             let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-            !hidden && Format::of(path).is_some()
-        });
-        self.files.iter().map(|file| beside(file)[0].clone()).chain(others).find(|path| path.exists())
+            !hidden && Format::of(path).is_some() && !self.files.contains(path)
+        })
     }
 }
 
