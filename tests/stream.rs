@@ -261,7 +261,10 @@ fn another_job_is_not_gone_on_with() {
     assert!(error.contains("dtype was \"f32\", and is \"f16\" now"), "{error}");
     let error = apply(&world.fit(Method::MeanShift), &store, &out, &resume).unwrap_err().to_string();
     assert!(error.contains("another job: method"), "{error}");
-    apply(&statistics, &store, &out, &resume).unwrap();
+    let report = apply(&statistics, &store, &out, &resume).unwrap();
+    assert_eq!(report.rows.kept, 1500);
+    let written = report.traffic.written as usize;
+    assert!(written > 0 && written < 1500 * DIM * 4, "only what was missing is written: {written}");
 }
 
 #[test]

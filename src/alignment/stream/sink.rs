@@ -93,7 +93,7 @@ impl Sink<'_> {
         job: &mut Job,
         (float, first, map): (FloatType, usize, &dyn MapRows),
     ) -> Result<Traffic> {
-        let done = state.rows.rows;
+        let (done, kept_before) = (state.rows.rows, state.rows.kept);
         let output = MatrixOutput::create(file, self.format, float, shard.dim(), done > 0)?;
         self.watch.advance(done);
         // A row that is left out moves all rows after it: then a piece's place is known when its turn has come.
@@ -131,7 +131,7 @@ impl Sink<'_> {
         }
         let ids = self.write_records(shard, file, state)?;
         output.finish(state.rows.kept, ids.as_deref(), self.sync)?;
-        let (read, kept) = (state.rows.rows - done, state.rows.kept);
+        let (read, kept) = (state.rows.rows - done, state.rows.kept - kept_before);
         Ok(Traffic {
             read: (read * shard.row_bytes()) as u64,
             written: (kept * shard.dim() * float.size()) as u64,
