@@ -117,7 +117,7 @@ impl Target {
         }
         let existing = self.files.iter().chain(&self.sidecars).find(|path| path.exists());
         match existing {
-            Some(existing) if !overwrite && !(resume && self.job.exists()) => {
+            Some(existing) if !(overwrite || resume && self.job.exists()) => {
                 let why = if resume { "and there is no record of a job to go on with" } else { "already" };
                 wrong(format!("{} is there {why}; --overwrite replaces it", existing.display()))
             }
