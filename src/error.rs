@@ -48,6 +48,12 @@ pub enum Error {
         /// The number of rows found.
         actual: usize,
     },
+    /// All rows of a set are alike, where they must vary.
+    #[error("{what}: all rows are alike, so there is no direction in which they vary")]
+    NoSpread {
+        /// The set.
+        what: String,
+    },
     /// A row holds NaN or an infinity and the policy is to refuse it.
     #[error(
         "{what}: row {row}, column {column} is {value}; choose the policy `skip` or `zero` to go on without it"

@@ -64,6 +64,7 @@ pub use format::Format;
 pub(crate) use load::{ForLane, Loaded, Terms, for_lane, load};
 pub(crate) use pieces::{Piece, Pieces};
 pub use records::Record;
+pub(crate) use records::id as record_id;
 pub use rows::{MIN_NORM, NonFinite, RowReport, normalize_rows};
 pub(crate) use rows::{Row, check_length, clean_rows, inspect};
 pub use shard::Shard;

@@ -207,7 +207,7 @@ pub(crate) fn map_rows(
             }
         }
         report.kept = kept.len();
-        Ok((kept, report))
+        Ok::<_, Error>((kept, report))
     });
     let (mut kept, mut report) = (Vec::with_capacity(rows.len() / dim), RowReport::default());
     for block in blocks {

@@ -1,20 +1,9 @@
-use burn::config::Config;
-use burn::tensor::{Device, Tensor};
-use serde::Serialize;
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
 
-use crate::embedding::{EmbeddingTable, parallel};
+use super::{Cloud, KnnConfig, Neighbours};
+use crate::embedding::EmbeddingTable;
 use crate::{Error, Result};
-
-/// How to measure the mixing of two modalities.
-#[derive(Config, Debug)]
-pub struct KnnMixingConfig {
-    /// The number of neighbours of a row.
-    #[config(default = 20)]
-    pub k: usize,
-    /// Rows whose similarities to all others are held in memory at once.
-    #[config(default = 512)]
-    pub block_size: usize,
-}
 
 /// The k-NN mixing rate: the mean share of a row's `k` nearest neighbours that are of the other modality.
 ///
@@ -25,17 +14,17 @@ pub struct KnnMixingConfig {
 ///
 /// ```
 /// use burn::tensor::Device;
-/// use burn_revision::{embedding::EmbeddingTable, geometry::KnnMixingConfig};
+/// use burn_revision::{embedding::EmbeddingTable, geometry::{KnnConfig, KnnMixing}};
 ///
 /// # fn main() -> burn_revision::Result<()> {
 /// let text = EmbeddingTable::numbered(vec![1.0, 0.0, 1.0, 0.1], 2)?;
 /// let image = EmbeddingTable::numbered(vec![0.0, 1.0, 0.1, 1.0], 2)?;
-/// let mixing = KnnMixingConfig::new().with_k(1).measure(&text, &image, &Device::default())?;
+/// let mixing = KnnMixing::measure(&text, &image, &KnnConfig::new().with_k(1), &Device::default())?;
 /// assert_eq!(mixing.pooled, 0.0);
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KnnMixing {
     /// Asked of the text rows: the share of image rows among their neighbours.
     pub text_to_image: f64,
@@ -45,84 +34,77 @@ pub struct KnnMixing {
     pub pooled: f64,
 }
 
-impl KnnMixingConfig {
-    /// Measures the mixing by exact search: blocks of the cosine matrix are multiplied out on `device`, and the
-    /// neighbours are picked on the host.
+impl KnnMixing {
+    /// Finds the neighbours in the union of two tables, and counts.
     ///
     /// # Errors
     ///
-    /// [`Error::Mismatch`] for different numbers of dimensions, [`Error::TooFewRows`] where a set is empty or the
-    /// union has not more than `k` rows, [`Error::Config`] for `k` or `block_size` zero, [`Error::NonFinite`] or
-    /// [`Error::ZeroRow`] for a row without direction.
+    /// As for [`union`] and [`KnnConfig::find`], and [`Error::NonFinite`] or [`Error::ZeroRow`] for a row without
+    /// direction.
     pub fn measure(
-        &self,
         text: &EmbeddingTable,
         image: &EmbeddingTable,
+        config: &KnnConfig,
         device: &Device,
-    ) -> Result<KnnMixing> {
-        self.check(text, image)?;
-        let (text_unit, _) = text.normalized(Default::default(), "text")?;
-        let (image_unit, _) = image.normalized(Default::default(), "image")?;
-        let all = Tensor::cat(vec![text_unit.tensor(device), image_unit.tensor(device)], 0);
-        let (texts, total) = (text.len(), text.len() + image.len());
-        let transposed = all.clone().transpose();
-        let mut others = [0_usize; 2];
-        for first in (0..total).step_by(self.block_size) {
-            let last = (first + self.block_size).min(total);
-            let cosines = all.clone().slice_dim(0, first..last).matmul(transposed.clone());
-            let cosines: Vec<f32> = cosines.into_data().try_into_vec_as::<f32>().expect("converted to f32");
-            let counts = parallel::map(cosines.chunks_exact(total).enumerate(), |(row, cosines)| {
-                let query = first + row;
-                let neighbours = nearest(cosines, query, self.k);
-                neighbours.iter().filter(|&&(_, found)| (found < texts) != (query < texts)).count()
-            });
-            for (row, count) in counts.into_iter().enumerate() {
-                others[usize::from(first + row >= texts)] += count;
-            }
-        }
-        let share = |count: usize, rows: usize| count as f64 / (rows * self.k) as f64;
-        Ok(KnnMixing {
-            text_to_image: share(others[0], text.len()),
-            image_to_text: share(others[1], image.len()),
-            pooled: share(others[0] + others[1], total),
-        })
+    ) -> Result<Self> {
+        config.check(text.len() + image.len(), "text and image rows together")?;
+        let all = union(&Cloud::unit(text, "text")?, &Cloud::unit(image, "image")?)?;
+        Self::of(&config.find(&all, device)?, text.len())
     }
 
-    fn check(&self, text: &EmbeddingTable, image: &EmbeddingTable) -> Result<()> {
-        if self.k == 0 || self.block_size == 0 {
-            let key = if self.k == 0 { "k" } else { "block_size" };
-            return Err(Error::config(key, "expected at least 1, found 0"));
-        }
-        if text.dim() != image.dim() {
-            return Err(Error::mismatch("dimensions of the two modalities", text.dim(), image.dim()));
-        }
-        let counts = [("text", text.len(), 1), ("image", image.len(), 1)];
-        let union = ("text and image together", text.len() + image.len(), self.k + 1);
-        for (what, actual, needed) in counts.into_iter().chain([union]) {
-            if actual < needed {
-                return Err(Error::TooFewRows { what: what.to_string(), needed, actual });
-            }
-        }
-        Ok(())
+    /// Counts in the neighbours of a union of which the first `texts` rows are text.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooFewRows`] where one of the sets is empty.
+    pub fn of(neighbours: &Neighbours, texts: usize) -> Result<Self> {
+        let images = check_sides(neighbours, texts)?;
+        let shares = image_shares(neighbours, texts);
+        let from_text: f64 = shares[..texts].iter().sum();
+        let from_image: f64 = shares[texts..].iter().map(|share| 1.0 - share).sum();
+        Ok(Self {
+            text_to_image: from_text / texts as f64,
+            image_to_text: from_image / images as f64,
+            pooled: (from_text + from_image) / neighbours.len() as f64,
+        })
     }
 }
 
-/// The `k` highest cosines but the query's own, best first, with their places.
-fn nearest(cosines: &[f32], query: usize, k: usize) -> Vec<(f32, usize)> {
-    let mut best: Vec<(f32, usize)> = Vec::with_capacity(k + 1);
-    let mut threshold = f32::NEG_INFINITY;
-    for (place, &cosine) in cosines.iter().enumerate() {
-        if cosine <= threshold || place == query {
-            continue;
-        }
-        let rank = best.partition_point(|&(other, _)| other >= cosine);
-        best.insert(rank, (cosine, place));
-        best.truncate(k);
-        if best.len() == k {
-            threshold = best[k - 1].0;
+/// Text rows and then image rows, as one set.
+///
+/// # Errors
+///
+/// [`Error::Mismatch`] for different numbers of dimensions, [`Error::TooFewRows`] where one of the sets is empty.
+pub fn union(text: &Cloud, image: &Cloud) -> Result<Cloud> {
+    if text.dim() != image.dim() {
+        return Err(Error::mismatch("dimensions of the two modalities", text.dim(), image.dim()));
+    }
+    for (cloud, what) in [(text, "text rows"), (image, "image rows")] {
+        if cloud.is_empty() {
+            return Err(Error::TooFewRows { what: what.to_string(), needed: 1, actual: 0 });
         }
     }
-    best
+    Cloud::new([text.values(), image.values()].concat(), text.dim())
+}
+
+/// The number of images, where there are both texts and images.
+pub(super) fn check_sides(neighbours: &Neighbours, texts: usize) -> Result<usize> {
+    let images = neighbours.len().saturating_sub(texts);
+    for (what, actual) in [("text rows", texts.min(neighbours.len())), ("image rows", images)] {
+        if actual == 0 {
+            return Err(Error::TooFewRows { what: what.to_string(), needed: 1, actual });
+        }
+    }
+    Ok(images)
+}
+
+/// The share of images among the neighbours of each row.
+pub(super) fn image_shares(neighbours: &Neighbours, texts: usize) -> Vec<f64> {
+    let share = |row: usize| {
+        let images = neighbours.of(row).iter().filter(|&&found| found as usize >= texts).count();
+        images as f64 / neighbours.k() as f64
+    };
+    (0..neighbours.len()).map(share).collect()
 }
 
 #[cfg(test)]
@@ -169,8 +151,8 @@ mod tests {
             let expected = brute_force(&text, &image, k);
             assert!(expected[2] > 0.05, "the clouds must overlap for this to say anything");
             for block_size in [1, 17, 512] {
-                let config = KnnMixingConfig::new().with_k(k).with_block_size(block_size);
-                let mixing = config.measure(&text, &image, &Device::default()).unwrap();
+                let config = KnnConfig::new().with_k(k).with_block_size(block_size);
+                let mixing = KnnMixing::measure(&text, &image, &config, &Device::default()).unwrap();
                 let found = [mixing.text_to_image, mixing.image_to_text, mixing.pooled];
                 for (found, expected) in found.iter().zip(expected) {
                     assert!((found - expected).abs() < 1e-12, "k={k}: {found} and {expected}");
@@ -182,12 +164,12 @@ mod tests {
     #[test]
     fn separate_clouds_do_not_mix_and_one_cloud_cut_in_two_does() {
         let device = Device::default();
-        let separate = KnnMixingConfig::new()
-            .measure(&cloud(50, [1.0, 0.0, 0.0], 0.1, 3), &cloud(50, [0.0, 1.0, 0.0], 0.1, 4), &device)
-            .unwrap();
+        let config = KnnConfig::new();
+        let apart = (cloud(50, [1.0, 0.0, 0.0], 0.1, 3), cloud(50, [0.0, 1.0, 0.0], 0.1, 4));
+        let separate = KnnMixing::measure(&apart.0, &apart.1, &config, &device).unwrap();
         assert_eq!(separate, KnnMixing { text_to_image: 0.0, image_to_text: 0.0, pooled: 0.0 });
         let halves = (cloud(400, [0.5, 0.5, 0.5], 1.0, 5), cloud(400, [0.5, 0.5, 0.5], 1.0, 6));
-        let mixed = KnnMixingConfig::new().measure(&halves.0, &halves.1, &device).unwrap();
+        let mixed = KnnMixing::measure(&halves.0, &halves.1, &config, &device).unwrap();
         assert!((mixed.pooled - 0.5).abs() < 0.05, "{mixed:?}");
     }
 
@@ -195,10 +177,11 @@ mod tests {
     fn sets_that_are_too_small_are_refused() {
         let device = Device::default();
         let few = cloud(10, [1.0, 0.0, 0.0], 0.1, 7);
-        let error = KnnMixingConfig::new().measure(&few, &few, &device).unwrap_err();
+        let measure = |config: KnnConfig, image| KnnMixing::measure(&few, image, &config, &device);
+        let error = measure(KnnConfig::new(), &few).unwrap_err();
         assert!(matches!(error, Error::TooFewRows { needed: 21, actual: 20, .. }), "{error}");
         let none = EmbeddingTable::new(Vec::new(), Vec::new(), 3).unwrap();
-        assert!(KnnMixingConfig::new().with_k(2).measure(&few, &none, &device).is_err());
-        assert!(KnnMixingConfig::new().with_k(0).measure(&few, &few, &device).is_err());
+        assert!(measure(KnnConfig::new().with_k(2), &none).is_err());
+        assert!(measure(KnnConfig::new().with_k(0), &few).is_err());
     }
 }

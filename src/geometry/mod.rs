@@ -12,19 +12,49 @@
 //! ```
 //!
 //! [`Moments`] gathers the first two in one pass over data of any size, in float64, and parts gathered apart can be
-//! merged. [`modality_gap`], [`paired_cosine`] and [`source_cosine`] compare two clouds, [`KnnMixingConfig`]
-//! measures how well they mix.
+//! merged. [`modality_gap`], [`paired_cosine`] and [`source_cosine`] compare two clouds, [`KnnMixing`] says
+//! how well they mix.
+//!
+//! Beyond means, the theory of the fixed frame (arXiv 2602.07026, Sec. 3) looks at the shape of the clouds: [`Spectrum`] is
+//! that of a covariance, [`FixedFrame`] the subspace in which both modalities vary, [`GapDecomposition`] the gap along and
+//! across it, [`ResidualGeometry`] what is left of pairs without the gap, and [`PhantomDrift`] what the projection onto the
+//! sphere does to a centroid. [`KnnConfig`] finds exact neighbours, of which [`SupportScore`] and [`neighbour_overlap`] are
+//! made, and [`DensityGrid`] and [`js_divergence`] compare cosines. These work on a [`Cloud`], rows in float64 on the host:
+//! a sample, where a set is too large for memory.
 
+mod cloud;
+mod decomposition;
+mod frame;
 mod gap;
+pub(crate) mod linalg;
 mod mixing;
 mod moments;
 #[cfg(test)]
 mod moments_tests;
+mod neighbours;
+mod phantom;
+mod residual;
 mod scatter;
+mod similarity;
+mod single;
+mod spectrum;
 mod sums;
+mod support;
 mod unit_sums;
 
+pub use cloud::Cloud;
+pub use decomposition::{Coupling, GapDecomposition};
+pub use frame::{FixedFrame, FrameRank};
 pub use gap::{modality_gap, paired_cosine, source_cosine};
-pub use mixing::{KnnMixing, KnnMixingConfig};
+pub use mixing::{KnnMixing, union};
 pub use moments::Moments;
+pub use neighbours::{KnnConfig, Neighbours};
+pub use phantom::{DriftComparison, PhantomDrift, phantom_drift_expansion};
+pub use residual::ResidualGeometry;
+pub use similarity::{
+    DensityGrid, js_divergence, pair_products, sample_pairs, sample_pairs_across, similarity_correlation,
+};
+pub(crate) use spectrum::pearson;
+pub use spectrum::{Condition, EnergyRank, PowerLaw, Spectrum, spectral_correlation};
+pub use support::{SupportScore, neighbour_overlap};
 pub(crate) use unit_sums::unit_moments;

@@ -1,0 +1,236 @@
+use super::linalg;
+use crate::embedding::{EmbeddingTable, MIN_NORM};
+use crate::{Error, Result};
+
+/// The rows of a set in float64 on the host, which the exact diagnostics work on; a sample of a set that is too large.
+///
+/// ```
+/// use burn_revision::{embedding::EmbeddingTable, geometry::Cloud};
+///
+/// # fn main() -> burn_revision::Result<()> {
+/// let table = EmbeddingTable::numbered(vec![3.0, 4.0, 0.0, 2.0], 2)?;
+/// let cloud = Cloud::unit(&table, "text")?;
+/// assert_eq!(cloud.row(0), [0.6, 0.8]);
+/// assert_eq!(cloud.mean(), [0.3, 0.9]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cloud {
+    values: Vec<f64>,
+    dim: usize,
+}
+
+impl Cloud {
+    /// Rows as they are, row-major `[n, d]`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mismatch`] where there is no whole number of rows, [`Error::NonFinite`] for a NaN or an infinity.
+    pub fn new(values: Vec<f64>, dim: usize) -> Result<Self> {
+        if dim == 0 || !values.len().is_multiple_of(dim) {
+            let expected = values.len() / dim.max(1) * dim;
+            return Err(Error::mismatch(
+                format!("values in rows of {dim} dimensions"),
+                expected,
+                values.len(),
+            ));
+        }
+        if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+            let (row, column, value) = (at / dim, at % dim, values[at] as f32);
+            return Err(Error::NonFinite { what: "rows".to_string(), row, column, value });
+        }
+        Ok(Self { values, dim })
+    }
+
+    /// The rows of a table as they are.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Cloud::new`].
+    pub fn of(table: &EmbeddingTable) -> Result<Self> {
+        Self::new(table.rows().iter().map(|&value| f64::from(value)).collect(), table.dim())
+    }
+
+    /// The unit rows of a table; `what` names it in errors.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NonFinite`] for a NaN or an infinity, [`Error::ZeroRow`] for a row without direction.
+    pub fn unit(table: &EmbeddingTable, what: &str) -> Result<Self> {
+        let named = |error| match error {
+            Error::NonFinite { row, column, value, .. } => {
+                Error::NonFinite { what: what.to_string(), row, column, value }
+            }
+            other => other,
+        };
+        Self::of(table).map_err(named)?.into_unit(what)
+    }
+
+    /// The same rows, each scaled to unit length; `what` names them in errors.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ZeroRow`] for a row without direction.
+    pub fn into_unit(mut self, what: &str) -> Result<Self> {
+        for (row, values) in self.values.chunks_exact_mut(self.dim).enumerate() {
+            let norm = values.iter().map(|value| value * value).sum::<f64>().sqrt();
+            if norm < MIN_NORM {
+                return Err(Error::ZeroRow { what: what.to_string(), row, norm });
+            }
+            values.iter_mut().for_each(|value| *value /= norm);
+        }
+        Ok(self)
+    }
+
+    /// The number of rows.
+    pub fn len(&self) -> usize {
+        self.values.len() / self.dim
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// The number of dimensions.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// All values, row-major `[n, d]`.
+    pub fn values(&self) -> &[f64] {
+        &self.values
+    }
+
+    /// One row, `[d]`.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such row.
+    pub fn row(&self, row: usize) -> &[f64] {
+        &self.values[row * self.dim..(row + 1) * self.dim]
+    }
+
+    /// The rows, each `[d]`.
+    pub fn rows(&self) -> impl Iterator<Item = &[f64]> {
+        self.values.chunks_exact(self.dim)
+    }
+
+    /// Some rows in the order named; a row may be named twice.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such row.
+    pub fn select(&self, rows: &[usize]) -> Self {
+        let values = rows.iter().flat_map(|&row| self.row(row)).copied().collect();
+        Self { values, dim: self.dim }
+    }
+
+    /// The mean row, `[d]`; zeros where there is no row.
+    pub fn mean(&self) -> Vec<f64> {
+        let mut mean = vec![0.0; self.dim];
+        for row in self.rows() {
+            mean.iter_mut().zip(row).for_each(|(mean, value)| *mean += value);
+        }
+        let count = self.len().max(1) as f64;
+        mean.iter_mut().for_each(|mean| *mean /= count);
+        mean
+    }
+
+    /// The rows less their mean. Where nothing is left but the rounding of the mean, zeros: rows that are all alike have no
+    /// spread and no direction in which they vary.
+    pub fn centered(&self) -> Self {
+        let mut centered = self.minus(&self.mean());
+        let rounding = self.len() as f64 * f64::EPSILON;
+        if centered.energy() <= rounding * rounding * self.energy() {
+            centered.values.fill(0.0);
+        }
+        centered
+    }
+
+    /// The rows less a point `[d]`.
+    pub(crate) fn minus(&self, point: &[f64]) -> Self {
+        let mut values = self.values.clone();
+        for row in values.chunks_exact_mut(self.dim) {
+            row.iter_mut().zip(point).for_each(|(value, point)| *value -= point);
+        }
+        Self { values, dim: self.dim }
+    }
+
+    /// Scales every row.
+    pub(crate) fn scale(&mut self, factor: f64) {
+        self.values.iter_mut().for_each(|value| *value *= factor);
+    }
+
+    /// The differences of rows that stand in the same place.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mismatch`] for another number of rows or dimensions.
+    pub fn difference(&self, other: &Self) -> Result<Self> {
+        if self.dim != other.dim {
+            return Err(Error::mismatch("dimensions of the paired rows", self.dim, other.dim));
+        }
+        if self.len() != other.len() {
+            return Err(Error::mismatch("number of paired rows", self.len(), other.len()));
+        }
+        let values = self.values.iter().zip(&other.values).map(|(a, b)| a - b).collect();
+        Ok(Self { values, dim: self.dim })
+    }
+
+    /// `tr Sigma = E ||x - mean||^2`; 0 where there is no row.
+    pub fn trace(&self) -> f64 {
+        self.centered().energy()
+    }
+
+    /// `E ||x||^2`; 0 where there is no row.
+    pub(crate) fn energy(&self) -> f64 {
+        self.values.iter().map(|value| value * value).sum::<f64>() / self.len().max(1) as f64
+    }
+
+    /// The covariance, `[d, d]` row-major (divisor `n`).
+    pub fn covariance(&self) -> Vec<f64> {
+        self.centered().second_moment()
+    }
+
+    /// `E x x^T`, `[d, d]` row-major.
+    pub(crate) fn second_moment(&self) -> Vec<f64> {
+        let mut scatter = vec![0.0; self.dim * self.dim];
+        linalg::add_gram_double(&mut scatter, &self.values, self.dim);
+        let divisor = self.len().max(1) as f64;
+        scatter.iter_mut().for_each(|value| *value /= divisor);
+        linalg::mirror_upper(&mut scatter, self.dim);
+        scatter
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::Moments;
+
+    #[test]
+    fn agrees_with_the_streamed_moments() {
+        let values: Vec<f32> = (0..40 * 7).map(|i| ((i * 7919 % 1009) as f32 / 504.5) - 1.0).collect();
+        let table = EmbeddingTable::numbered(values.clone(), 7).unwrap();
+        let mut moments = Moments::with_covariance(7);
+        moments.update_unit_rows(&values, Default::default(), "text").unwrap();
+        let cloud = Cloud::unit(&table, "text").unwrap();
+        let close = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-14);
+        assert!(close(&cloud.mean(), moments.mean()));
+        assert!(close(&cloud.covariance(), &moments.covariance().unwrap()));
+        assert!((cloud.trace() - moments.trace()).abs() < 1e-14);
+    }
+
+    #[test]
+    fn rows_that_cannot_be_used_are_named() {
+        let table = |rows: &[f32]| EmbeddingTable::numbered(rows.to_vec(), 2).unwrap();
+        let error = Cloud::unit(&table(&[1.0, 0.0, 0.0, 0.0]), "text").unwrap_err();
+        assert!(matches!(error, Error::ZeroRow { row: 1, .. }), "{error}");
+        let error = Cloud::unit(&table(&[1.0, 0.0, 0.0, f32::NAN]), "images.npy").unwrap_err();
+        assert!(matches!(error, Error::NonFinite { row: 1, column: 1, .. }), "{error}");
+        assert!(error.to_string().contains("images.npy"), "{error}");
+        assert!(Cloud::new(vec![0.0; 3], 2).is_err());
+    }
+}
