@@ -9,7 +9,7 @@ use burn::tensor::Device;
 use burn_revision::alignment::stream::{
     ApplyOptions, Compute, ConvertOptions, FitOptions, Watch, apply, convert, fit, fit_centroid, fit_moments,
 };
-use burn_revision::alignment::{Method, ReAlignConfig, Statistics};
+use burn_revision::alignment::{C3Variant, Method, ReAlignConfig, Statistics};
 use burn_revision::embedding::{
     EmbeddingTable, FloatType, Format, NonFinite, Store, read_table, write_table,
 };
@@ -18,6 +18,10 @@ use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 use tempfile::TempDir;
 
 const DIM: usize = 24;
+
+fn c3(sigma: f64) -> Method {
+    Method::C3 { sigma, variant: C3Variant::Shifted }
+}
 
 fn realign() -> Method {
     "realign".parse().unwrap()
@@ -331,7 +335,7 @@ fn statistics_of_many_machines_merge_to_those_of_one() {
 #[test]
 fn statistics_come_back_from_their_file_bit_for_bit() {
     let world = World::new();
-    for method in [realign(), Method::MeanShift, Method::C3 { sigma: 0.07 }, Method::Identity] {
+    for method in [realign(), Method::MeanShift, c3(0.07), Method::Identity] {
         let statistics = world.fit(method);
         let path = world.path("statistics.safetensors");
         statistics.save(&path).unwrap();
@@ -355,7 +359,7 @@ fn host_and_device_agree() -> Result<()> {
         realign(),
         Method::ReAlign { eps: 1e-10, centroid_passes: 3 },
         Method::MeanShift,
-        Method::C3 { sigma: 0.1 },
+        c3(0.1),
         Method::Identity,
     ]
     .into_iter()

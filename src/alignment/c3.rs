@@ -195,6 +195,10 @@ impl Aligner for C3 {
         record::join(&record::host(&self.sigma))
     }
 
+    fn moves_images(&self) -> bool {
+        self.variant() == C3Variant::ZeroMean
+    }
+
     fn align_image(&self, image: Tensor<2>) -> Tensor<2> {
         let dim = self.dim();
         assert_shape!(image, [_, dim], "C3: image rows");

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ClosedForm;
 use crate::embedding::{EmbeddingTable, HostRows, NonFinite, RawRows, RowReport, host_rows};
-use crate::geometry::Moments;
+use crate::geometry::{Moments, Spectrum};
 use crate::{Error, Result, assert_shape};
 
 /// What became of the rows that a method was fitted on.
@@ -76,4 +76,49 @@ pub(super) fn shift(from: &[f32], to: Option<&[f32]>) -> ClosedForm {
     let to = |at: usize| to.map_or(0.0, |to| f64::from(to[at]));
     let shift = from.iter().enumerate().map(|(at, &from)| to(at) - f64::from(from)).collect();
     ClosedForm::new(1.0, shift, Vec::new(), 0.0)
+}
+
+/// The moments with covariance of the unit rows of both tables.
+pub(super) fn table_covariances(
+    text: &EmbeddingTable,
+    image: &EmbeddingTable,
+    policy: NonFinite,
+) -> Result<(Moments, Moments, FitReport)> {
+    let gather = |table: &EmbeddingTable, what| -> Result<_> {
+        let mut moments = Moments::with_covariance(table.dim());
+        let report = moments.update_unit_rows(table.rows(), policy, what)?;
+        Ok((moments, report))
+    };
+    let ((text, text_report), (image, image_report)) = (gather(text, "text")?, gather(image, "image")?);
+    Ok((text, image, FitReport { text: text_report, image: image_report }))
+}
+
+/// The rows of both tensors as tables of float32.
+pub(super) fn tensor_tables(text: Tensor<2>, image: Tensor<2>) -> Result<(EmbeddingTable, EmbeddingTable)> {
+    let [_, dim] = text.dims();
+    assert_shape!(image, [_, dim], "image rows to fit on");
+    let table = |rows: Tensor<2>| {
+        let values = rows.into_data().try_into_vec_as::<f32>().expect("a float type converts to f32");
+        EmbeddingTable::numbered(values, dim)
+    };
+    Ok((table(text)?, table(image)?))
+}
+
+/// A ridge that is given relative to the mean eigenvalue over so many dimensions.
+pub(super) fn absolute_ridge(ridge: f64, spectrum: &Spectrum, dimensions: usize) -> Result<f64> {
+    match ridge.is_finite() && ridge >= 0.0 {
+        true => Ok(ridge * spectrum.trace() / dimensions.max(1) as f64),
+        false => Err(Error::config("ridge", format!("expected at least 0, found {ridge}"))),
+    }
+}
+
+/// `(lambda + ridge)^{-1/2}`; without a ridge 0 for eigenvalues that are rounding, as in a pseudo-inverse.
+pub(super) fn inverse_root(value: f64, sound: bool, ridge: f64) -> f64 {
+    if ridge > 0.0 {
+        (value.max(0.0) + ridge).sqrt().recip()
+    } else if sound {
+        value.sqrt().recip()
+    } else {
+        0.0
+    }
 }

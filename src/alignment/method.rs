@@ -1,7 +1,13 @@
 use std::{fmt, str::FromStr};
 
+use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
+use super::{
+    Aligner, BlockwiseConfig, C3Config, C3Variant, Centring, CovarianceMap, FitReport, Identity, MeanShift,
+    ReAlignConfig, Unicorn, WhiteningConfig,
+};
+use crate::embedding::{EmbeddingTable, NonFinite};
 use crate::{Error, Result};
 
 /// A method of alignment by its name, with the settings that it is fitted with.
@@ -18,10 +24,13 @@ pub enum Method {
     Identity,
     /// [`crate::alignment::MeanShift`].
     MeanShift,
-    /// [`crate::alignment::C3`], in the variant that leaves images where they are.
+    /// [`crate::alignment::C3`].
     C3 {
         /// The standard deviation of the noise, for each coordinate.
         sigma: f64,
+        /// Where the centre of the text rows goes.
+        #[serde(default)]
+        variant: C3Variant,
     },
     /// [`crate::alignment::ReAlign`].
     #[serde(rename = "realign")]
@@ -31,11 +40,137 @@ pub enum Method {
         /// How often the centroid step is done.
         centroid_passes: usize,
     },
+    /// [`crate::alignment::Unicorn`].
+    Unicorn,
+    /// [`crate::alignment::Centring`].
+    GrClip,
+    /// [`crate::alignment::Whitening`] by [`CovarianceMap::WhiteningColouring`].
+    Whitening {
+        /// What is added to the eigenvalues that are inverted, relative to their mean.
+        ridge: f64,
+    },
+    /// [`crate::alignment::Whitening`] by [`CovarianceMap::GaussianTransport`].
+    GaussianOt {
+        /// What is added to the eigenvalues that are inverted, relative to their mean.
+        ridge: f64,
+    },
+    /// [`crate::alignment::Blockwise`].
+    Blockwise {
+        /// What is added to the eigenvalues that are inverted, relative to their mean.
+        ridge: f64,
+        /// The share of the energy that `U` holds.
+        energy: f64,
+    },
 }
 
 impl Method {
     /// The names that are understood.
-    pub const NAMES: [&'static str; 4] = ["realign", "mean-shift", "c3", "identity"];
+    pub const NAMES: [&'static str; 10] = [
+        "realign",
+        "mean-shift",
+        "c3",
+        "c3-zero-mean",
+        "unicorn",
+        "gr-clip",
+        "whitening",
+        "gaussian-ot",
+        "blockwise",
+        "identity",
+    ];
+
+    /// Fits the method on tables, under a policy for rows without direction; reports what became of the rows.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mismatch`] for different numbers of dimensions, [`Error::TooFewRows`] for too small a set,
+    /// [`Error::Config`] for a setting that cannot be used, [`Error::NonFinite`] or [`Error::ZeroRow`] under
+    /// [`NonFinite::Error`].
+    pub fn fit_tables(
+        &self,
+        text: &EmbeddingTable,
+        image: &EmbeddingTable,
+        policy: NonFinite,
+        device: &Device,
+    ) -> Result<(Box<dyn Aligner + Sync>, FitReport)> {
+        fn boxed<A: Aligner + Sync + 'static>(
+            (aligner, report): (A, FitReport),
+        ) -> (Box<dyn Aligner + Sync>, FitReport) {
+            (Box::new(aligner), report)
+        }
+        let whitening = |map, ridge| {
+            let config = WhiteningConfig::new().with_map(map).with_ridge(ridge);
+            config.fit_tables(text, image, policy, device).map(boxed)
+        };
+        match *self {
+            Self::Identity => {
+                let (_, _, report) = super::fitting::table_moments(text, image, policy)?;
+                Ok(boxed((Identity::new(text.dim()), report)))
+            }
+            Self::MeanShift => MeanShift::fit_tables(text, image, policy, device).map(boxed),
+            Self::C3 { sigma, variant } => {
+                let config = C3Config::new().with_sigma(sigma).with_variant(variant);
+                config.fit_tables(text, image, policy, device).map(boxed)
+            }
+            Self::ReAlign { eps, centroid_passes } => {
+                let config = ReAlignConfig::new().with_eps(eps).with_centroid_passes(centroid_passes);
+                config.fit_tables(text, image, policy, device).map(boxed)
+            }
+            Self::Unicorn => Unicorn::fit_tables(text, image, policy, device).map(boxed),
+            Self::GrClip => Centring::fit_tables(text, image, policy, device).map(boxed),
+            Self::Whitening { ridge } => whitening(CovarianceMap::WhiteningColouring, ridge),
+            Self::GaussianOt { ridge } => whitening(CovarianceMap::GaussianTransport, ridge),
+            Self::Blockwise { ridge, energy } => {
+                let config = BlockwiseConfig::new().with_ridge(ridge).with_energy(energy);
+                config.fit_tables(text, image, policy, device).map(boxed)
+            }
+        }
+    }
+
+    /// The same method with another ridge, where it has one.
+    pub fn with_ridge(self, ridge: f64) -> Self {
+        match self {
+            Self::Whitening { .. } => Self::Whitening { ridge },
+            Self::GaussianOt { .. } => Self::GaussianOt { ridge },
+            Self::Blockwise { energy, .. } => Self::Blockwise { ridge, energy },
+            other => other,
+        }
+    }
+
+    /// The same method with another share of the energy in `U`, where it has a frame.
+    pub fn with_energy(self, energy: f64) -> Self {
+        match self {
+            Self::Blockwise { ridge, .. } => Self::Blockwise { ridge, energy },
+            other => other,
+        }
+    }
+
+    /// Whether it needs covariances, and not means and spreads alone.
+    pub fn needs_covariance(&self) -> bool {
+        matches!(self, Self::Whitening { .. } | Self::GaussianOt { .. } | Self::Blockwise { .. })
+    }
+
+    /// Whether it moves images as well: see [`Aligner::align_image`].
+    pub fn moves_images(&self) -> bool {
+        matches!(self, Self::Unicorn | Self::GrClip | Self::C3 { variant: C3Variant::ZeroMean, .. })
+    }
+
+    /// Where it was published.
+    pub fn source(&self) -> &'static str {
+        match self {
+            Self::Identity => "no alignment",
+            Self::MeanShift => "arXiv 2602.07026, Sec. 4.1; T_mu of arXiv 2605.07825",
+            Self::C3 { variant: C3Variant::Shifted, .. } => {
+                "arXiv 2401.08567, as compared in arXiv 2602.07026"
+            }
+            Self::C3 { variant: C3Variant::ZeroMean, .. } => "arXiv 2401.08567",
+            Self::ReAlign { .. } => "arXiv 2602.07026, Sec. 4",
+            Self::Unicorn => "arXiv 2503.22655",
+            Self::GrClip => "arXiv 2507.19054; I0T, arXiv 2412.14384",
+            Self::Whitening { .. } => "CORAL, arXiv 1511.05547; T_Sigma of arXiv 2605.07825",
+            Self::GaussianOt { .. } => "Olkin and Pukelsheim, 1982",
+            Self::Blockwise { .. } => "arXiv 2602.07026, App. F",
+        }
+    }
 }
 
 impl FromStr for Method {
@@ -43,13 +178,24 @@ impl FromStr for Method {
 
     /// The method with the settings of its paper.
     fn from_str(name: &str) -> Result<Self> {
+        let ridge = WhiteningConfig::new().ridge;
+        let c3 = |variant| Self::C3 { sigma: C3Config::new().sigma, variant };
         match name.replace('_', "-").as_str() {
             "identity" => Ok(Self::Identity),
             "mean-shift" => Ok(Self::MeanShift),
-            "c3" => Ok(Self::C3 { sigma: super::C3Config::new().sigma }),
+            "c3" => Ok(c3(C3Variant::Shifted)),
+            "c3-zero-mean" => Ok(c3(C3Variant::ZeroMean)),
             "realign" => {
-                let config = super::ReAlignConfig::new();
+                let config = ReAlignConfig::new();
                 Ok(Self::ReAlign { eps: config.eps, centroid_passes: config.centroid_passes })
+            }
+            "unicorn" => Ok(Self::Unicorn),
+            "gr-clip" => Ok(Self::GrClip),
+            "whitening" => Ok(Self::Whitening { ridge }),
+            "gaussian-ot" => Ok(Self::GaussianOt { ridge }),
+            "blockwise" => {
+                let config = BlockwiseConfig::new();
+                Ok(Self::Blockwise { ridge: config.ridge, energy: config.energy })
             }
             _ => {
                 let names = Self::NAMES.join(", ");
@@ -64,8 +210,37 @@ impl fmt::Display for Method {
         f.pad(match self {
             Self::Identity => "identity",
             Self::MeanShift => "mean-shift",
-            Self::C3 { .. } => "c3",
+            Self::C3 { variant: C3Variant::Shifted, .. } => "c3",
+            Self::C3 { variant: C3Variant::ZeroMean, .. } => "c3-zero-mean",
             Self::ReAlign { .. } => "realign",
+            Self::Unicorn => "unicorn",
+            Self::GrClip => "gr-clip",
+            Self::Whitening { .. } => "whitening",
+            Self::GaussianOt { .. } => "gaussian-ot",
+            Self::Blockwise { .. } => "blockwise",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_that_of_its_method() {
+        for name in Method::NAMES {
+            let method: Method = name.parse().unwrap();
+            assert_eq!(method.to_string(), name);
+            let stored = serde_json::to_string(&method).unwrap();
+            assert_eq!(serde_json::from_str::<Method>(&stored).unwrap(), method);
+        }
+        let error = "procrustes".parse::<Method>().unwrap_err().to_string();
+        assert!(error.contains("procrustes") && error.contains("gaussian-ot"), "{error}");
+    }
+
+    #[test]
+    fn statistics_written_before_c3_had_variants_are_read() {
+        let method: Method = serde_json::from_str(r#"{"name": "c3", "sigma": 0.1}"#).unwrap();
+        assert_eq!(method, Method::C3 { sigma: 0.1, variant: C3Variant::Shifted });
     }
 }

@@ -10,10 +10,15 @@
 //! C3          e_y - mu_y + mu_x + noise                  and isotropic noise fills the space between the rows
 //! ReAlign     mu_x + s (e_y - mu_y)                      the spreads meet as well: s^2 T_y = T_x,
 //!             e' - E e' + mu_x,  e' = unit(...)          and the projection onto the sphere is undone on average
+//! Centring    e_y - mu_y                                 both about zero (GR-CLIP, I0T); images likewise
+//! Unicorn     e_y - mu_y                                 the same for text; no image is needed to train on it
+//! Whitening   mu_x + A (e_y - mu_y)                      the covariances meet: A Sigma_y A^T = Sigma_x
+//! Blockwise   T_U P_U e~ + T_V P_V e~, recentred         they meet within U and within V of the fixed frame
 //! ```
 //!
 //! `mu` is the centroid of a modality and `T = E ||e - mu||^2` its spread. Every method ends with a projection onto
-//! the unit sphere and leaves images alone, but for [`C3Variant::ZeroMean`].
+//! the unit sphere. Images are left alone, but for [`C3Variant::ZeroMean`], [`Centring`] and [`Unicorn`]; see
+//! [`Aligner::moves_images`].
 //!
 //! All of them are [`Aligner`]s: a deterministic [`transport`](Aligner::transport), an optional
 //! [`noise`](Aligner::noise), and the normalisation. [`WithNoise`] adds noise to any method; [`align_table`] moves a
@@ -23,7 +28,9 @@
 //! Sets too large for memory are fitted and aligned file to file by [`stream`], whose [`Statistics`] are one small file.
 //! Methods that are a scaling and a few shifts are a [`ClosedForm`], which the host applies in fused float64 loops.
 
+mod blockwise;
 mod c3;
+mod centring;
 mod closed_form;
 #[cfg(test)]
 mod closed_form_tests;
@@ -36,10 +43,13 @@ mod realign;
 mod record;
 mod statistics;
 pub mod stream;
+mod whitening;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
+pub use blockwise::{Blockwise, BlockwiseConfig};
 pub use c3::{C3, C3Config, C3Variant};
+pub use centring::{Centring, Unicorn};
 pub use closed_form::ClosedForm;
 pub use fitting::FitReport;
 pub use mean_shift::MeanShift;
@@ -47,6 +57,7 @@ pub use method::Method;
 pub use noise::WithNoise;
 pub use realign::{ReAlign, ReAlignConfig, ReAlignFit, ReAlignStatistics};
 pub use statistics::{Source, Statistics};
+pub use whitening::{CovarianceMap, Whitening, WhiteningConfig};
 
 use crate::embedding::{EmbeddingTable, NonFinite, RowReport, clean_rows, normalize, normalize_bounded};
 use crate::{Error, Result};
@@ -105,6 +116,11 @@ pub trait Aligner {
         None
     }
 
+    /// Whether [`Aligner::align_image`] does anything.
+    fn moves_images(&self) -> bool {
+        false
+    }
+
     /// What the method does to image rows `[n, d]` at inference; nothing, unless a method says otherwise.
     fn align_image(&self, image: Tensor<2>) -> Tensor<2> {
         image
@@ -134,6 +150,10 @@ impl<A: Aligner + ?Sized> Aligner for Box<A> {
 
     fn closed_form(&self) -> Option<ClosedForm> {
         (**self).closed_form()
+    }
+
+    fn moves_images(&self) -> bool {
+        (**self).moves_images()
     }
 
     fn align_image(&self, image: Tensor<2>) -> Tensor<2> {

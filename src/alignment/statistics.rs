@@ -7,8 +7,8 @@ use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Aligner, C3Config, ClosedForm, FitReport, Identity, MeanShift, Method, ReAlignConfig, ReAlignFit,
-    fitting, record,
+    Aligner, C3Config, C3Variant, Centring, ClosedForm, FitReport, Identity, MeanShift, Method,
+    ReAlignConfig, ReAlignFit, Unicorn, fitting, record,
 };
 use crate::embedding::{NonFinite, RowReport, read_bytes};
 use crate::fingerprint::Fingerprint;
@@ -233,17 +233,24 @@ impl Statistics {
     /// [`Error::TooFewRows`] where a set is empty, [`Error::Config`] where a centroid pass is missing.
     pub fn closed_form(&self) -> Result<ClosedForm> {
         self.check_complete()?;
-        let shift = || {
+        let shift = |to_images: bool| {
             fitting::check(&self.text, &self.image, 1)?;
             let (text, image) = (fitting::rounded(self.text.mean()), fitting::rounded(self.image.mean()));
-            Ok(fitting::shift(&text, Some(&image)))
+            Ok(fitting::shift(&text, to_images.then_some(&image)))
         };
         match self.method {
             Method::Identity => Ok(ClosedForm::new(1.0, vec![0.0; self.dim()], Vec::new(), 0.0)),
-            Method::MeanShift => shift(),
+            Method::MeanShift => shift(true),
+            Method::Unicorn | Method::GrClip => shift(false),
             // As the module keeps it, as a sum of two float32 numbers.
-            Method::C3 { sigma } => Ok(shift()?.with_noise(record::join(&record::split(sigma)))),
+            Method::C3 { sigma, variant } => {
+                let sigma = record::join(&record::split(sigma));
+                Ok(shift(variant == C3Variant::Shifted)?.with_noise(sigma))
+            }
             Method::ReAlign { .. } => Ok(self.realign()?.finish()?.closed_form()),
+            Method::Whitening { .. } | Method::GaussianOt { .. } | Method::Blockwise { .. } => {
+                Err(Self::without_covariance(&self.method))
+            }
         }
     }
 
@@ -257,12 +264,26 @@ impl Statistics {
         Ok(match self.method {
             Method::Identity => Box::new(Identity::new(self.dim())),
             Method::MeanShift => Box::new(MeanShift::from_moments(&self.text, &self.image, device)?),
-            Method::C3 { sigma } => {
-                let config = C3Config::new().with_sigma(sigma);
+            Method::C3 { sigma, variant } => {
+                let config = C3Config::new().with_sigma(sigma).with_variant(variant);
                 Box::new(config.from_moments(&self.text, &self.image, device)?)
             }
             Method::ReAlign { .. } => Box::new(self.realign()?.finish()?.init(device)),
+            Method::Unicorn => Box::new(Unicorn::from_moments(&self.text, &self.image, device)?),
+            Method::GrClip => Box::new(Centring::from_moments(&self.text, &self.image, device)?),
+            Method::Whitening { .. } | Method::GaussianOt { .. } | Method::Blockwise { .. } => {
+                return Err(Self::without_covariance(&self.method));
+            }
         })
+    }
+
+    /// The refusal of a method that means and spreads are not enough for.
+    pub(super) fn without_covariance(method: &Method) -> Error {
+        let detail = format!(
+            "{method} needs covariances, which these statistics do not hold: fit it on tables in memory \
+             (`Method::fit_tables`); `burn-revision gap` measures it"
+        );
+        Error::config("method", detail)
     }
 
     fn check_complete(&self) -> Result<()> {

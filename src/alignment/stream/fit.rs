@@ -69,6 +69,9 @@ pub fn fit_moments(
     image: Option<&Store>,
     options: &FitOptions<'_>,
 ) -> Result<(Statistics, Traffic)> {
+    if method.needs_covariance() {
+        return Err(Statistics::without_covariance(method));
+    }
     let sets = [("image", image), ("text", text)];
     let mut dims = sets.iter().filter_map(|(_, store)| store.map(Store::dim));
     let Some(dim) = dims.next() else {

@@ -34,7 +34,7 @@ mod convert;
 mod device;
 mod fit;
 mod job;
-mod sample;
+pub(crate) mod sample;
 mod sink;
 
 use std::ops::AddAssign;
@@ -83,7 +83,7 @@ pub trait Watch: Sync {
 /// Nobody watches.
 impl Watch for () {}
 
-fn check_cancelled(watch: &dyn Watch) -> Result<()> {
+pub(crate) fn check_cancelled(watch: &dyn Watch) -> Result<()> {
     if watch.cancelled() { Err(Error::Interrupted) } else { Ok(()) }
 }
 

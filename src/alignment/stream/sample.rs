@@ -7,7 +7,7 @@ use crate::random::seeded_rng;
 /// A stratified sample: the rows are cut into as many runs of equal length as are asked for, and one row is drawn from
 /// each. The sample is spread evenly over the store, and depends on the seed only.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sample {
+pub(crate) struct Sample {
     rows: usize,
     size: usize,
     seed: u64,
