@@ -7,7 +7,7 @@
 //!
 //! The way of the data: [`Pair`]s make a [`PairDataset`], which deals out [`PairBatch`]es,
 //! [`DualEncoderTraining`] trains a [`DualEncoder`] on them, and [`recall_at_k`] tells on held-out pairs how
-//! well picture and text find each other.
+//! well picture and text find each other. A [`GapTracker`] follows the gap while an encoder is trained.
 
 mod dual_encoder;
 mod image_tower;
@@ -16,6 +16,8 @@ mod logit_scale;
 mod pairs;
 mod retrieval;
 mod text_tower;
+mod tracked;
+mod tracker;
 mod training;
 
 pub use dual_encoder::{DualEncoder, DualEncoderConfig};
@@ -25,4 +27,5 @@ pub use logit_scale::{LogitScale, LogitScaleConfig};
 pub use pairs::{Pair, PairBatch, PairDataset};
 pub use retrieval::{RecallAtK, recall_at_k};
 pub use text_tower::{TextTower, TextTowerConfig};
+pub use tracker::{GapRecord, GapTracker, GapTrackerConfig, info_nce_gradients};
 pub use training::DualEncoderTraining;

@@ -1,52 +1,22 @@
 //! Training a dual encoder with burn-train.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
 use burn::config::Config;
-use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::module::Module;
-use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::Device;
 use burn::train::metric::LossMetric;
 use burn::train::renderer::MetricsRenderer;
-use burn::train::{InferenceStep, Learner, SupervisedTraining, TrainOutput, TrainStep};
+use burn::train::{Learner, SupervisedTraining};
 
 use super::dual_encoder::DualEncoder;
-use super::pairs::{PairBatch, PairDataset};
-use crate::training::{
-    LossOutput, ProgressLine, SequentialLoader, StepLoader, StepPlan, adamw, cosine_with_warmup,
-};
+use super::pairs::PairDataset;
+use super::tracked::{Tracked, Watch};
+use super::tracker::GapTracker;
+use crate::training::{ProgressLine, SequentialLoader, StepLoader, StepPlan, adamw, cosine_with_warmup};
 use crate::{Error, Result};
-
-impl TrainStep for DualEncoder {
-    type Input = PairBatch;
-    type Output = LossOutput;
-
-    fn step(&self, batch: PairBatch) -> TrainOutput<LossOutput> {
-        let loss = self.forward(batch);
-        TrainOutput::new(self, loss.backward(), LossOutput::new(loss))
-    }
-
-    fn optimize(
-        self,
-        optimizer: &mut ModuleOptimizer,
-        lr: ModuleLearningRate,
-        grads: GradientsParams,
-    ) -> Self {
-        optimizer.step(lr, self, grads).with_scale_clamped()
-    }
-}
-
-impl InferenceStep for DualEncoder {
-    type Input = PairBatch;
-    type Output = LossOutput;
-
-    fn step(&self, batch: PairBatch) -> LossOutput {
-        LossOutput::new(self.forward(batch))
-    }
-}
 
 /// Settings of a training run: AdamW, with a learning rate that rises linearly and falls along a cosine to zero.
 ///
@@ -103,6 +73,43 @@ impl DualEncoderTraining {
         renderer: Option<Box<dyn MetricsRenderer>>,
         device: &Device,
     ) -> Result<DualEncoder> {
+        let (encoder, _) = self.run(encoder, (train, valid), directory.as_ref(), renderer, device, None)?;
+        Ok(encoder)
+    }
+
+    /// As [`DualEncoderTraining::fit`], with a tracker that looks at the encoder before the first step and then at its
+    /// cadence. The trained weights are the same.
+    ///
+    /// # Errors
+    ///
+    /// As for [`DualEncoderTraining::fit`], and for [`GapTracker::observe`] where a measurement failed.
+    #[allow(clippy::too_many_arguments, reason = "those of `fit`, and the tracker")]
+    pub fn fit_tracked(
+        &self,
+        encoder: DualEncoder,
+        train: &PairDataset,
+        valid: &PairDataset,
+        directory: impl AsRef<Path>,
+        renderer: Option<Box<dyn MetricsRenderer>>,
+        device: &Device,
+        tracker: GapTracker,
+    ) -> Result<(DualEncoder, GapTracker)> {
+        encoder.check(tracker.probe())?;
+        let directory = directory.as_ref();
+        let (encoder, tracker) =
+            self.run(encoder, (train, valid), directory, renderer, device, Some(tracker))?;
+        Ok((encoder, tracker.expect("a tracker that was given comes back")))
+    }
+
+    fn run(
+        &self,
+        encoder: DualEncoder,
+        (train, valid): (&PairDataset, &PairDataset),
+        directory: &Path,
+        renderer: Option<Box<dyn MetricsRenderer>>,
+        device: &Device,
+        tracker: Option<GapTracker>,
+    ) -> Result<(DualEncoder, Option<GapTracker>)> {
         self.validate()?;
         encoder.check(train)?;
         encoder.check(valid)?;
@@ -123,7 +130,9 @@ impl DualEncoderTraining {
             .num_epochs(self.epochs)
             .with_application_logger(None)
             .renderer(renderer);
-        let learner = Learner::new(encoder.train().fork(&device), optimizer, scheduler);
+        let watch = Arc::new(Mutex::new(Watch::new(tracker)));
+        let tracked = Tracked::new(encoder.train().fork(&device), watch.clone());
+        let learner = Learner::new(tracked, optimizer, scheduler);
         let result = training.launch(learner);
         let stopped = |detail: String| Error::Training { step: dealt.load(Ordering::Relaxed), detail };
         if let Some(error) = result.error {
@@ -133,10 +142,12 @@ impl DualEncoderTraining {
             return Err(stopped(interruption.reason.unwrap_or_else(|| "it was interrupted".to_string())));
         }
         let sample = train.batches(self.batch_size, &device.inner()).next();
-        if !sample.is_none_or(|batch| result.model.forward(batch).is_finite().all().into_scalar::<bool>()) {
+        let encoder = result.model.into_inner();
+        if !sample.is_none_or(|batch| encoder.forward(batch).is_finite().all().into_scalar::<bool>()) {
             return Err(stopped("the loss is not finite; a lower learning rate may help".to_string()));
         }
-        Ok(result.model)
+        let watch = std::mem::take(&mut *watch.lock().expect("no measurement panicked"));
+        Ok((encoder, watch.finish()?))
     }
 
     fn validate(&self) -> Result<()> {
