@@ -11,6 +11,7 @@
 //! | [`embedding`] | tables of embeddings, in memory and on disk |
 //! | [`geometry`] | moments of a cloud of embeddings, the gap between two, neighbourhoods |
 //! | [`alignment`] | moving text embeddings into the distribution of image embeddings |
+//! | [`report`] | a gap and what every method makes of it, measured and shown |
 //! | [`encoder`] | a contrastive dual encoder, which makes embeddings |
 //! | [`training`] | what long and interrupted runs need on top of burn-train |
 //! | [`language`] | the language model that is frozen, then tuned |
@@ -49,6 +50,7 @@ mod fingerprint;
 pub mod geometry;
 pub mod language;
 mod random;
+pub mod report;
 pub mod revision;
 pub mod training;
 

@@ -8,7 +8,7 @@ use burn_revision::alignment::{
     Aligner, C3Config, Identity, MeanShift, ReAlign, ReAlignConfig, WithNoise, align_table, transport_table,
 };
 use burn_revision::embedding::{EmbeddingTable, NonFinite};
-use burn_revision::geometry::{KnnMixingConfig, Moments, modality_gap, source_cosine};
+use burn_revision::geometry::{KnnConfig, KnnMixing, Moments, modality_gap, source_cosine};
 use burn_revision::language::{GenerationConfig, LlamaDecoder};
 use burn_revision::revision::{
     CaptionScores, ConversationDataset, Evaluation, ReVision, ReVisionLearner, Template, VisualSource,
@@ -140,7 +140,7 @@ impl Methods {
             moments.update_rows(table.rows())?;
             Ok(moments)
         };
-        let mixing = KnnMixingConfig::new().measure(&aligned, images, &world.device)?;
+        let mixing = KnnMixing::measure(&aligned, images, &KnnConfig::new(), &world.device)?;
         Ok(Some(Geometry {
             gap: modality_gap(&moments(&aligned)?, &moments(images)?)?,
             knn_mixing: mixing.pooled,

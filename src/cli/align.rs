@@ -144,8 +144,11 @@ fn describe(outcome: &mut Outcome, statistics: &Statistics, compute: &Compute) {
     super::stats::describe(outcome, statistics);
     outcome.line(format!("computed on the {}", compute.name()));
     outcome.entry("compute", compute.name());
-    if let Method::C3 { sigma } = statistics.method() {
+    if let Method::C3 { sigma, .. } = statistics.method() {
         outcome.entry("sigma", sigma);
+    }
+    if statistics.method().moves_images() {
+        outcome.line("this method moves images too: subtract their mean, image_mean of the statistics, where they are used");
     }
 }
 

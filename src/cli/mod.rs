@@ -1,4 +1,4 @@
-//! The program `burn-revision` (feature `cli`): alignment of embedding files from the command line.
+//! The program `burn-revision` (feature `cli`): alignment and diagnosis of embedding files from the command line.
 //!
 //! Its `--help` is its documentation. Results go to standard output, as text or with `--json` as one JSON object;
 //! progress and errors go to standard error. Exit codes: 0 done, 2 usage or settings, 3 data, 4 files, 130 interrupted,
@@ -7,6 +7,7 @@
 mod align;
 mod args;
 mod convert;
+mod gap;
 mod outcome;
 mod progress;
 mod stats;
@@ -43,6 +44,7 @@ fn run(arguments: &Arguments) -> Result<Outcome> {
         Command::Align(command) => align::align(command, output),
         Command::Fit(command) => align::fit(command, output),
         Command::Apply(command) => align::apply(command, output),
+        Command::Gap(command) => gap::gap(command, output),
         Command::Stats(command) => stats::run(command),
         Command::Convert(command) => convert::convert(command, output),
         Command::Completions { shell } => {
@@ -59,6 +61,7 @@ fn exit_code(error: &Error) -> u8 {
         Error::Format { .. }
         | Error::Mismatch { .. }
         | Error::TooFewRows { .. }
+        | Error::NoSpread { .. }
         | Error::NonFinite { .. }
         | Error::ZeroRow { .. }
         | Error::MissingId { .. }

@@ -1,0 +1,413 @@
+//! What a report says, as it stands in `report.json`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::geometry::{
+    Condition, Coupling, EnergyRank, KnnMixing, PhantomDrift, PowerLaw, ResidualGeometry, SupportScore,
+};
+
+/// The number of the layout of `report.json`.
+pub const VERSION: u32 = 1;
+
+/// The geometry of two sets of embeddings and what each method of alignment makes of it.
+///
+/// Every number stands in a section that says on which rows it was measured: the *fit* half, of which the statistics of
+/// all methods and the fixed frame were made, or the *held-out* half, which they have not seen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GapReport {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The program that wrote it.
+    pub created_by: String,
+    /// What was asked for.
+    pub settings: Settings,
+    /// What was read.
+    pub data: Data,
+    /// What a reader should know before believing a number: small samples, covariances without full rank.
+    pub notes: Vec<String>,
+    /// The two modalities as they are, and the frame; fit half.
+    pub geometry: Geometry,
+    /// The gap along and across the frame; held-out half, in the frame of the fit half.
+    pub gap: GapSection,
+    /// The methods, in the order asked for; held-out half unless a field says otherwise.
+    pub methods: Vec<MethodReport>,
+    /// The densities of cosines from which the divergences follow; held-out half.
+    pub cosines: CosineSection,
+    /// Rows in the plane of two principal components; held-out half.
+    pub projection: Projection,
+    /// The gap on held-out rows against the number of rows of which the statistics were made.
+    pub sample_efficiency: Vec<EfficiencyCurve>,
+    /// Statistics of one domain applied to another; nothing where there are no domains.
+    pub domains: Option<DomainMatrix>,
+    /// Captions by length; nothing where there are no captions.
+    pub lengths: Option<LengthSection>,
+    /// Seconds that each part took.
+    pub seconds: Vec<(String, f64)>,
+}
+
+/// The settings of a report.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// The seed of the halves, of all samples and of noise.
+    pub seed: u64,
+    /// Whether rows of the two sets are pairs.
+    pub paired: bool,
+    /// The field of an image's record that names its text; nothing where the ids are equal.
+    pub pair_by: Option<String>,
+    /// The rows that take part, as `field=value`; nothing where all do.
+    pub only: Option<String>,
+    /// The names of the methods.
+    pub methods: Vec<String>,
+    /// The neighbours of a row.
+    pub k: usize,
+    /// The share of the energy of `Sigma_text + Sigma_image` that the frame holds.
+    pub energy: f64,
+    /// The rows of each set that may be read.
+    pub rows: usize,
+    /// The held-out rows of each set that neighbours and cosines are measured on.
+    pub probe: usize,
+    /// The ridge of covariances that are inverted, relative to their mean eigenvalue: by methods, and by the coupling.
+    pub ridge: f64,
+    /// `error`, `skip` or `zero`: the policy for rows with NaN or without direction.
+    pub non_finite: String,
+}
+
+/// Where rows came from and what became of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Data {
+    /// The number of dimensions.
+    pub dim: usize,
+    /// The text rows.
+    pub text: SetReport,
+    /// The image rows.
+    pub image: SetReport,
+    /// Pairs in both halves; nothing where the sets are not paired.
+    pub pairs: Option<PairCounts>,
+}
+
+/// The rows of one set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SetReport {
+    /// The file, folder or pattern.
+    pub place: String,
+    /// Rows in the store.
+    pub stored: usize,
+    /// Rows that were read: all, or a seeded sample.
+    pub read: usize,
+    /// Rows that the policy left out.
+    pub left_out: usize,
+    /// Rows of the fit half.
+    pub fit: usize,
+    /// Rows of the held-out half.
+    pub held_out: usize,
+    /// Held-out rows that neighbours and cosines are measured on.
+    pub probe: usize,
+}
+
+/// Pairs, by half; one text may have several images, and a pair is an image with its text.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PairCounts {
+    /// In the fit half.
+    pub fit: usize,
+    /// In the held-out half.
+    pub held_out: usize,
+}
+
+/// The two modalities as they are, and the frame; fit half.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Geometry {
+    /// The text rows.
+    pub text: ModalityGeometry,
+    /// The image rows.
+    pub image: ModalityGeometry,
+    /// `G_mu = ||mu_x - mu_y||`, in-sample.
+    pub mean_gap: f64,
+    /// `G_Sigma = ||Sigma_x - Sigma_y||_F / ||Sigma_x||_F`.
+    pub covariance_gap: f64,
+    /// `C_lambda`, the correlation of the logarithms of both sorted spectra over the eigenvalues that both have; nothing
+    /// where fewer than three are left.
+    pub spectral_correlation: Option<f64>,
+    /// `O_q` of the leading subspaces of both covariances.
+    pub overlap: Overlap,
+    /// The fixed frame.
+    pub frame: FrameReport,
+}
+
+/// One modality.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModalityGeometry {
+    /// Rows that it was measured on.
+    pub rows: usize,
+    /// `||mu||`.
+    pub mean_norm: f64,
+    /// `tr Sigma`; `1 - ||mu||^2` for unit rows.
+    pub trace: f64,
+    /// The eigenvalues of the covariance.
+    pub spectrum: SpectrumReport,
+}
+
+/// What a spectrum says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SpectrumReport {
+    /// Descending; those that rounding alone has made stand as they were found.
+    pub eigenvalues: Vec<f64>,
+    /// How many are above rounding.
+    pub rank: usize,
+    /// The exponent of `lambda_k ~ k^-alpha`; nothing where too few eigenvalues are left.
+    pub power_law: Option<PowerLaw>,
+    /// `exp` of the entropy of the normalised eigenvalues.
+    pub effective_rank: f64,
+    /// `tr(Sigma)^2 / tr(Sigma^2)`.
+    pub participation_ratio: f64,
+    /// Two readings of the condition number.
+    pub condition: Condition,
+    /// How many eigenvalues hold which share of the trace.
+    pub energy: Vec<EnergyRank>,
+}
+
+/// The subspace overlap `O_q = ||U^T V||_F^2 / q` and what random subspaces would have.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Overlap {
+    /// The dimensions of the subspaces.
+    pub q: usize,
+    /// `O_q`.
+    pub value: f64,
+    /// `q / d`.
+    pub random: f64,
+}
+
+/// The fixed frame, and how well the other half agrees with it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FrameReport {
+    /// The dimensions of `U`.
+    pub rank: usize,
+    /// The share of `tr(Sigma_text + Sigma_image)` that `U` holds.
+    pub energy: f64,
+    /// The principal angles, in radians and ascending, between `U` of the fit half and `U` of the held-out half.
+    pub angles: Vec<f64>,
+    /// The sine of the largest of them; nothing where the held-out half does not vary.
+    pub sin_theta: Option<f64>,
+}
+
+/// The gap in the frame; held-out half.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GapSection {
+    /// `||m||`, `m = mu_x - mu_y`.
+    pub norm: f64,
+    /// `||beta|| = ||P_U m||`, the principal modality bias.
+    pub beta: f64,
+    /// `||gamma|| = ||P_V m||`, the passive orthogonal bias.
+    pub gamma: f64,
+    /// What needs pairs; nothing without them.
+    pub residual: Option<ResidualSection>,
+    /// The drift of the centroid that the projection onto the sphere causes; fit half.
+    pub phantom_drift: Option<PhantomDrift>,
+}
+
+/// The residual of pairs, `r = (x - mu_x) - (y - mu_y)`; held-out half.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ResidualSection {
+    /// Pairs that it was measured on.
+    pub pairs: usize,
+    /// The mean cosine of pairs.
+    pub paired_cosine: f64,
+    /// Energies, anisotropy and dimension.
+    pub geometry: ResidualGeometry,
+    /// The spectrum of its covariance.
+    pub spectrum: SpectrumReport,
+    /// `tr Cov(delta)`: its energy in U.
+    pub delta_trace: f64,
+    /// `tr Cov(zeta)`: its energy in V.
+    pub zeta_trace: f64,
+    /// The condition numbers of `Cov(delta)` within U.
+    pub kappa_u: Condition,
+    /// The condition numbers of `Cov(zeta)` within V.
+    pub kappa_v: Condition,
+    /// The angle of `gamma` to the first principal direction of `zeta`, in degrees, 0 to 90; nothing where one of them
+    /// is zero.
+    pub gamma_angle: Option<f64>,
+    /// How much of `zeta` follows linearly from `delta`.
+    pub coupling: Coupling,
+}
+
+/// What a method makes of the held-out text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MethodReport {
+    /// The name.
+    pub name: String,
+    /// Where it was published.
+    pub source: String,
+    /// Whether it moves the images as well; all measures then compare with the moved images.
+    pub moves_images: bool,
+    /// The standard deviation of its noise, for each coordinate.
+    pub noise: f64,
+    /// The gap on the fit half, in-sample.
+    pub fit_gap: f64,
+    /// The gap on the held-out half.
+    pub gap: f64,
+    /// The gap that sampling alone would leave between a perfect method and the images of the held-out half,
+    /// `sqrt(T_x / n_x + T_z / n_z)`, for unpaired halves; with pairs `sqrt(tr Sigma_r / n)`.
+    pub sampling_floor: f64,
+    /// `tr Sigma` of the aligned text.
+    pub trace: f64,
+    /// `exp` of the entropy of its normalised spectrum.
+    pub effective_rank: f64,
+    /// The exponent of its spectrum.
+    pub power_law: Option<PowerLaw>,
+    /// `||Sigma_x - Sigma_z||_F / ||Sigma_x||_F` against the images.
+    pub covariance_gap: f64,
+    /// The eigenvalues of the covariance of the aligned text.
+    pub eigenvalues: Vec<f64>,
+    /// How the aligned text mixes with the images among the `k` nearest neighbours.
+    pub mixing: KnnMixing,
+    /// The entropy score of the local support, penetration and coverage.
+    pub support: SupportScore,
+    /// `Omega_k`, the share of a text's nearest neighbours that it keeps.
+    pub omega: f64,
+    /// `Phi`, the mean cosine of a text to itself before.
+    pub phi: f64,
+    /// `Psi`, the correlation of cosines of pairs of texts with those before.
+    pub psi: f64,
+    /// The Jensen-Shannon divergence, in bits, of the cosines within the aligned text from those within the images (as
+    /// the method leaves them).
+    pub js_within: f64,
+    /// The same of the cosines between aligned text and images from those within the images.
+    pub js_across: f64,
+    /// What needs pairs; nothing without them.
+    pub pairs: Option<MethodPairs>,
+}
+
+/// What a method makes of pairs; held-out half.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MethodPairs {
+    /// The mean cosine of an image and its aligned text.
+    pub cosine: f64,
+    /// `A_r(T)`, the anisotropy of the second moment of `x - z`.
+    pub anisotropy: f64,
+    /// The share of pairs of the probe whose text is the nearest of all texts of the probe to the image.
+    pub recall_at_1: f64,
+    /// The same for the nearest ten.
+    pub recall_at_10: f64,
+}
+
+/// Densities of cosines, held-out half, by Gaussian kernels on one grid.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CosineSection {
+    /// Pairs of rows drawn for each density.
+    pub pairs: usize,
+    /// The standard deviation of the kernel: Scott's rule for the cosines within the images, used for all.
+    pub bandwidth: f64,
+    /// The points of the grid.
+    pub grid: Vec<f64>,
+    /// Within the images; what the divergences compare with.
+    pub image: Vec<f64>,
+    /// The densities of each method.
+    pub methods: Vec<CosineDensity>,
+}
+
+/// The densities of one method.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CosineDensity {
+    /// The name of the method.
+    pub method: String,
+    /// Within the aligned text.
+    pub within: Vec<f64>,
+    /// Between aligned text and images.
+    pub across: Vec<f64>,
+}
+
+/// Rows of the held-out half in the plane of two directions: that of the gap and the first principal component of
+/// all rows across it, both of the fit half before alignment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Projection {
+    /// The share of the variance of both sets together that each axis holds, fit half.
+    pub explained: [f64; 2],
+    /// The images.
+    pub image: Vec<[f32; 2]>,
+    /// The texts by method.
+    pub methods: Vec<ProjectedMethod>,
+}
+
+/// The texts of one method in the plane.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProjectedMethod {
+    /// The name of the method.
+    pub method: String,
+    /// The aligned texts.
+    pub text: Vec<[f32; 2]>,
+    /// The images, where the method moves them.
+    pub image: Option<Vec<[f32; 2]>>,
+}
+
+/// The gap on all held-out rows by the number of rows of which the statistics were made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EfficiencyCurve {
+    /// The name of the method.
+    pub method: String,
+    /// From few rows to all of the fit half.
+    pub points: Vec<EfficiencyPoint>,
+}
+
+/// One number of rows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EfficiencyPoint {
+    /// Rows of each modality.
+    pub rows: usize,
+    /// The gap of each draw.
+    pub gaps: Vec<f64>,
+    /// What sampling predicts for a method that matches means: `sqrt(2 T_x / N + floor^2)`.
+    pub predicted: f64,
+}
+
+/// The gap on held-out rows of one domain after alignment with statistics of another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DomainMatrix {
+    /// The field of the records that names the domain.
+    pub field: String,
+    /// The name of the method.
+    pub method: String,
+    /// The domains.
+    pub names: Vec<String>,
+    /// Rows of text and of images by domain, fit half.
+    pub fit_rows: Vec<[usize; 2]>,
+    /// Rows of text and of images by domain, held-out half.
+    pub held_out_rows: Vec<[usize; 2]>,
+    /// The gap without alignment, by domain.
+    pub raw: Vec<f64>,
+    /// `gap[i][j]`: statistics of domain `i`, measured on domain `j`.
+    pub gap: Vec<Vec<f64>>,
+}
+
+/// Captions by length, held-out half.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LengthSection {
+    /// The field of the records that holds the caption.
+    pub field: String,
+    /// The name of the method after which the gap is given as well.
+    pub method: String,
+    /// From short to long.
+    pub slices: Vec<LengthSlice>,
+}
+
+/// Captions of some lengths; all slices are measured on the same number of rows, drawn from those that they have.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LengthSlice {
+    /// The fewest words.
+    pub shortest: usize,
+    /// The most words.
+    pub longest: usize,
+    /// Captions of these lengths.
+    pub captions: usize,
+    /// Rows that the numbers were measured on.
+    pub rows: usize,
+    /// The gap to all images without alignment.
+    pub raw_gap: f64,
+    /// The gap to all images after alignment.
+    pub gap: f64,
+    /// Of the captions of these lengths as they are: `exp` of the entropy of the normalised spectrum.
+    pub effective_rank: f64,
+    /// Of the same: `tr Sigma`.
+    pub trace: f64,
+    /// The mean cosine of a caption and its images; nothing without pairs.
+    pub paired_cosine: Option<f64>,
+}
