@@ -115,6 +115,7 @@ fn run(arguments: &Arguments) -> Result<()> {
             seed,
             test_pictures: world.test_pictures.iter().map(|picture| picture.id.clone()).collect(),
             retrieval: world.retrieval.clone(),
+            gap: world.gap.clone(),
             blind: variants::blind(&world)?,
             variants,
             encoder_seconds: world.encoder_seconds,
@@ -137,6 +138,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let path = arguments.output.join("report.json");
     write(&path, &serde_json::to_vec_pretty(&report).expect("a report is plain data"))?;
     println!("\n{}", report.table());
+    println!("{}", report.gap_table());
     println!("{:.0} s in all. Written to {}:", report.seconds, arguments.output.display());
     println!("  report.json, stage1.svg and stage2.svg (captions to look at), weights/");
     if arguments.quick {

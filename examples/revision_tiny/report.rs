@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use burn_revision::encoder::GapRecord;
 use burn_revision::revision::CaptionScores;
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,8 @@ pub struct SeedReport {
     pub seed: u64,
     pub test_pictures: Vec<String>,
     pub retrieval: Vec<Retrieval>,
+    /// The gap of the held-out pairs while the encoder was trained.
+    pub gap: Vec<GapRecord>,
     /// The language model without any picture.
     pub blind: CaptionScores,
     pub variants: Vec<VariantResult>,
@@ -150,6 +153,41 @@ impl Report {
             out.push_str(&markdown(&rows));
         }
         out
+    }
+
+    /// How the gap came about while the encoder of the first seed was trained, in Markdown.
+    pub fn gap_table(&self) -> String {
+        let Some(seed) = self.seeds.first() else { return String::new() };
+        let titles = [
+            "step",
+            "gap",
+            "beta",
+            "gamma",
+            "paired cosine",
+            "sin theta",
+            "leakage",
+            "drift",
+            "cos gamma",
+            "locking",
+            "kappa U",
+            "A_r",
+        ];
+        let mut rows = vec![titles.map(String::from).to_vec()];
+        let optional = |value: Option<f64>| value.map_or("-".to_string(), |value| format!("{value:.3}"));
+        for record in &seed.gap {
+            let GapRecord { step, gap, beta, gamma, sin_theta, leakage, .. } = record;
+            let mut row = vec![step.to_string()];
+            row.extend([gap, beta, gamma, &record.paired_cosine].map(|value| format!("{value:.3}")));
+            row.extend([sin_theta, leakage].map(|value| format!("{value:.3}")));
+            row.extend([record.drift, record.gamma_cosine, record.spectral_locking].map(optional));
+            row.extend([record.kappa_u, record.anisotropy].map(|value| format!("{value:.1}")));
+            rows.push(row);
+        }
+        let rank = seed.gap.last().map_or(0, |record| record.rank);
+        format!(
+            "The gap of the held-out pairs while the encoder of the first seed was trained; U has {rank} dimensions:\n\n{}",
+            markdown(&rows)
+        )
     }
 
     /// A variant's figure minus that of ReAlign, for each seed.

@@ -16,6 +16,8 @@ pub struct Settings {
     pub encoder_epochs: usize,
     /// Pairs a step.
     pub encoder_batch: usize,
+    /// Steps of the encoder between two looks at its gap; the frame is fixed after a fifth of all steps.
+    pub gap_every: usize,
     /// The width of the language model.
     pub lm_width: usize,
     /// The layers of the language model.
@@ -45,6 +47,7 @@ impl Settings {
             logit_scale: 60.0,
             encoder_epochs: 15,
             encoder_batch: 128,
+            gap_every: 20,
             lm_width: 128,
             lm_layers: 2,
             lm_steps: 500,
@@ -61,6 +64,7 @@ impl Settings {
     pub fn quick() -> Self {
         Self {
             encoder_epochs: 2,
+            gap_every: 8,
             lm_steps: 60,
             stage1_steps: 20,
             stage2_steps: 10,

@@ -7,8 +7,8 @@ use burn::module::Module;
 use burn::tensor::Device;
 use burn_revision::embedding::EmbeddingTable;
 use burn_revision::encoder::{
-    DualEncoder, DualEncoderConfig, DualEncoderTraining, ImageTowerConfig, LogitScaleConfig, Pair,
-    PairDataset, TextTowerConfig, recall_at_k,
+    DualEncoder, DualEncoderConfig, DualEncoderTraining, GapRecord, GapTrackerConfig, ImageTowerConfig,
+    LogitScaleConfig, Pair, PairDataset, TextTowerConfig, recall_at_k,
 };
 use burn_revision::language::{LlamaConfig, LlamaDecoder, Tokenizer};
 use burn_revision::revision::{
@@ -62,6 +62,8 @@ pub struct World<'a> {
     pub test_pictures: Vec<&'a Picture>,
     pub encoder_seconds: f64,
     pub language_seconds: f64,
+    /// The gap of the held-out pairs while the encoder was trained.
+    pub gap: Vec<GapRecord>,
 }
 
 /// The configuration of the encoder, which the replay needs again.
@@ -132,9 +134,16 @@ impl<'a> World<'a> {
         let test = pairs(&test_pictures, &tokenizer)?;
         let steps = settings.encoder_epochs * train.len().div_ceil(settings.encoder_batch);
         let progress = ProgressLine::new(format!("{label}  encoder"), 0, steps);
-        let encoder = DualEncoderTraining::new(settings.encoder_epochs, settings.encoder_batch)
+        let tracker = GapTrackerConfig::new()
+            .with_every(settings.gap_every)
+            .with_freeze_at((steps / 5).next_multiple_of(settings.gap_every))
+            .with_batch_size(EVAL_BATCH)
+            .init(test.clone())?;
+        let folder = scratch.join("encoder");
+        let (encoder, tracker) = DualEncoderTraining::new(settings.encoder_epochs, settings.encoder_batch)
             .with_seed(seed)
-            .fit(encoder, &train, &test, scratch.join("encoder"), Some(Box::new(progress)), device)?;
+            .fit_tracked(encoder, &train, &test, folder, Some(Box::new(progress)), device, tracker)?;
+        let gap = tracker.records().to_vec();
         let encoder_seconds = started.elapsed().as_secs_f64();
 
         let embeddings = |pictures: &[&Picture]| embed(&encoder, pictures, &tokenizer);
@@ -168,6 +177,7 @@ impl<'a> World<'a> {
             device: device.clone(),
             settings,
             retrieval,
+            gap,
             stage1: embeddings(&stage1_pictures)?,
             extra: embeddings(&extra_pictures)?,
             stage2: embeddings(&stage2_pictures)?,

@@ -166,7 +166,9 @@ impl DualEncoderTraining {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encoder::{DualEncoderConfig, ImageTowerConfig, LogitScaleConfig, Pair, TextTowerConfig};
+    use crate::encoder::{
+        DualEncoderConfig, GapTrackerConfig, ImageTowerConfig, LogitScaleConfig, Pair, TextTowerConfig,
+    };
 
     /// Sixteen pictures of one colour each, named by two words.
     fn pairs() -> PairDataset {
@@ -222,6 +224,31 @@ mod tests {
         assert!((scale(LogitScaleConfig::Fixed(10.0)) - 10.0).abs() < 1e-5);
         let learned = scale(LogitScaleConfig::Learned { init: 10.0, max: 11.0 });
         assert!(learned != 10.0 && learned <= 11.0 + 1e-4, "{learned}");
+    }
+
+    #[test]
+    fn a_tracked_training_ends_with_the_same_weights() {
+        let encoder = encoder(LogitScaleConfig::Fixed(10.0));
+        let training = DualEncoderTraining::new(3, 8).with_seed(2);
+        let folder = tempfile::tempdir().unwrap();
+        let tracker = GapTrackerConfig::new().with_every(2).with_freeze_at(2).with_batch_size(8);
+        let (tracked, tracker) = training
+            .fit_tracked(
+                encoder.clone(),
+                &pairs(),
+                &pairs(),
+                folder.path(),
+                Some(Box::new(ProgressLine::quiet())),
+                &Device::default(),
+                tracker.init(pairs()).unwrap(),
+            )
+            .unwrap();
+        let rows = |encoder: &DualEncoder| encoder.embed_pairs(&pairs(), 16).0.into_data();
+        assert_eq!(rows(&tracked), rows(&fit(&training, &encoder)));
+        let steps: Vec<usize> = tracker.records().iter().map(|record| record.step).collect();
+        assert_eq!(steps, [0, 2, 4, 6]);
+        assert!(tracker.records()[2].drift.is_some() && tracker.frame().is_some());
+        assert!(tracker.records()[0].gap != tracker.records()[3].gap);
     }
 
     #[test]

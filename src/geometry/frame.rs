@@ -99,7 +99,7 @@ impl FixedFrame {
     /// [`Error::Mismatch`] where there is no whole number of rows, [`Error::Config`] where they are not orthonormal to
     /// `1e-9`.
     pub fn from_basis(basis: Vec<f64>, dim: usize) -> Result<Self> {
-        let rank = if dim == 0 { 0 } else { basis.len() / dim };
+        let rank = basis.len().checked_div(dim).unwrap_or(0);
         if rank == 0 || basis.len() != rank * dim {
             return Err(Error::mismatch("values in a basis", rank.max(1) * dim, basis.len()));
         }

@@ -307,7 +307,7 @@ fn allowed(store: &Store, config: &ReportConfig, known: Option<&HashMap<&str, us
 fn passes(record: Option<&Record>, (field, wanted): &(String, String)) -> bool {
     let is = |value: &Value| match value {
         Value::String(value) => value == wanted,
-        other => other.to_string() == *wanted,
+        other => format!("{other}") == *wanted,
     };
     match record.and_then(|record| record.get(field)) {
         None => true,
