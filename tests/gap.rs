@@ -187,7 +187,7 @@ fn what_cannot_be_measured_is_refused_with_its_place() {
     let shell = Shell::new();
     shell.refused(&format!("{GAP} out --k 200"), 3, "needs at least 201 rows, found 150");
     shell.refused(&format!("{GAP} out --k 0"), 2, "k: expected at least 1");
-    shell.refused(&format!("{GAP} out --paired"), 3, "images that belong to a text");
+    shell.refused(&format!("{GAP} out --paired"), 3, "texts that an image belongs to");
     shell.refused(&format!("{GAP} out --pair-by of"), 2, "--paired");
     shell.refused(
         &format!("{GAP} out --paired --pair-by of"),
@@ -197,6 +197,9 @@ fn what_cannot_be_measured_is_refused_with_its_place() {
     shell.refused(&format!("{GAP} out --methods realign,procrustes"), 2, "procrustes");
     shell.refused(&format!("{GAP} out --methods realign,realign"), 2, "twice");
     shell.refused(&format!("{GAP} out --only source"), 2, "FIELD=VALUE");
+    shell.refused(&format!("{GAP} out --domain-by source"), 2, "no record has a field \"source\"");
+    shell.refused(&format!("{GAP} out --caption words"), 2, "no record of text.npy has a field \"words\"");
+    shell.refused(&format!("{GAP} out --probe 10"), 3, "(--k and --probe)");
     shell.refused(&format!("{GAP} out --energy 1.5"), 2, "1.5");
     shell.refused("gap --text text.npy --image missing.npy --output out", 4, "missing.npy");
     shell.store("small.npy", rows(50, 16, 0.1, 2), 16, |_| json!({}));

@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use burn_revision::embedding::EmbeddingTable;
 use burn_revision::geometry::{
     Cloud, FixedFrame, FrameRank, GapDecomposition, KnnConfig, PhantomDrift, ResidualGeometry, Spectrum,
-    SupportScore, neighbour_overlap, phantom_drift_expansion, spectral_correlation, union,
+    SupportScore, neighbour_overlap, phantom_drift_expansion, spectral_correlation,
 };
 use burn_revision::{Error, Result};
 use proptest::prelude::*;
@@ -259,7 +259,7 @@ fn a_cloud_cut_in_two_is_well_mixed_and_its_own_neighbourhood() -> Result<()> {
     let (a, b): (Vec<usize>, Vec<usize>) = (0..1200).partition(|row| row % 2 == 0);
     let (text, image) = (rows.select(&a), rows.select(&b));
     let knn = KnnConfig::new();
-    let mixed = knn.find(&union(&text, &image)?, &Device::default())?;
+    let mixed = knn.find(&Cloud::union(&text, &image)?, &Device::default())?;
     let score = SupportScore::of(&mixed, text.len())?;
     for value in [score.score, score.penetration, score.coverage] {
         assert!((value - 1.0).abs() < 0.02, "{score:?}");
@@ -295,13 +295,15 @@ fn sets_that_cannot_be_measured_are_refused() {
     ));
     let other = unit(10, 5, 1);
     assert!(matches!(ResidualGeometry::measure(&a, &other), Err(Error::Mismatch { .. })));
-    assert!(matches!(union(&a, &other), Err(Error::Mismatch { .. })));
+    assert!(matches!(Cloud::union(&a, &other), Err(Error::Mismatch { .. })));
     let knn = KnnConfig::new();
     assert!(matches!(
         knn.find(&a, &Device::default()),
         Err(Error::TooFewRows { needed: 21, actual: 10, .. })
     ));
     let knn = knn.with_k(2);
+    let stretched = Cloud::new(a.values().iter().map(|v| 2.0 * v).collect(), 4).unwrap();
+    assert!(matches!(knn.find(&stretched, &Device::default()), Err(Error::Config { .. })));
     let found = knn.find(&a, &Device::default()).unwrap();
     assert!(matches!(SupportScore::of(&found, 10), Err(Error::TooFewRows { .. })));
     for rank in [FrameRank::Rank(0), FrameRank::Rank(5), FrameRank::Energy(0.0), FrameRank::Energy(f64::NAN)]

@@ -175,11 +175,19 @@ impl Report {
         let mut rows = vec![titles.map(String::from).to_vec()];
         let optional = |value: Option<f64>| value.map_or("-".to_string(), |value| format!("{value:.3}"));
         for record in &seed.gap {
-            let GapRecord { step, gap, beta, gamma, sin_theta, leakage, .. } = record;
+            let GapRecord { step, gap, beta, gamma, leakage, .. } = record;
             let mut row = vec![step.to_string()];
             row.extend([gap, beta, gamma, &record.paired_cosine].map(|value| format!("{value:.3}")));
-            row.extend([sin_theta, leakage].map(|value| format!("{value:.3}")));
-            row.extend([record.drift, record.gamma_cosine, record.spectral_locking].map(optional));
+            row.extend(
+                [
+                    record.sin_theta,
+                    Some(*leakage),
+                    record.drift,
+                    record.gamma_cosine,
+                    record.spectral_locking,
+                ]
+                .map(optional),
+            );
             row.extend([record.kappa_u, record.anisotropy].map(|value| format!("{value:.1}")));
             rows.push(row);
         }

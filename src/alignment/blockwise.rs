@@ -98,7 +98,7 @@ impl BlockwiseConfig {
 
     fn fit_clouds(&self, text: &Cloud, image: &Cloud, device: &Device) -> Result<Blockwise> {
         let dim = text.dim();
-        if text.trace() == 0.0 {
+        if text.trace() <= 1e-12 {
             return Err(crate::Error::NoSpread { what: "text rows".to_string() });
         }
         let frame = FixedFrame::fit(text, image, FrameRank::Energy(self.energy))?;

@@ -69,11 +69,15 @@ impl C3Config {
     /// # Errors
     ///
     /// [`Error::Mismatch`] for different numbers of dimensions, [`Error::TooFewRows`] for an empty set,
-    /// [`Error::Config`] for a negative noise.
+    /// [`Error::Config`] for a negative noise, [`Error::NoSpread`] about zero for rows that are all alike.
     pub fn from_moments(&self, text: &Moments, image: &Moments, device: &Device) -> Result<C3> {
         fitting::check(text, image, 1)?;
         if !(self.sigma.is_finite() && self.sigma >= 0.0) {
             return Err(Error::config("sigma", format!("expected at least 0, found {}", self.sigma)));
+        }
+        if self.variant == C3Variant::ZeroMean {
+            fitting::check_spread(text, "text")?;
+            fitting::check_spread(image, "image")?;
         }
         let zero_mean = if self.variant == C3Variant::ZeroMean { 1.0 } else { 0.0 };
         Ok(C3 {

@@ -76,9 +76,11 @@ macro_rules! centred {
             /// # Errors
             ///
             /// [`crate::Error::Mismatch`] for different numbers of dimensions, [`crate::Error::TooFewRows`] for an empty
-            /// set.
+            /// set, [`crate::Error::NoSpread`] for one whose rows are all alike.
             pub fn from_moments(text: &Moments, image: &Moments, device: &Device) -> Result<Self> {
                 fitting::check(text, image, 1)?;
+                fitting::check_spread(text, "text")?;
+                fitting::check_spread(image, "image")?;
                 Ok(Self {
                     text_mean: record::constant(fitting::rounded(text.mean()), [text.dim()], device),
                     image_mean: record::constant(fitting::rounded(image.mean()), [text.dim()], device),

@@ -66,6 +66,14 @@ pub(super) fn check(text: &Moments, image: &Moments, min_rows: usize) -> Result<
     Ok(())
 }
 
+/// Refuses unit rows that are all alike: about their mean nothing is left of them but its rounding to float32.
+pub(super) fn check_spread(moments: &Moments, what: &str) -> Result<()> {
+    match moments.trace() > 1e-12 {
+        true => Ok(()),
+        false => Err(Error::NoSpread { what: format!("{what} rows") }),
+    }
+}
+
 /// A mean as the statistics keep it: rounded to float32.
 pub(super) fn rounded(mean: &[f64]) -> Vec<f32> {
     mean.iter().map(|&value| value as f32).collect()

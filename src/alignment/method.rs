@@ -83,8 +83,8 @@ impl Method {
     /// # Errors
     ///
     /// [`Error::Mismatch`] for different numbers of dimensions, [`Error::TooFewRows`] for too small a set,
-    /// [`Error::Config`] for a setting that cannot be used, [`Error::NonFinite`] or [`Error::ZeroRow`] under
-    /// [`NonFinite::Error`].
+    /// [`Error::Config`] for a setting that cannot be used, [`Error::NoSpread`] where rows are all alike and the method
+    /// needs them to vary, [`Error::NonFinite`] or [`Error::ZeroRow`] under [`NonFinite::Error`].
     pub fn fit_tables(
         &self,
         text: &EmbeddingTable,
@@ -132,6 +132,14 @@ impl Method {
             Self::Whitening { .. } => Self::Whitening { ridge },
             Self::GaussianOt { .. } => Self::GaussianOt { ridge },
             Self::Blockwise { energy, .. } => Self::Blockwise { ridge, energy },
+            other => other,
+        }
+    }
+
+    /// The same method with another noise, where it is C3.
+    pub fn with_sigma(self, sigma: f64) -> Self {
+        match self {
+            Self::C3 { variant, .. } => Self::C3 { sigma, variant },
             other => other,
         }
     }

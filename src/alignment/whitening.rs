@@ -73,9 +73,11 @@ impl WhiteningConfig {
     /// # Errors
     ///
     /// [`Error::Mismatch`] for different numbers of dimensions, [`Error::TooFewRows`] for an empty set,
-    /// [`Error::Config`] for a ridge below 0 or moments without covariance.
+    /// [`Error::NoSpread`] for text rows that are all alike, [`Error::Config`] for a ridge below 0 or moments without
+    /// covariance.
     pub fn from_moments(&self, text: &Moments, image: &Moments, device: &Device) -> Result<Whitening> {
         fitting::check(text, image, 1)?;
+        fitting::check_spread(text, "text")?;
         let dim = text.dim();
         let spectrum = |moments: &Moments| {
             let covariance = moments

@@ -74,7 +74,7 @@ pub enum Command {
         burn-revision gap --text texts.safetensors --image images.safetensors --output gap/ --paired --pair-by text_id \
         --domain-by source --methods identity,mean-shift,realign\n\nWrites DIR/report.json and DIR/report.html, one page \
         that needs no network. Both sets are cut into halves: methods are fitted on one and measured on the other. Large \
-        sets are sampled (--rows); everything measured is held in memory, about 40 bytes a value."
+        sets are sampled (--rows); everything measured is held in memory, about 50 bytes a value."
     )]
     Gap(GapCommand),
     /// Show or merge statistics
@@ -199,6 +199,10 @@ pub struct GapCommand {
     /// What is added to eigenvalues before they are inverted, relative to their mean
     #[arg(long, default_value_t = 1e-3)]
     pub ridge: f64,
+    /// C3: the standard deviation of its noise, for each coordinate [default: 0.1265, made for 512 dimensions; 0.02 fits
+    /// the figures of arXiv 2602.07026]
+    #[arg(long)]
+    pub sigma: Option<f64>,
     /// Pairs of rows for each density of cosines
     #[arg(long, value_name = "N", default_value_t = 20_000)]
     pub cosine_pairs: usize,
@@ -224,7 +228,7 @@ pub struct MethodOptions {
     /// How to align: realign, mean-shift, c3, c3-zero-mean, unicorn, gr-clip or identity
     #[arg(long, default_value = "realign")]
     pub method: Method,
-    /// C3: the standard deviation of its noise, for each coordinate [default: 0.1]
+    /// C3: the standard deviation of its noise, for each coordinate [default: 0.1265]
     #[arg(long)]
     pub sigma: Option<f64>,
     /// ReAlign: how often the centroid step is done [default: 1]

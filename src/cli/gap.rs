@@ -59,6 +59,7 @@ fn config(command: &GapCommand) -> Result<ReportConfig> {
         k: command.k,
         energy: command.energy,
         ridge: command.ridge,
+        sigma: command.sigma.unwrap_or(default.sigma),
         cosine_pairs: command.cosine_pairs,
         draws: default.draws,
         keep_samples: command.samples,
@@ -93,7 +94,7 @@ fn describe(outcome: &mut Outcome, report: &GapReport) {
         "{:<13} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
         "held out",
         "gap",
-        "floor",
+        "expect",
         format!("mix@{k}"),
         "reach",
         "cover",
@@ -107,10 +108,10 @@ fn describe(outcome: &mut Outcome, report: &GapReport) {
 }
 
 fn row(method: &MethodReport) -> String {
-    let MethodReport { name, gap, sampling_floor, mixing, support, omega, phi, psi, js_within, .. } = method;
+    let MethodReport { name, gap, expected_gap, mixing, support, omega, phi, psi, js_within, .. } = method;
     let numbers = [
         *gap,
-        *sampling_floor,
+        *expected_gap,
         mixing.pooled,
         support.penetration,
         support.coverage,

@@ -12,7 +12,6 @@ use burn::train::{InferenceStep, TrainOutput, TrainStep};
 
 use super::{DualEncoder, GapTracker, PairBatch};
 use crate::training::LossOutput;
-use crate::{Error, Result};
 
 /// What burn-train's learner holds: the encoder, and who looks at it after each step.
 #[derive(Clone, Debug)]
@@ -26,30 +25,26 @@ pub(super) struct Tracked {
 pub(super) struct Watch {
     steps: usize,
     tracker: Option<GapTracker>,
-    /// The first measurement that failed; none is made after it.
-    failed: Option<Error>,
 }
 
 impl Watch {
     pub fn new(tracker: Option<GapTracker>) -> Self {
-        Self { tracker, ..Self::default() }
+        Self { steps: 0, tracker }
     }
 
+    /// A measurement that fails must not end the training: the tracker keeps why.
     fn observe(&mut self, encoder: &DualEncoder) {
         let step = self.steps;
-        if let (Some(tracker), None) = (&mut self.tracker, &self.failed)
-            && tracker.is_due(step)
+        if let Some(tracker) = self.tracker.as_mut().filter(|tracker| tracker.is_due(step))
+            && let Err(error) = tracker.observe(step, &encoder.valid()).map(|_| ())
         {
-            self.failed = tracker.observe(step, &encoder.valid()).err();
+            tracker.fail(step, &error);
         }
     }
 
     /// The tracker with what it has measured.
-    pub fn finish(self) -> Result<Option<GapTracker>> {
-        match self.failed {
-            Some(error) => Err(error),
-            None => Ok(self.tracker),
-        }
+    pub fn finish(self) -> Option<GapTracker> {
+        self.tracker
     }
 }
 

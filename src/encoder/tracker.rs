@@ -3,7 +3,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{DualEncoder, PairDataset};
 use crate::geometry::{
-    Cloud, FixedFrame, FrameRank, GapDecomposition, ResidualGeometry, Spectrum, linalg, pearson,
+    Cloud, FixedFrame, FrameRank, GapDecomposition, ResidualGeometry, Spectrum, difference, dot, linalg,
+    norm, pearson,
 };
 use crate::{Error, Result};
 
@@ -43,8 +44,8 @@ pub struct GapRecord {
     pub gamma: f64,
     /// The dimensions of the frame.
     pub rank: usize,
-    /// `sin theta(U_t, U)`: how far the subspace of the moment has turned out of the frame; 0 before `t0`.
-    pub sin_theta: f64,
+    /// `sin theta(U_t, U)`: how far the subspace of the moment has turned out of the frame; nothing up to `t0`.
+    pub sin_theta: Option<f64>,
     /// `leak_ref = sqrt(E||P_V g||^2 / E||g||^2)` over the gradients of the loss with respect to the embeddings of both
     /// modalities.
     pub leakage: f64,
@@ -77,7 +78,7 @@ pub struct GapRecord {
 /// # fn main() -> burn_revision::Result<()> {
 /// let pair = |n: u32| Pair { pixels: (0..3 * 64).map(|i| ((i + n) % 7) as f32).collect(), tokens: vec![n, n + 1] };
 /// let probe = PairDataset::new((0..16).map(pair).collect(), [3, 8, 8])?;
-/// let image = ImageTowerConfig::new(vec![8, 8], vec![2, 2], 4).with_image_size(8);
+/// let image = ImageTowerConfig::new(vec![16, 16], vec![2, 2], 4).with_image_size(8);
 /// let text = TextTowerConfig::new(20, 4, 8, 1, 2, 4);
 /// let encoder = DualEncoderConfig::new(image, text).init(&Device::default());
 /// let mut tracker = GapTrackerConfig::new().init(probe)?;
@@ -94,6 +95,7 @@ pub struct GapTracker {
     reference: Vec<f64>,
     last: Vec<f64>,
     records: Vec<GapRecord>,
+    failure: Option<String>,
 }
 
 impl GapTrackerConfig {
@@ -127,6 +129,7 @@ impl GapTrackerConfig {
             reference: Vec::new(),
             last: Vec::new(),
             records: Vec::new(),
+            failure: None,
         })
     }
 }
@@ -137,6 +140,16 @@ impl GapTracker {
         &self.records
     }
 
+    /// Why nothing was measured from some step of a training on; nothing where all went well.
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
+    }
+
+    /// Gives up after a measurement that failed.
+    pub(super) fn fail(&mut self, step: usize, error: &Error) {
+        self.failure = Some(format!("step {step}: {error}"));
+    }
+
     /// The frame, once it is fixed.
     pub fn frame(&self) -> Option<&FixedFrame> {
         self.frame.as_ref()
@@ -144,7 +157,7 @@ impl GapTracker {
 
     /// Whether a step is to be measured.
     pub fn is_due(&self, step: usize) -> bool {
-        step.is_multiple_of(self.config.every)
+        self.failure.is_none() && step.is_multiple_of(self.config.every)
     }
 
     /// The pairs that it measures on.
@@ -156,7 +169,7 @@ impl GapTracker {
     ///
     /// # Errors
     ///
-    /// [`Error::NonFinite`] or [`Error::ZeroRow`] for embeddings without direction, [`Error::Config`] where all of them
+    /// [`Error::NonFinite`] or [`Error::ZeroRow`] for embeddings without direction, [`Error::NoSpread`] where all of them
     /// are alike.
     pub fn observe(&mut self, step: usize, encoder: &DualEncoder) -> Result<&GapRecord> {
         let (image, text) = encoder.embed_pairs(&self.probe, self.config.batch_size);
@@ -172,11 +185,7 @@ impl GapTracker {
 
     /// As [`GapTracker::observe`], from the embeddings of the probe pairs.
     fn measure(&mut self, step: usize, image: &Cloud, text: &Cloud, scale: f64) -> Result<&GapRecord> {
-        let rank = match &self.frame {
-            Some(frame) => FrameRank::Rank(frame.rank()),
-            None => FrameRank::Energy(self.config.energy),
-        };
-        let moment = FixedFrame::fit(text, image, rank)?;
+        let moment = self.moment(image, text)?;
         let frame = self.frame.as_ref().unwrap_or(&moment);
         let parts = GapDecomposition::new(frame, image, text)?;
         let delta = parts.delta_spectrum()?;
@@ -192,10 +201,10 @@ impl GapTracker {
             beta: norm(parts.beta()),
             gamma: norm(gamma),
             rank: frame.rank(),
-            sin_theta: if is_fixed { frame.sin_theta(&moment)? } else { 0.0 },
+            sin_theta: if is_fixed { Some(frame.sin_theta(&moment)?) } else { None },
             leakage,
             drift: match is_fixed && norm(reference) > 0.0 {
-                true => Some(distance(gamma, reference) / norm(reference)),
+                true => Some(norm(&difference(gamma, reference)) / norm(reference)),
                 false => None,
             },
             gamma_cosine: is_fixed.then(|| cosine(gamma, &self.last)).flatten(),
@@ -211,6 +220,20 @@ impl GapTracker {
         }
         self.records.push(record);
         Ok(self.records.last().expect("one was just added"))
+    }
+
+    /// The subspace of the moment, in as many dimensions as the frame, or as many as there are after a collapse.
+    fn moment(&self, image: &Cloud, text: &Cloud) -> Result<FixedFrame> {
+        let sum: Vec<f64> = image.covariance().iter().zip(text.covariance()).map(|(x, y)| x + y).collect();
+        let spectrum = Spectrum::of(&sum, image.dim(), image.len())?;
+        if spectrum.rank() == 0 {
+            return Err(Error::NoSpread { what: "probe embeddings".to_string() });
+        }
+        let rank = match &self.frame {
+            Some(frame) => FrameRank::Rank(frame.rank().min(spectrum.rank())),
+            None => FrameRank::Energy(self.config.energy),
+        };
+        FixedFrame::of_spectrum(&spectrum, rank)
     }
 
     /// The gradients of the loss with respect to the embeddings, of both modalities, batch by batch.
@@ -283,18 +306,9 @@ fn leakage(frame: &FixedFrame, gradients: &[Cloud], delta: &Spectrum) -> Result<
     Ok((leakage, pearson(delta.eigenvalues(), spectrum.eigenvalues())))
 }
 
-fn norm(vector: &[f64]) -> f64 {
-    vector.iter().map(|value| value * value).sum::<f64>().sqrt()
-}
-
-fn distance(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f64>().sqrt()
-}
-
 fn cosine(a: &[f64], b: &[f64]) -> Option<f64> {
-    let product: f64 = a.iter().zip(b).map(|(a, b)| a * b).sum();
     let norms = norm(a) * norm(b);
-    (norms > 0.0).then(|| product / norms)
+    (norms > 0.0).then(|| dot(a, b) / norms)
 }
 
 #[cfg(test)]
@@ -368,7 +382,7 @@ mod tests {
             let mut tracker =
                 GapTrackerConfig::new().with_energy(1.0).with_freeze_at(0).init(probe()).unwrap();
             let record = tracker.measure(0, &image, &text, 10.0).unwrap();
-            prop_assert!(record.leakage < 1e-12 && record.sin_theta < 1e-12 && record.gamma < 1e-12, "{record:?}");
+            prop_assert!(record.leakage < 1e-12 && record.gamma < 1e-12, "{record:?}");
             prop_assert_eq!(record.rank, rank);
         }
     }
@@ -395,10 +409,10 @@ mod tests {
             tracker.measure(step, &image, &text, 20.0).unwrap();
         }
         let [first, fixed, same, later] = tracker.records() else { panic!("four were measured") };
-        assert_eq!((first.sin_theta, first.drift, fixed.drift), (0.0, None, None));
-        assert!(same.sin_theta < 1e-7 && same.drift.unwrap() < 1e-12, "{same:?}");
+        assert_eq!((first.sin_theta, first.drift, fixed.drift), (None, None, None));
+        assert!(same.sin_theta.unwrap() < 1e-7 && same.drift.unwrap() < 1e-12, "{same:?}");
         assert!((same.gamma_cosine.unwrap() - 1.0).abs() < 1e-12);
-        assert!(later.sin_theta > 1e-3 && later.drift.unwrap() > 1e-3, "{later:?}");
+        assert!(later.sin_theta.unwrap() > 1e-3 && later.drift.unwrap() > 1e-3, "{later:?}");
         assert!(later.gap > 0.0 && (first.gap - later.gap).abs() < 1e-12, "a turn changes no distance");
         for record in tracker.records() {
             assert!((record.beta.powi(2) + record.gamma.powi(2) - record.gap.powi(2)).abs() < 1e-12);

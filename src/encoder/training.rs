@@ -78,11 +78,12 @@ impl DualEncoderTraining {
     }
 
     /// As [`DualEncoderTraining::fit`], with a tracker that looks at the encoder before the first step and then at its
-    /// cadence. The trained weights are the same.
+    /// cadence. The trained weights are the same. A measurement that fails ends the tracking, not the training: see
+    /// [`GapTracker::failure`].
     ///
     /// # Errors
     ///
-    /// As for [`DualEncoderTraining::fit`], and for [`GapTracker::observe`] where a measurement failed.
+    /// As for [`DualEncoderTraining::fit`].
     #[allow(clippy::too_many_arguments, reason = "those of `fit`, and the tracker")]
     pub fn fit_tracked(
         &self,
@@ -147,7 +148,7 @@ impl DualEncoderTraining {
             return Err(stopped("the loss is not finite; a lower learning rate may help".to_string()));
         }
         let watch = std::mem::take(&mut *watch.lock().expect("no measurement panicked"));
-        Ok((encoder, watch.finish()?))
+        Ok((encoder, watch.finish()))
     }
 
     fn validate(&self) -> Result<()> {

@@ -83,6 +83,23 @@ impl Cloud {
         Ok(self)
     }
 
+    /// Text rows and then image rows, as one set.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mismatch`] for different numbers of dimensions, [`Error::TooFewRows`] where one of the sets is empty.
+    pub fn union(text: &Self, image: &Self) -> Result<Self> {
+        if text.dim != image.dim {
+            return Err(Error::mismatch("dimensions of the two modalities", text.dim, image.dim));
+        }
+        for (cloud, what) in [(text, "text rows"), (image, "image rows")] {
+            if cloud.is_empty() {
+                return Err(Error::TooFewRows { what: what.to_string(), needed: 1, actual: 0 });
+            }
+        }
+        Ok(Self { values: [text.values(), image.values()].concat(), dim: text.dim })
+    }
+
     /// The number of rows.
     pub fn len(&self) -> usize {
         self.values.len() / self.dim

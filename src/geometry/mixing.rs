@@ -39,7 +39,7 @@ impl KnnMixing {
     ///
     /// # Errors
     ///
-    /// As for [`union`] and [`KnnConfig::find`], and [`Error::NonFinite`] or [`Error::ZeroRow`] for a row without
+    /// As for [`Cloud::union`] and [`KnnConfig::find`], and [`Error::NonFinite`] or [`Error::ZeroRow`] for a row without
     /// direction.
     pub fn measure(
         text: &EmbeddingTable,
@@ -48,7 +48,7 @@ impl KnnMixing {
         device: &Device,
     ) -> Result<Self> {
         config.check(text.len() + image.len(), "text and image rows together")?;
-        let all = union(&Cloud::unit(text, "text")?, &Cloud::unit(image, "image")?)?;
+        let all = Cloud::union(&Cloud::unit(text, "text")?, &Cloud::unit(image, "image")?)?;
         Self::of(&config.find(&all, device)?, text.len())
     }
 
@@ -68,23 +68,6 @@ impl KnnMixing {
             pooled: (from_text + from_image) / neighbours.len() as f64,
         })
     }
-}
-
-/// Text rows and then image rows, as one set.
-///
-/// # Errors
-///
-/// [`Error::Mismatch`] for different numbers of dimensions, [`Error::TooFewRows`] where one of the sets is empty.
-pub fn union(text: &Cloud, image: &Cloud) -> Result<Cloud> {
-    if text.dim() != image.dim() {
-        return Err(Error::mismatch("dimensions of the two modalities", text.dim(), image.dim()));
-    }
-    for (cloud, what) in [(text, "text rows"), (image, "image rows")] {
-        if cloud.is_empty() {
-            return Err(Error::TooFewRows { what: what.to_string(), needed: 1, actual: 0 });
-        }
-    }
-    Cloud::new([text.values(), image.values()].concat(), text.dim())
 }
 
 /// The number of images, where there are both texts and images.

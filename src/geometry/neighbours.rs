@@ -1,7 +1,7 @@
 use burn::config::Config;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
-use super::Cloud;
+use super::{Cloud, dot, norm};
 use crate::embedding::parallel;
 use crate::{Error, Result};
 
@@ -67,13 +67,22 @@ impl KnnConfig {
     /// Finds the neighbours of all rows, `[n, d]`, which must be unit rows.
     ///
     /// The search is exact. Blocks of the cosine matrix are multiplied out on `device` in float32, each product once for
-    /// both of its rows; what could be a neighbour in spite of rounding is computed again in float64 on the host.
+    /// both of its rows; what could be a neighbour in spite of rounding is computed again in float64 on the host. A device
+    /// that multiplies with fewer digits than float32 is told by a sample of its products, which makes the search very
+    /// likely exact there, and not certainly.
     ///
     /// # Errors
     ///
-    /// [`Error::TooFewRows`] where there are not more than `k` rows, [`Error::Config`] for `k` or `block_size` zero.
+    /// [`Error::TooFewRows`] where there are not more than `k` rows, [`Error::Config`] for `k` or `block_size` zero or rows
+    /// that are not of unit length.
     pub fn find(&self, rows: &Cloud, device: &Device) -> Result<Neighbours> {
         self.check(rows.len(), "rows")?;
+        if let Some((row, norm)) =
+            rows.rows().map(norm).enumerate().find(|(_, norm)| (norm - 1.0).abs() > 1e-6)
+        {
+            let detail = format!("expected unit rows, but row {row} has norm {norm}");
+            return Err(Error::config("neighbours", detail));
+        }
         let (total, dim) = (rows.len(), rows.dim());
         let device = device.clone().without_autodiff();
         let single = |rows: &[f64]| {
@@ -123,14 +132,12 @@ fn margin(rows: &Cloud, first: usize, cosines: &[f32], width: usize) -> f32 {
     let sample = SAMPLE.min(width).min(cosines.len() / width);
     let worst = (0..sample)
         .flat_map(|i| (0..sample).map(move |j| (i, j)))
-        .map(|(i, j)| (f64::from(cosines[i * width + j]) - dot(rows, first + i, first + j)).abs())
+        .map(|(i, j)| {
+            (f64::from(cosines[i * width + j]) - dot(rows.row(first + i), rows.row(first + j))).abs()
+        })
         .fold(0.0, f64::max);
     // Beyond the bound, a sample's worst case says only what to expect.
     (if worst <= bound { bound } else { 8.0 * worst }) as f32
-}
-
-fn dot(rows: &Cloud, a: usize, b: usize) -> f64 {
-    rows.row(a).iter().zip(rows.row(b)).map(|(a, b)| a * b).sum()
 }
 
 /// What may be among the `k` nearest of a row.
@@ -234,8 +241,10 @@ impl Search<'_> {
 
     /// Candidates with their cosines in float64, nearest first, and of equals the first.
     fn exact(&self, query: usize, found: &[(f32, u32)]) -> Vec<(f64, u32)> {
-        let mut exact: Vec<(f64, u32)> =
-            found.iter().map(|&(_, index)| (dot(self.rows, query, index as usize), index)).collect();
+        let mut exact: Vec<(f64, u32)> = found
+            .iter()
+            .map(|&(_, index)| (dot(self.rows.row(query), self.rows.row(index as usize)), index))
+            .collect();
         exact.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         exact
     }

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::Cloud;
+use super::{Cloud, difference, dot, norm};
 use crate::{Error, Result};
 
 /// A drift as it was measured and as a formula has it.
@@ -92,7 +92,12 @@ impl PhantomDrift {
 /// The second-order expansion of `E unit(mu + eps) - unit(mu)` for `mu = radius direction`, where `Sigma` is the
 /// covariance of `eps`: `-(1/r^2) Sigma a - (1/(2 r^2)) a tr Sigma + (3/(2 r^2)) a (a^T Sigma a)` (arXiv 2602.07026,
 /// Theorem B.14). `moved` is `Sigma a`, `[d]`.
+///
+/// # Panics
+///
+/// If the vectors differ in length.
 pub fn phantom_drift_expansion(direction: &[f64], radius: f64, trace: f64, moved: &[f64]) -> Vec<f64> {
+    assert_eq!(direction.len(), moved.len(), "phantom drift: dimensions of the vectors");
     let along = dot(direction, moved);
     let square = radius * radius;
     direction.iter().zip(moved).map(|(a, s)| (-s - 0.5 * a * trace + 1.5 * a * along) / square).collect()
@@ -113,16 +118,4 @@ fn compare(measured: &[f64], predicted: &[f64]) -> DriftComparison {
     let (length, error) = (norm(measured), norm(&difference(measured, predicted)));
     let relative_error = if error == 0.0 { 0.0 } else { error / length.max(f64::MIN_POSITIVE) };
     DriftComparison { measured: length, predicted: norm(predicted), relative_error }
-}
-
-fn difference(a: &[f64], b: &[f64]) -> Vec<f64> {
-    a.iter().zip(b).map(|(a, b)| a - b).collect()
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
-fn norm(a: &[f64]) -> f64 {
-    dot(a, a).sqrt()
 }

@@ -6,10 +6,11 @@ use burn::tensor::Device;
 use super::input::Input;
 use super::methods::Measured;
 use super::model::{GapReport, Settings, VERSION};
+use super::plane::Plane;
 use super::samples::Samples;
 use super::{curves, gap, methods, slices};
-use crate::alignment::Method;
 use crate::alignment::stream::{Watch, check_cancelled};
+use crate::alignment::{C3Config, Method};
 use crate::embedding::{NonFinite, Store};
 use crate::{Error, Result, atomic};
 
@@ -39,6 +40,8 @@ pub struct ReportConfig {
     pub energy: f64,
     /// The ridge of covariances that are inverted, relative to their mean eigenvalue. Default: 1e-3.
     pub ridge: f64,
+    /// The standard deviation of the noise of C3, for each coordinate. Default: that of [`C3Config`](crate::alignment::C3Config).
+    pub sigma: f64,
     /// Pairs of rows for each density of cosines. Default: 20,000.
     pub cosine_pairs: usize,
     /// Draws for each number of rows of the sample-efficiency curves. Default: 5, as in arXiv 2602.07026, App. E.1.
@@ -68,6 +71,7 @@ impl Default for ReportConfig {
             k: 20,
             energy: 0.9,
             ridge: 1e-3,
+            sigma: C3Config::new().sigma,
             cosine_pairs: 20_000,
             draws: 5,
             keep_samples: false,
@@ -105,21 +109,25 @@ impl ReportConfig {
         let section = gap::section(&input, &frame, self.ridge)?;
         clock.lap("the two clouds");
 
+        let plane = Plane::new(&input)?;
         watch.begin("methods", self.methods.len());
         let (mut measured, mut notes) = (Vec::with_capacity(self.methods.len()), Vec::new());
         for method in &self.methods {
             check_cancelled(watch)?;
-            match Measured::new(method, &input, self, device, &mut samples) {
+            match Measured::new(method, &input, self, (&plane, device), &mut samples) {
                 Ok(one) => measured.push(one),
                 Err(Error::NoSpread { what }) => {
                     notes.push(format!("{method} cannot be fitted: all {what} are alike."));
+                }
+                Err(Error::ZeroRow { .. }) => {
+                    notes.push(format!("{method} leaves rows without direction and cannot be measured."));
                 }
                 Err(error) => return Err(error),
             }
             clock.lap(&method.to_string());
             watch.advance(1);
         }
-        let projection = methods::projection(&input, &measured)?;
+        let projection = plane.finish(&input, &measured);
         let (cosines, measured) = methods::cosines(&input, measured, &samples);
         clock.lap("cosines");
 
@@ -162,6 +170,11 @@ impl ReportConfig {
             rows: self.rows,
             probe: self.probe,
             ridge: self.ridge,
+            sigma: self.sigma,
+            cosine_pairs: self.cosine_pairs,
+            draws: self.draws,
+            domain: self.domain.clone(),
+            caption: self.caption.clone(),
             non_finite: self.non_finite.to_string(),
         }
     }

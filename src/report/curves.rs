@@ -4,17 +4,16 @@ use burn::tensor::Device;
 use rand::seq::index;
 
 use super::ReportConfig;
-use super::gap::{difference, norm};
 use super::input::Input;
 use super::methods::Measured;
 use super::model::{EfficiencyCurve, EfficiencyPoint};
 use crate::Result;
 use crate::alignment::{ClosedForm, Method};
 use crate::embedding::{BLOCK_ROWS, EmbeddingTable, RawRows, Terms, parallel};
-use crate::geometry::Moments;
+use crate::geometry::{Moments, difference, norm};
 use crate::random::seeded_rng;
 
-/// Numbers of rows, as in arXiv 2602.07026, App. E.1; the last point of a curve is all of them.
+/// Numbers of rows, as in arXiv 2602.07026, App. E.1; the last point of a curve is all rows of the smaller set.
 const ROWS: [usize; 8] = [100, 500, 1_000, 5_000, 10_000, 50_000, 100_000, 500_000];
 
 /// The gap on all held-out rows, by rows of each modality in the statistics, for the methods whose statistics are vectors.
@@ -24,7 +23,8 @@ pub(super) fn sample_efficiency(
     measured: &[Measured],
     device: &Device,
 ) -> Result<Vec<EfficiencyCurve>> {
-    let all = input.fit.text.unit.len().min(input.fit.image.unit.len());
+    let (texts, images) = (input.fit.text.unit.len(), input.fit.image.unit.len());
+    let all = texts.min(images);
     let rows: Vec<usize> = ROWS.into_iter().filter(|&rows| rows < all).chain([all]).collect();
     let image_trace = input.fit.image.unit.trace();
     let wanted = measured.iter().filter(|one| one.has_vectors());
@@ -32,11 +32,13 @@ pub(super) fn sample_efficiency(
     for measured in wanted {
         let mut points = Vec::with_capacity(rows.len());
         for &rows in &rows {
-            let gaps = (0..config.draws as u64)
+            // All rows of both sets can be drawn in one way only.
+            let draws = if rows == texts.max(images) { 1 } else { config.draws };
+            let gaps = (0..draws as u64)
                 .map(|draw| held_out_gap(&measured.method, input, rows, config.seed, draw, device))
                 .collect::<Result<Vec<f64>>>()?;
             let floor = measured.report.sampling_floor;
-            let predicted = (2.0 * image_trace / rows as f64 + floor * floor).sqrt();
+            let predicted = ((image_trace + measured.fit_trace) / rows as f64 + floor * floor).sqrt();
             points.push(EfficiencyPoint { rows, gaps, predicted });
         }
         curves.push(EfficiencyCurve { method: measured.report.name.clone(), points });

@@ -6,9 +6,10 @@ use super::model::{
     FrameReport, GapSection, Geometry, ModalityGeometry, Overlap, ResidualSection, SpectrumReport,
 };
 use super::samples::Samples;
+use crate::alignment::Method;
 use crate::geometry::{
     Cloud, EnergyRank, FixedFrame, FrameRank, GapDecomposition, PhantomDrift, ResidualGeometry, Spectrum,
-    spectral_correlation,
+    difference, norm, spectral_correlation,
 };
 use crate::{Error, Result};
 
@@ -142,6 +143,8 @@ fn residual(
     });
     Ok(ResidualSection {
         pairs: pairs.len(),
+        beta: norm(parts.beta()),
+        gamma: norm(parts.gamma()),
         paired_cosine: cosines / pairs.len() as f64,
         geometry,
         spectrum: describe(&spectrum, frame.rank()),
@@ -172,6 +175,10 @@ pub(super) fn notes(
         if set.left_out > 0 {
             notes.push(format!("{} {name} rows without direction were left out.", set.left_out));
         }
+        let unpaired = set.read - set.left_out - set.fit - set.held_out;
+        if unpaired > 0 {
+            notes.push(format!("{unpaired} {name} rows that were read have no partner, and were left out."));
+        }
         if set.probe < set.held_out {
             let (probe, held_out) = (set.probe, set.held_out);
             notes.push(format!(
@@ -195,6 +202,24 @@ pub(super) fn notes(
     if !config.paired {
         notes.push("The sets are not paired: what needs pairs is left out.".to_string());
     }
+    if let Some(pairs) = &input.held_out.pairs {
+        let mut images = vec![0_usize; data.text.held_out];
+        pairs.iter().for_each(|pair| images[pair[0] as usize] += 1);
+        let most = images.iter().max().copied().unwrap_or(0);
+        if most > 10 {
+            notes.push(format!(
+                "One held-out text has {most} images: means of images lean towards it, and are known less well than their \
+                 number suggests."
+            ));
+        }
+    }
+    if config.methods.contains(&Method::Unicorn) {
+        notes.push(
+            "Unicorn leaves images shorter than unit length at inference; here all rows are measured at unit length, where \
+             it is the same map as gr_clip."
+                .to_string(),
+        );
+    }
     if section.phantom_drift.is_none() {
         notes
             .push("No phantom drift: the text does not vary, or the mean of the images is zero.".to_string());
@@ -206,12 +231,4 @@ pub(super) fn notes(
 pub(super) fn covariance_gap(image: &[f64], text: &[f64]) -> f64 {
     let whole = norm(image);
     if whole > 0.0 { norm(&difference(image, text)) / whole } else { 0.0 }
-}
-
-pub(super) fn norm(vector: &[f64]) -> f64 {
-    vector.iter().map(|value| value * value).sum::<f64>().sqrt()
-}
-
-pub(super) fn difference(a: &[f64], b: &[f64]) -> Vec<f64> {
-    a.iter().zip(b).map(|(a, b)| a - b).collect()
 }

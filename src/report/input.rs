@@ -74,10 +74,22 @@ impl Input {
         }
         text.check_ids()?;
         image.check_ids()?;
-        let texts = choose(text, config, None, "text", watch)?;
+        let with_image = if config.paired { Some(partners(image, config)?) } else { None };
+        let texts =
+            choose(text, config, with_image.as_ref().map_or(Known::All, Known::Texts), "text", watch)?;
         let known: Option<HashMap<&str, usize>> =
             config.paired.then(|| texts.ids.iter().enumerate().map(|(row, id)| (id.as_str(), row)).collect());
-        let images = choose(image, config, known.as_ref(), "images", watch)?;
+        let images =
+            choose(image, config, known.as_ref().map_or(Known::All, Known::Images), "images", watch)?;
+        if let Some(field) = &config.domain
+            && !texts.facts.iter().chain(&images.facts).any(|facts| facts.domain.is_some())
+        {
+            return Err(Error::config("domain-by", format!("no record has a field {field:?}")));
+        }
+        if let (Some(field), None) = (&config.caption, &texts.caption_field) {
+            let place = text.place().display();
+            return Err(Error::config("caption", format!("no record of {place} has a field {field:?}")));
+        }
         let (text_half, image_half, pairs) = match &known {
             Some(known) => {
                 let partner = |row: usize| known[images.partners[row].as_str()];
@@ -93,15 +105,16 @@ impl Input {
             Ok(Half { text, image, pairs })
         };
         let (fit, held_out) = (half(0)?, half(1)?);
-        for (side, what) in [
-            (&fit.text, "text rows of the fit half"),
-            (&fit.image, "image rows of the fit half"),
-            (&held_out.text, "held-out text rows"),
-            (&held_out.image, "held-out image rows"),
+        for (side, probe, what) in [
+            (&fit.text, usize::MAX, "text rows of the fit half"),
+            (&fit.image, usize::MAX, "image rows of the fit half"),
+            (&held_out.text, config.probe, "held-out text rows"),
+            (&held_out.image, config.probe, "held-out image rows"),
         ] {
-            let (needed, actual) = (config.k + 1, side.unit.len().min(config.probe));
+            let (needed, actual) = (config.k + 1, side.unit.len().min(probe));
             if actual < needed {
-                let what = format!("{what} for {} neighbours (--k)", config.k);
+                let limit = if probe < side.unit.len() { " and --probe" } else { "" };
+                let what = format!("{what} for {} neighbours (--k{limit})", config.k);
                 return Err(Error::TooFewRows { what, needed, actual });
             }
         }
@@ -181,17 +194,55 @@ impl Chosen {
     }
 }
 
-/// Reads the rows of a store that pass the filter and, where `known` says which texts there are, belong to one of them:
-/// all or an even sample.
+/// The rows that pairs leave.
+#[derive(Clone, Copy)]
+enum Known<'a> {
+    All,
+    /// Texts of these ids.
+    Texts(&'a HashSet<String>),
+    /// Images of these texts.
+    Images(&'a HashMap<&'a str, usize>),
+}
+
+impl Known<'_> {
+    fn has(&self, id: &str, partner: impl Fn() -> String) -> bool {
+        match self {
+            Self::All => true,
+            Self::Texts(ids) => ids.contains(id),
+            Self::Images(texts) => texts.contains_key(partner().as_str()),
+        }
+    }
+}
+
+/// The ids of the texts that the images of a store belong to.
+fn partners(image: &Store, config: &ReportConfig) -> Result<HashSet<String>> {
+    let mut ids = HashSet::new();
+    let mut named = config.pair_by.is_none();
+    each_record(image, |row, record| {
+        named |= config.pair_by.as_ref().is_some_and(|field| record.is_some_and(|r| r.contains_key(field)));
+        let id = record.and_then(record_id).unwrap_or_else(|| row.to_string());
+        ids.insert(partner(record, &id, config));
+        Ok(())
+    })?;
+    match (&config.pair_by, named) {
+        (Some(field), false) => {
+            let place = image.place().display();
+            Err(Error::config("pair-by", format!("no record of {place} has a field {field:?}")))
+        }
+        _ => Ok(ids),
+    }
+}
+
+/// Reads the rows of a store that pass the filter and that pairs leave: all or an even sample.
 fn choose(
     store: &Store,
     config: &ReportConfig,
-    known: Option<&HashMap<&str, usize>>,
+    known: Known<'_>,
     what: &str,
     watch: &dyn Watch,
 ) -> Result<Chosen> {
     // Where records decide, they are read before the rows.
-    let allowed = match known.is_some() || config.only.is_some() {
+    let allowed = match !matches!(known, Known::All) || config.only.is_some() {
         true => Some(allowed(store, config, known)?),
         false => None,
     };
@@ -257,7 +308,13 @@ impl Chosen {
         self.ids.push(id);
         self.facts.push(Facts {
             words: caption.map(|(_, caption)| caption.split_whitespace().count()),
-            domain: config.domain.as_ref().and_then(|field| text(field)).map(str::to_string),
+            domain: config.domain.as_ref().and_then(|field| record?.get(field)).and_then(
+                |value| match value {
+                    Value::String(domain) => Some(domain.clone()),
+                    Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
+                    _ => None,
+                },
+            ),
         });
     }
 }
@@ -275,28 +332,23 @@ fn partner(record: Option<&Record>, id: &str, config: &ReportConfig) -> String {
 }
 
 /// The rows that may be chosen.
-fn allowed(store: &Store, config: &ReportConfig, known: Option<&HashMap<&str, usize>>) -> Result<Vec<usize>> {
+fn allowed(store: &Store, config: &ReportConfig, known: Known<'_>) -> Result<Vec<usize>> {
     let mut rows = Vec::new();
-    let mut named = false;
     each_record(store, |row, record| {
         let id = record.and_then(record_id).unwrap_or_else(|| row.to_string());
-        named |= config.pair_by.as_ref().is_some_and(|field| record.is_some_and(|r| r.contains_key(field)));
-        if known.is_none_or(|known| known.contains_key(partner(record, &id, config).as_str()))
+        if known.has(&id, || partner(record, &id, config))
             && config.only.as_ref().is_none_or(|only| passes(record, only))
         {
             rows.push(row);
         }
         Ok(())
     })?;
-    let place = store.place().display();
-    if let (true, Some(field), false) = (known.is_some(), &config.pair_by, named) {
-        return Err(Error::config("pair-by", format!("no record of {place} has a field {field:?}")));
-    }
     if rows.is_empty() {
-        let what = match (known.is_some(), &config.only) {
+        let place = store.place().display();
+        let what = match (known, &config.only) {
             (_, Some((field, value))) => format!("{place}: rows with {field}={value}"),
-            (true, None) => format!("{place}: images that belong to a text that was read (--paired)"),
-            (false, None) => place.to_string(),
+            (Known::Texts(_), None) => format!("{place}: texts that an image belongs to (--paired)"),
+            _ => format!("{place}: images that belong to a text (--paired)"),
         };
         return Err(Error::TooFewRows { what, needed: 1, actual: 0 });
     }

@@ -3,22 +3,21 @@
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use super::ReportConfig;
-use super::gap::{covariance_gap, difference, norm, paired};
+use super::gap::{covariance_gap, paired};
 use super::input::{Input, Side};
-use super::model::{CosineDensity, CosineSection, MethodPairs, MethodReport, ProjectedMethod, Projection};
+use super::model::{CosineDensity, CosineSection, MethodPairs, MethodReport};
+use super::plane::Plane;
 use super::samples::{Samples, probe};
 use crate::Result;
 use crate::alignment::{Aligner, Method, align_table};
 use crate::embedding::EmbeddingTable;
 use crate::geometry::{
-    Cloud, DensityGrid, KnnConfig, KnnMixing, Spectrum, SupportScore, js_divergence, linalg,
-    neighbour_overlap, pair_products, similarity_correlation, union,
+    Cloud, DensityGrid, KnnConfig, KnnMixing, Spectrum, SupportScore, difference, js_divergence, linalg,
+    neighbour_overlap, norm, pair_products, similarity_correlation,
 };
 
 /// The points of the grid of densities.
 const GRID: usize = 512;
-/// Points of a set in the plane.
-const PLANE: usize = 800;
 /// Rows of images that are compared with all texts at once.
 const BLOCK: usize = 512;
 
@@ -26,13 +25,21 @@ const BLOCK: usize = 512;
 pub(super) struct Measured {
     pub method: Method,
     pub report: MethodReport,
-    /// The aligned text of the held-out half.
-    pub text: Cloud,
-    /// The images of the held-out half as the method leaves them, where it moves them.
-    pub image: Option<Cloud>,
+    /// The aligned text of the held-out half, of methods that slices may be aligned by.
+    pub text: Option<Cloud>,
+    /// Where some of the aligned text lies in the plane, and of the images, where the method moves them.
+    pub text_places: Vec<[f32; 2]>,
+    pub image_places: Option<Vec<[f32; 2]>>,
+    /// `tr Sigma` of the aligned text of the fit half.
+    pub fit_trace: f64,
     within: Vec<f64>,
     across: Vec<f64>,
     within_image: Option<Vec<f64>>,
+}
+
+/// Whether a method is not trivial, leaves images alone, and has means and spreads for statistics.
+fn has_vectors(method: &Method) -> bool {
+    !(method.needs_covariance() || method.moves_images() || *method == Method::Identity)
 }
 
 /// The name of a method in a report.
@@ -43,20 +50,19 @@ pub(super) fn name(method: &Method) -> String {
 impl Measured {
     /// Whether the method is not trivial, leaves images alone, and has means and spreads for statistics.
     pub fn has_vectors(&self) -> bool {
-        let method = self.method;
-        !(method.needs_covariance() || method.moves_images() || method == Method::Identity)
+        has_vectors(&self.method)
     }
 
     pub fn new(
         method: &Method,
         input: &Input,
         config: &ReportConfig,
-        device: &Device,
+        (plane, device): (&Plane, &Device),
         samples: &mut Samples,
     ) -> Result<Self> {
         let name = name(method);
         let (fit, held_out) = (&input.fit, &input.held_out);
-        let method = method.with_ridge(config.ridge).with_energy(config.energy);
+        let method = method.with_ridge(config.ridge).with_energy(config.energy).with_sigma(config.sigma);
         let (aligner, _) =
             method.fit_tables(&fit.text.table, &fit.image.table, Default::default(), device)?;
         // Noise depends on the seed and the number of the row: the halves must not share it.
@@ -77,7 +83,7 @@ impl Measured {
         let (text_probe, image_probe) =
             (probe(&text, &samples.text_probe), probe(image, &samples.image_probe));
         let knn = KnnConfig::new().with_k(config.k);
-        let neighbours = knn.find(&union(&text_probe, &image_probe)?, device)?;
+        let neighbours = knn.find(&Cloud::union(&text_probe, &image_probe)?, device)?;
         let own = knn.find(&text_probe, device)?;
         samples.neighbours(&name, &neighbours, &own);
 
@@ -88,6 +94,8 @@ impl Measured {
             None => None,
         };
         let within = pair_products(&text_probe, &text_probe, &samples.within_text);
+        let floor = sampling_floor(&text, image, held_out.pairs.as_deref());
+        let fit_floor = sampling_floor(&fit_text, fit_image, fit.pairs.as_deref());
         let report = MethodReport {
             name,
             source: method.source().to_string(),
@@ -95,7 +103,8 @@ impl Measured {
             noise: aligner.noise(),
             fit_gap: norm(&difference(&fit_image.mean(), &fit_text.mean())),
             gap: norm(&difference(&image.mean(), &text.mean())),
-            sampling_floor: sampling_floor(&text, image, held_out.pairs.as_deref()),
+            sampling_floor: floor,
+            expected_gap: floor.hypot(fit_floor),
             trace: text.trace(),
             effective_rank: spectrum.effective_rank(),
             power_law: spectrum.power_law(),
@@ -113,7 +122,17 @@ impl Measured {
         let across = pair_products(&text_probe, &image_probe, &samples.across);
         let within_image =
             moved_image.as_ref().map(|_| pair_products(&image_probe, &image_probe, &samples.within_image));
-        Ok(Self { method, report, text, image: moved_image, within, across, within_image })
+        Ok(Self {
+            method,
+            report,
+            text_places: plane.places(&text),
+            image_places: moved_image.as_ref().map(|image| plane.places(image)),
+            text: has_vectors(&method).then_some(text),
+            fit_trace: fit_text.trace(),
+            within,
+            across,
+            within_image,
+        })
     }
 }
 
@@ -136,16 +155,21 @@ fn move_images(
     EmbeddingTable::from_tensor(side.table.ids().to_vec(), moved).map(Some)
 }
 
-/// The gap that a method without any error would show on this half.
+/// The gap that sampling would leave between equal means: the norms of what each text adds to it together with its
+/// images, because those are not drawn independently; without pairs each row is drawn by itself.
 fn sampling_floor(text: &Cloud, image: &Cloud, pairs: Option<&[[u32; 2]]>) -> f64 {
-    match pairs {
-        Some(pairs) => {
-            let (text, image) = paired(text, image, pairs);
-            let residual = image.difference(&text).expect("pairs have two sides of one shape");
-            (residual.trace() / pairs.len() as f64).sqrt()
-        }
-        None => (image.trace() / image.len() as f64 + text.trace() / text.len() as f64).sqrt(),
+    let Some(pairs) = pairs else {
+        return (image.trace() / image.len() as f64 + text.trace() / text.len() as f64).sqrt();
+    };
+    let (text, image) = (text.centered(), image.centered());
+    let share = 1.0 / text.len() as f64;
+    let mut parts: Vec<f64> = text.values().iter().map(|value| -value * share).collect();
+    let (dim, share) = (text.dim(), 1.0 / image.len() as f64);
+    for &[text, of_image] in pairs {
+        let part = &mut parts[text as usize * dim..][..dim];
+        part.iter_mut().zip(image.row(of_image as usize)).for_each(|(part, value)| *part += value * share);
     }
+    norm(&parts)
 }
 
 /// The mean product of rows that stand in the same place.
@@ -212,7 +236,7 @@ pub(super) fn cosines(
         let (within, across) = (grid.density(&one.within), grid.density(&one.across));
         one.report.js_within = js_divergence(&within, prior);
         one.report.js_across = js_divergence(&across, prior);
-        methods.push(CosineDensity { method: one.report.name.clone(), within, across });
+        methods.push(CosineDensity { method: one.report.name.clone(), within, across, prior: own_prior });
         finished.push(one);
     }
     let section = CosineSection {
@@ -223,61 +247,4 @@ pub(super) fn cosines(
         methods,
     };
     (section, finished)
-}
-
-/// The plane of the gap and of the first principal component across it.
-pub(super) fn projection(input: &Input, measured: &[Measured]) -> Result<Projection> {
-    let (text, image) = (&input.fit.text.unit, &input.fit.image.unit);
-    let all = union(text, image)?;
-    let origin = all.mean();
-    let covariance = all.covariance();
-    let spectrum = Spectrum::of(&covariance, all.dim(), all.len())?;
-    let mut first = difference(&image.mean(), &text.mean());
-    if !scale_to_unit(&mut first) {
-        first = spectrum.eigenvector(0).expect("eigenvectors were asked for").to_vec();
-    }
-    // The covariance across the first axis: (I - a a^T) C (I - a a^T).
-    let dim = all.dim();
-    let moved = linalg::matmul(&covariance, [dim, dim], &first, [dim, 1]);
-    let along: f64 = moved.iter().zip(&first).map(|(m, a)| m * a).sum();
-    let mut across = covariance;
-    for (i, row) in across.chunks_exact_mut(dim).enumerate() {
-        for (j, value) in row.iter_mut().enumerate() {
-            *value += first[i] * first[j] * along - moved[i] * first[j] - first[i] * moved[j];
-        }
-    }
-    let second = Spectrum::of(&across, dim, all.len())?;
-    let trace = all.trace();
-    let share = |variance: f64| if trace > 0.0 { (variance / trace).clamp(0.0, 1.0) } else { 0.0 };
-    let explained = [share(along), share(second.eigenvalues()[0])];
-    let second = second.eigenvector(0).expect("eigenvectors were asked for").to_vec();
-    let place = |row: &[f64]| {
-        [&first, &second].map(|axis| {
-            let values = row.iter().zip(&origin).zip(axis.iter());
-            values.map(|((value, origin), axis)| (value - origin) * axis).sum::<f64>() as f32
-        })
-    };
-    let places = |cloud: &Cloud| cloud.rows().take(PLANE).map(place).collect::<Vec<_>>();
-    Ok(Projection {
-        explained,
-        image: places(&input.held_out.image.unit),
-        methods: measured
-            .iter()
-            .map(|one| ProjectedMethod {
-                method: one.report.name.clone(),
-                text: places(&one.text),
-                image: one.image.as_ref().map(places),
-            })
-            .collect(),
-    })
-}
-
-/// Whether there was a direction to keep.
-fn scale_to_unit(vector: &mut [f64]) -> bool {
-    let length = norm(vector);
-    if length < 1e-12 {
-        return false;
-    }
-    vector.iter_mut().for_each(|value| *value /= length);
-    true
 }

@@ -26,6 +26,7 @@ mod html;
 mod input;
 mod methods;
 mod model;
+mod plane;
 mod samples;
 mod slices;
 

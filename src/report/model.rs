@@ -68,6 +68,16 @@ pub struct Settings {
     pub probe: usize,
     /// The ridge of covariances that are inverted, relative to their mean eigenvalue: by methods, and by the coupling.
     pub ridge: f64,
+    /// The standard deviation of the noise of C3, for each coordinate.
+    pub sigma: f64,
+    /// Pairs of rows for each density of cosines.
+    pub cosine_pairs: usize,
+    /// Draws for each number of rows.
+    pub draws: usize,
+    /// The field that was to name domains.
+    pub domain: Option<String>,
+    /// The field that was to hold captions.
+    pub caption: Option<String>,
     /// `error`, `skip` or `zero`: the policy for rows with NaN or without direction.
     pub non_finite: String,
 }
@@ -207,8 +217,12 @@ pub struct GapSection {
 /// The residual of pairs, `r = (x - mu_x) - (y - mu_y)`; held-out half.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ResidualSection {
-    /// Pairs that it was measured on.
+    /// Pairs that it was measured on. Means are over pairs here: a text counts once for each of its images.
     pub pairs: usize,
+    /// `||beta||` of these means.
+    pub beta: f64,
+    /// `||gamma||` of these means.
+    pub gamma: f64,
     /// The mean cosine of pairs.
     pub paired_cosine: f64,
     /// Energies, anisotropy and dimension.
@@ -245,9 +259,13 @@ pub struct MethodReport {
     pub fit_gap: f64,
     /// The gap on the held-out half.
     pub gap: f64,
-    /// The gap that sampling alone would leave between a perfect method and the images of the held-out half,
-    /// `sqrt(T_x / n_x + T_z / n_z)`, for unpaired halves; with pairs `sqrt(tr Sigma_r / n)`.
+    /// The gap that sampling of the held-out rows would leave if the true means were equal: `sqrt(sum_c ||u_c||^2)` over
+    /// texts `c` with their images, `u_c = sum_i (x_i - mu_x) / n_x - (z_c - mu_z) / n_z`. Without pairs every row is by
+    /// itself, and it is `sqrt(T_x / n_x + T_z / n_z)`. Rows that resemble each other across texts make it too small.
     pub sampling_floor: f64,
+    /// The same with the error of the statistics, which were made of the fit half: `sqrt(floor^2 + floor_fit^2)`. Gaps
+    /// near it cannot be ranked.
+    pub expected_gap: f64,
     /// `tr Sigma` of the aligned text.
     pub trace: f64,
     /// `exp` of the entropy of its normalised spectrum.
@@ -314,6 +332,8 @@ pub struct CosineDensity {
     pub within: Vec<f64>,
     /// Between aligned text and images.
     pub across: Vec<f64>,
+    /// Within the images as the method leaves them, where it moves them: what its divergences compare with.
+    pub prior: Option<Vec<f64>>,
 }
 
 /// Rows of the held-out half in the plane of two directions: that of the gap and the first principal component of
@@ -344,7 +364,7 @@ pub struct ProjectedMethod {
 pub struct EfficiencyCurve {
     /// The name of the method.
     pub method: String,
-    /// From few rows to all of the fit half.
+    /// From few rows to as many as the smaller set of the fit half has.
     pub points: Vec<EfficiencyPoint>,
 }
 
@@ -353,9 +373,10 @@ pub struct EfficiencyCurve {
 pub struct EfficiencyPoint {
     /// Rows of each modality.
     pub rows: usize,
-    /// The gap of each draw.
+    /// The gap of each draw; one, where all rows of both sets are drawn. Draws of more than half of the rows overlap.
     pub gaps: Vec<f64>,
-    /// What sampling predicts for a method that matches means: `sqrt(2 T_x / N + floor^2)`.
+    /// What sampling predicts for a method that matches means: `sqrt((T_x + T_z) / N + floor^2)`, with the traces of the
+    /// fit half, as if rows were drawn independently.
     pub predicted: f64,
 }
 

@@ -47,7 +47,8 @@ impl Samples {
         let (text_probe, image_probe) = (probe(held_out.text.unit.len()), probe(held_out.image.unit.len()));
         let (texts, images, count) = (text_probe.len(), image_probe.len(), config.cosine_pairs);
         let within_text = sample_pairs(texts, count, config.seed)?;
-        let within_image = sample_pairs(images, count, config.seed)?;
+        // Not the pairs of the texts again, where both sets are of one size.
+        let within_image = sample_pairs(images, count, !config.seed)?;
         let across = sample_pairs_across(texts, images, count, config.seed)?;
         let text = held_out.text.unit.select(&(0..texts).collect::<Vec<_>>());
         let before = pair_products(&text, &text, &within_text);

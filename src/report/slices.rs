@@ -7,14 +7,13 @@ use rand::seq::index;
 
 use super::ReportConfig;
 use super::curves::aligned_mean;
-use super::gap::{difference, norm};
 use super::input::{Half, Input};
 use super::methods::Measured;
 use super::model::{DomainMatrix, LengthSection, LengthSlice};
 use super::samples::Samples;
 use crate::Result;
 use crate::alignment::Method;
-use crate::geometry::Spectrum;
+use crate::geometry::{Spectrum, difference, norm};
 use crate::random::seeded_rng;
 
 /// The fewest rows of each modality, in each half, that make a domain.
@@ -128,6 +127,7 @@ pub(super) fn lengths(
     let (Some(field), Some(aligned)) = (&input.caption_field, slice_method(measured)) else {
         return Ok(None);
     };
+    let Some(aligned_text) = &aligned.text else { return Ok(None) };
     let half = &input.held_out;
     let words: Vec<(usize, usize)> = half
         .text
@@ -158,7 +158,7 @@ pub(super) fn lengths(
             captions: slice.len(),
             rows,
             raw_gap: gap(text.mean()),
-            gap: gap(aligned.text.select(&chosen).mean()),
+            gap: gap(aligned_text.select(&chosen).mean()),
             effective_rank: spectrum.effective_rank(),
             trace: text.trace(),
             paired_cosine: paired_cosine(half, &chosen),

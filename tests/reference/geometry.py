@@ -155,6 +155,8 @@ def check_residual(c, rows, along, across, gamma):
     values = m.eigen(m.covariance(difference))[0]
     gap_energy, energy = float(mean @ mean), float(values.sum())
     c.compare(f"{path}.pairs", len(pairs))
+    for name, basis in (("beta", along), ("gamma", across)):
+        c.compare(f"{path}.{name}", float(np.linalg.norm(basis.T @ mean)), 1e-8)
     c.compare(f"{path}.paired_cosine", float(np.mean(np.sum(text * image, axis=1))))
     lengths = np.linalg.norm(residual, axis=1).mean(), np.linalg.norm(difference, axis=1).mean()
     for name, value in (

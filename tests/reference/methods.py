@@ -30,6 +30,8 @@ def check_method(c, rows, index):
     c.compare(f"{path}.gap", m.gap(rows.unit(text), rows.unit(image)), 1e-7, 1e-9)
     floor = rows.once(("floor", name), lambda: sampling_floor(rows, name))
     c.compare(f"{path}.sampling_floor", floor, 1e-8)
+    fit_floor = rows.once(("fit floor", name), lambda: sampling_floor(rows, name, "fit"))
+    c.compare(f"{path}.expected_gap", float(np.hypot(floor, fit_floor)), 1e-8)
     matrix, values, _ = rows.moments(text)
     c.compare(f"{path}.trace", float(np.trace(matrix)))
     c.compare(f"{path}.effective_rank", m.effective_rank(values))
@@ -145,21 +147,16 @@ def check_cosines(c, rows):
     step = (grid[-1] - grid[0]) / (len(grid) - 1)
     c.record("cosines.grid is uniform", float(np.abs(np.diff(grid) - step).max()), 1e-9)
     image = rows.densities("text_held_out", "image_held_out", bandwidth, grid)[1]
-    exact = m.density(rows.cosines("text_held_out", "image_held_out")[1], bandwidth, grid).sum()
-    scales = (("sum 1", 1.0), ("exact density", exact), ("integral 1", 1 / step))
-    c.one_of("cosines.image", [(label, image * scale) for label, scale in scales], 1e-6)
-    given = np.sum(c.get("cosines.image"))
-    label, _ = min(scales, key=lambda s: abs(s[1] - given))
+    c.compare("cosines.image", image, 0, 1e-6 * float(image.max()))
     for i, entry in enumerate(c.get("cosines.methods")):
-        within, _, across = rows.densities(*rows.names(entry["method"]), bandwidth, grid)
-        for field, values, which in (("within", within, 0), ("across", across, 2)):
-            if label == "exact density":
-                values = m.density(
-                    rows.cosines(*rows.names(entry["method"]))[which], bandwidth, grid
-                )
-            elif label == "integral 1":
-                values = values / step
-            c.compare(f"cosines.methods.{i}.{field}", values, 1e-6)
+        names = rows.names(entry["method"])
+        within, prior, across = rows.densities(*names, bandwidth, grid)
+        if names[1] == "image_held_out":
+            c.equal(f"cosines.methods.{i}.prior", None)
+        else:
+            c.compare(f"cosines.methods.{i}.prior", prior, 0, 1e-6 * float(prior.max()))
+        for field, values in (("within", within), ("across", across)):
+            c.compare(f"cosines.methods.{i}.{field}", values, 0, 1e-6 * float(values.max()))
 
 
 def nearest_projection(given, names, rows, axes, probe):
@@ -204,7 +201,8 @@ def check_efficiency(c, rows):
         name = curve["method"]
         floor = rows.once(("floor", name), lambda: sampling_floor(rows, name))
         for j, point in enumerate(curve["points"]):
-            predicted = float(np.sqrt(2 * trace / point["rows"] + floor**2))
+            own = float(np.trace(rows.moments(f"{name}/text_fit")[0]))
+            predicted = float(np.sqrt((trace + own) / point["rows"] + floor**2))
             c.compare(f"sample_efficiency.{i}.points.{j}.predicted", predicted, 1e-8)
         gaps = curve["points"][-1]["gaps"]
         if np.ptp(gaps) < 1e-9:

@@ -171,12 +171,12 @@ class Rows:
         return self.once(("densities", text, image, bandwidth, tuple(grid)), compute)
 
 
-def sampling_floor(rows, method):
-    """The gap that sampling alone leaves."""
-    text, image = map(rows.unit, rows.names(method))
+def sampling_floor(rows, method, half="held_out"):
+    """The gap that sampling of a half leaves: texts with their images are what is drawn."""
+    text, image = map(rows.unit, rows.names(method, half))
     if rows.paired:
-        pairs = rows.samples["pairs_held_out"]
-        return float(
-            np.sqrt(np.trace(m.covariance(image[pairs[:, 1]] - text[pairs[:, 0]])) / len(pairs))
-        )
+        pairs = rows.samples[f"pairs_{half}"]
+        parts = -(text - text.mean(axis=0)) / len(text)
+        np.add.at(parts, pairs[:, 0], (image - image.mean(axis=0))[pairs[:, 1]] / len(image))
+        return float(np.sqrt(np.sum(parts**2)))
     return float(np.sqrt(sum(np.trace(m.covariance(part)) / len(part) for part in (text, image))))

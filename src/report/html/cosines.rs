@@ -21,7 +21,8 @@ pub(super) fn section(page: &Page) -> Section {
             label: "Densities of cosines within the images and within the aligned text of each method",
             reading: "How alike two images are to each other (grey area, the prior to imitate) and how alike \
                       two texts are after each method. Good: the line lies on the edge of the grey area and \
-                      the Jensen-Shannon divergence (JS) is near 0 bits; 1 bit is no overlap at all.",
+                      the Jensen-Shannon divergence (JS) is near 0 bits; 1 bit is no overlap at all. † compared with the \
+                      images as the method moves them, which are not drawn.",
             density: |m| &m.within,
             divergence: |m| m.js_within,
         };
@@ -89,7 +90,8 @@ impl Panels {
             let stroke = page.palette.method(&method.method);
             let divergence = report.methods.iter().find(|m| m.name == method.method).map(self.divergence);
             let divergence = divergence.map_or(String::new(), |js| format!(": JS {} bits", text::brief(js)));
-            entries.push((Key::Line(stroke), format!("{}{divergence}", method.method)));
+            let mark = if method.prior.is_some() { " †" } else { "" };
+            entries.push((Key::Line(stroke), format!("{}{mark}{divergence}", method.method)));
             marks.push(Mark::Line { points: curve, stroke, width: 2 });
         }
         let panel = Panel {

@@ -128,11 +128,12 @@ fn drift(report: &GapReport) -> String {
     let sample = format!("Fit half (in-sample): {}", text::counted(*rows, "row"));
     let reading = format!(
         "Projecting onto the sphere moves the centroid again, even after a perfect shift. The first expansion \
-         holds only where the spread of the cloud is far below the norm of its mean; here the spread is {} \
-         times a norm of {}, so {}. The second asks only that ‖z‖² stays near 1, and should agree.",
+         asks that the spread of the cloud is far below the norm of its mean; here the spread is {} times a \
+         norm of {}, and it {}. The second asks only that ‖z‖² stays near 1, and here it {}.",
         text::brief(*spread),
         text::brief(*radius),
-        if *spread < 0.3 { "it may be trusted" } else { "it may not be trusted" }
+        verdict(from_direction.relative_error),
+        verdict(from_centroid.relative_error)
     );
     Figure { title: "Phantom drift", rows: Rows::Fit, sample: &sample, reading: &reading }
         .around(&table.draw())
@@ -141,3 +142,13 @@ fn drift(report: &GapReport) -> String {
 /// The colours of the four parts: blue within U, purple within V, dark for the mean.
 pub(super) const PARTS: [palette::Stroke; 4] =
     [solid(0x08, 0x51, 0x9C), solid(0x54, 0x27, 0x8F), solid(0x7F, 0xB3, 0xDA), solid(0xB5, 0xA8, 0xD5)];
+
+/// How an expansion did.
+fn verdict(relative_error: f64) -> &'static str {
+    match relative_error {
+        error if error < 0.1 => "agrees with what was measured",
+        error if error < 0.5 => "agrees roughly",
+        error if error.is_finite() => "does not hold",
+        _ => "cannot be judged",
+    }
+}

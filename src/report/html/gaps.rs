@@ -7,14 +7,14 @@ use super::palette::{self, Stroke, solid};
 use super::{Page, Section, text};
 use crate::report::MethodReport;
 
-/// The mark of the sampling floor.
+/// The mark of what sampling lets expect.
 const FLOOR: Stroke = solid(0x00, 0x00, 0x00);
 /// Beyond this ratio of the greatest to the least gap the axis is logarithmic.
 const LOGARITHMIC: f64 = 25.0;
 /// A logarithmic axis spans at most this ratio: gaps below, often rounding alone, stand at its lower end.
 const SPAN: f64 = 1e6;
 /// Columns of numbers to the right of the bars, in pixels: where they start, and their heads.
-const COLUMNS: [(i32, &str); 3] = [(18, "held out"), (108, "fit half"), (198, "floor")];
+const COLUMNS: [(i32, &str); 3] = [(18, "held out"), (108, "fit half"), (198, "expected")];
 
 /// The section.
 pub(super) fn section(page: &Page) -> Section {
@@ -31,7 +31,7 @@ pub(super) fn section(page: &Page) -> Section {
 fn axis(methods: &[MethodReport]) -> (Axis, bool) {
     let values: Vec<f64> = methods
         .iter()
-        .flat_map(|m| [m.gap, m.fit_gap, m.sampling_floor])
+        .flat_map(|m| [m.gap, m.fit_gap, m.expected_gap])
         .filter(|v| drawable(*v) && *v > 0.0)
         .collect();
     let most = values.iter().copied().fold(0.0, f64::max);
@@ -65,12 +65,12 @@ fn bars(page: &Page) -> String {
         };
         bar(method.gap, (-0.08, 0.34), 1.0);
         bar(method.fit_gap, (-0.32, -0.12), 0.45);
-        if drawable(method.sampling_floor) && method.sampling_floor > low {
-            let at = method.sampling_floor;
+        if drawable(method.expected_gap) && method.expected_gap > low {
+            let at = method.expected_gap;
             let points = vec![(at, y - 0.42), (at, y + 0.42)];
             marks.push(Mark::Line { points, stroke: FLOOR, width: 2 });
         }
-        let numbers = [method.gap, method.fit_gap, method.sampling_floor];
+        let numbers = [method.gap, method.fit_gap, method.expected_gap];
         for ((right, _), value) in COLUMNS.iter().zip(numbers) {
             marks.push(words((high, y), *right, text::brief(value), false));
         }
@@ -92,7 +92,7 @@ fn bars(page: &Page) -> String {
             },
         ),
         y: (Axis::names(names, 0.55), ""),
-        label: "Gap by method, held out and in-sample, with the sampling floor",
+        label: "Gap by method, held out and in-sample, with what sampling lets expect",
     };
     // Half a row more than the methods need leaves room for the heads of the columns.
     let panel = Panel { y: (panel.y.0.up_to(rows as f64 - 0.05), ""), ..panel };
@@ -100,13 +100,12 @@ fn bars(page: &Page) -> String {
     let legend = figure::legend([
         (Key::Area(sample), "held out (thick bar, in the colour of the method)".to_owned()),
         (Key::Area(solid(0xAB, 0xAB, 0xAB)), "fit half, in-sample (thin, pale)".to_owned()),
-        (Key::Line(FLOOR), "sampling floor (upright line)".to_owned()),
+        (Key::Line(FLOOR), "expected of sampling (upright line)".to_owned()),
     ]);
     let mut reading = String::from(
-        "Good: the thick bar ends near the upright line, which is the gap that sampling of the held-out rows \
-         would leave if the true means matched perfectly. The statistics carry an error of their own, which \
-         lifts bars to about 1.4 times the line where both halves are of one size; bars up to there cannot be \
-         ranked. A pale bar far shorter than the thick one is no merit: statistics always fit the rows that \
+        "Good: the thick bar ends near the upright line, which is the gap that sampling of both halves would \
+         leave if the true means matched perfectly; bars near it cannot be ranked. Rows that resemble each \
+         other, such as variants of one picture, make the true line higher than it is drawn. A pale bar far shorter than the thick one is no merit: statistics always fit the rows that \
          they were made of.",
     );
     if log {

@@ -29,6 +29,8 @@ pub(super) struct Measure {
     pub goal: Goal,
     /// Whether it compares text with itself before, which the identity wins without merit.
     pub against_itself: bool,
+    /// Whether its goal is that of images as they are, which methods that move images do not pursue.
+    pub of_images: bool,
     /// Why there may be no number.
     pub reason: &'static str,
 }
@@ -41,12 +43,18 @@ impl Measure {
         get: fn(&MethodReport) -> Option<f64>,
         show: fn(f64) -> Cell,
     ) -> Self {
-        Self { label, get, show, goal, against_itself: false, reason: "not in this report" }
+        Self { label, get, show, goal, against_itself: false, of_images: false, reason: "not in this report" }
     }
 
     /// The same measure, for which the identity does not compete.
     pub(super) fn against_itself(mut self) -> Self {
         self.against_itself = true;
+        self
+    }
+
+    /// The same measure, for which methods that move images do not compete.
+    pub(super) fn of_images_left_alone(mut self) -> Self {
+        self.of_images = true;
         self
     }
 
@@ -59,8 +67,9 @@ impl Measure {
     /// The cells of all methods, the best of them marked.
     pub(super) fn cells(&self, methods: &[MethodReport]) -> Vec<Cell> {
         let trivial = |method: &MethodReport| self.against_itself && palette::is_identity(method);
+        let competes = |m: &MethodReport| !(trivial(m) || self.of_images && m.moves_images);
         let values: Vec<Option<f64>> =
-            methods.iter().map(|m| (self.get)(m).filter(|_| !trivial(m))).collect();
+            methods.iter().map(|m| (self.get)(m).filter(|_| competes(m))).collect();
         let best = best(&values, self.goal);
         methods
             .iter()

@@ -44,8 +44,24 @@ fn definitions() -> String {
 
 /// The settings of the report.
 fn settings(report: &GapReport) -> String {
-    let Settings { seed, paired, pair_by, only, methods, k, energy, rows, probe, ridge, non_finite } =
-        &report.settings;
+    let Settings {
+        seed,
+        paired,
+        pair_by,
+        only,
+        methods,
+        k,
+        energy,
+        rows,
+        probe,
+        ridge,
+        sigma,
+        cosine_pairs,
+        draws,
+        domain,
+        caption,
+        non_finite,
+    } = &report.settings;
     let code = |words: &str| Cell::html(format!("<code>{}</code>", text::escape(words))).class("words");
     let mut table = Table::new(["setting", "value", "what it does"]);
     let mut row = |name: &str, value: Cell, words: &str| {
@@ -62,6 +78,15 @@ fn settings(report: &GapReport) -> String {
     row("pair_by", pair_by, "the field of an image’s record that names its text");
     let only = only.as_ref().map_or_else(|| Cell::html("all").class("words"), |only| code(only));
     row("only", only, "the rows that take part, by a field of their records");
+    let field = |name: &Option<String>| match name {
+        Some(name) => code(name),
+        None => Cell::html("not named").class("words"),
+    };
+    row("domain", field(domain), "the field of records that names the domain");
+    row("caption", field(caption), "the field of a text’s record that holds the caption");
+    row("sigma", Cell::number(*sigma), "the standard deviation of the noise of C3, for each coordinate");
+    row("cosine_pairs", Cell::count(*cosine_pairs), "pairs of rows for each density of cosines");
+    row("draws", Cell::count(*draws), "draws for each number of rows in the sample efficiency");
     row("methods", code(&methods.join(", ")), "in the order of the report");
     row("k", Cell::count(*k), "neighbours of a row");
     row(

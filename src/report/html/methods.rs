@@ -42,14 +42,20 @@ fn groups(report: &GapReport) -> Vec<Group> {
                     |m| Some(m.fit_gap),
                     Cell::number,
                 ),
-                Measure::new("gap", Goal::Least, |m| Some(m.gap), Cell::number),
+                Measure::new("gap", Goal::None, |m| Some(m.gap), Cell::number),
                 Measure::new(
                     "sampling floor of the gap",
                     Goal::None,
                     |m| Some(m.sampling_floor),
                     Cell::number,
                 ),
-                Measure::new("gap ÷ floor", Goal::None, |m| Some(m.gap / m.sampling_floor), Cell::number),
+                Measure::new(
+                    "expected of sampling, both halves",
+                    Goal::None,
+                    |m| Some(m.expected_gap),
+                    Cell::number,
+                ),
+                Measure::new("gap ÷ expected", Goal::None, |m| Some(m.gap / m.expected_gap), Cell::number),
             ],
         ),
         (
@@ -61,19 +67,22 @@ fn groups(report: &GapReport) -> Vec<Group> {
                     |m| Some(m.covariance_gap),
                     Cell::number,
                 ),
-                Measure::new("trace", near(image.trace), |m| Some(m.trace), Cell::number),
+                Measure::new("trace", near(image.trace), |m| Some(m.trace), Cell::number)
+                    .of_images_left_alone(),
                 Measure::new(
                     "effective rank",
                     near(image.spectrum.effective_rank),
                     |m| Some(m.effective_rank),
                     Cell::number,
-                ),
+                )
+                .of_images_left_alone(),
                 Measure::new(
                     "power-law exponent α",
                     near(image.spectrum.power_law.map_or(f64::NAN, |law| law.exponent)),
                     |m| m.power_law.map(|law| law.exponent),
                     Cell::number,
                 )
+                .of_images_left_alone()
                 .or("too few eigenvalues above rounding for a fit"),
                 Measure::new(
                     "first eigenvalue of that fit",

@@ -43,8 +43,9 @@ pub(super) const QUANTITIES: &[Quantity] = &[
     quantity(
         "sampling floor",
         Own,
-        "The gap that sampling alone leaves on held-out rows: √(tr Σ<sub>x</sub>/n<sub>x</sub> + tr \
-         Σ<sub>z</sub>/n<sub>z</sub>), or √(tr Σ<sub>r</sub>/n) for pairs.",
+        "The gap that sampling of held-out rows alone leaves: √(tr Σ<sub>x</sub>/n<sub>x</sub> + tr \
+         Σ<sub>z</sub>/n<sub>z</sub>); with pairs a text is drawn together with all its images. What is expected adds \
+         the same of the fit half, of which the statistics were made.",
     ),
     quantity(
         "trace, tr Σ",
@@ -161,12 +162,12 @@ pub(super) const QUANTITIES: &[Quantity] = &[
     quantity(
         "recall at k",
         Own,
-        "The share of images whose own text is among the k nearest of all held-out texts.",
+        "The share of pairs of the probe whose text is among the k nearest of all texts of the probe to the image.",
     ),
     quantity(
         "sample efficiency",
         Align("App. E.1"),
-        "The held-out gap against the rows of the statistics; predicted √(2 tr Σ<sub>x</sub>/N + floor²).",
+        "The held-out gap against the rows of the statistics; predicted √((tr Σ<sub>x</sub> + tr Σ<sub>z</sub>)/N + floor²), as if rows were drawn independently.",
     ),
     quantity("domains", Align("App. E.3"), "The gap on one domain with the statistics of another."),
     quantity(

@@ -12,16 +12,16 @@ use crate::report::{GapReport, ResidualSection};
 /// The figures, or why there are none.
 pub(super) fn figures(report: &GapReport) -> String {
     match &report.gap.residual {
-        Some(residual) => parts(report, residual) + &numbers(report, residual),
+        Some(residual) => parts(residual) + &numbers(report, residual),
         None => "<p>The residual of pairs is left out: the held-out rows are not paired.</p>\n".into(),
     }
 }
 
 /// The mean squared distance of a pair as one bar of four parts.
-fn parts(report: &GapReport, residual: &ResidualSection) -> String {
-    let gap = &report.gap;
+fn parts(residual: &ResidualSection) -> String {
     let names = ["β: mean, in U", "γ: mean, in V", "δ: residual, in U", "ζ: residual, in V"];
-    let energies = [gap.beta * gap.beta, gap.gamma * gap.gamma, residual.delta_trace, residual.zeta_trace];
+    let ResidualSection { beta, gamma, delta_trace, zeta_trace, .. } = residual;
+    let energies = [beta * beta, gamma * gamma, *delta_trace, *zeta_trace];
     let total: f64 = energies.iter().sum();
     let mut body = figure::legend(names.iter().zip(PARTS).zip(energies).map(|((name, stroke), energy)| {
         let words = format!("{name}: {} ({})", text::brief(energy), text::percent(energy / total));
@@ -53,7 +53,8 @@ fn parts(report: &GapReport, residual: &ResidualSection) -> String {
         title: "Where the distance of a pair comes from",
         rows: Rows::HeldOut,
         sample: &sample(residual),
-        reading: "The mean squared distance of an image and its text is exactly the sum of four parts. A shift \
+        reading: "The mean squared distance of an image and its text is exactly the sum of four parts; means are \
+                  over pairs here, so a text counts once for each of its images. A shift \
                   removes only the dark ones (β, γ). What is left (δ, ζ) differs from pair to pair, and no \
                   common shift takes it away.",
     }

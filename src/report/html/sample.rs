@@ -87,6 +87,8 @@ fn residual() -> ResidualSection {
             effective_dim: 145.4,
         },
         spectrum: spectrum(0.9, 1.226, 0.02),
+        beta: 0.31,
+        gamma: 0.22,
         delta_trace: 1.11,
         zeta_trace: 0.116,
         kappa_u: condition(3.1e3),
@@ -108,6 +110,7 @@ fn method(index: usize) -> MethodReport {
         fit_gap,
         gap,
         sampling_floor: 0.0206,
+        expected_gap: 0.0291,
         trace: 0.79 + 0.05 * likeness,
         effective_rank: 120.0 + 14.0 * likeness,
         power_law: spectrum.power_law,
@@ -145,6 +148,7 @@ fn cosines() -> CosineSection {
         method: m.0.into(),
         within: bell(&grid, 0.16 + 0.22 * (1.0 - m.4), 0.085 + 0.004 * index as f64),
         across: bell(&grid, 0.15 - 0.16 * (1.0 - m.4), 0.07 + 0.004 * index as f64),
+        prior: None,
     };
     CosineSection {
         pairs: 200_000,
@@ -244,6 +248,11 @@ pub fn full() -> GapReport {
             rows: 100_000,
             probe: 2000,
             ridge: 1e-6,
+            sigma: 0.1265,
+            cosine_pairs: 200_000,
+            draws: 5,
+            domain: Some("source".into()),
+            caption: None,
             non_finite: "skip".into(),
         },
         data: Data {

@@ -44,13 +44,12 @@ fn findings(report: &GapReport) -> String {
     }
     let aligned = report.methods.iter().filter(|m| !palette::is_identity(m) && m.gap.is_finite());
     if let Some(best) = aligned.min_by(|a, b| a.gap.total_cmp(&b.gap)) {
-        let floor = if best.sampling_floor.is_finite() {
-            let floor = text::brief(best.sampling_floor);
-            if best.gap <= best.sampling_floor * 1.5 {
+        let floor = if best.expected_gap.is_finite() {
+            let floor = text::brief(best.expected_gap);
+            if best.gap <= best.expected_gap * 1.5 {
                 format!(
-                    "; sampling of the held-out rows alone would leave about {floor}, and the statistics carry \
-                     an error of their own, so it cannot be told here from a perfect match of the means, nor \
-                     from other methods near that value"
+                    "; sampling of both halves alone would leave about {floor}, so it cannot be told here from a \
+                     perfect match of the means, nor from other methods near that value"
                 )
             } else {
                 format!("; sampling alone would leave about {floor}")
@@ -133,7 +132,8 @@ fn data(report: &GapReport) -> String {
 /// The measures of the table in the summary.
 fn measures(report: &GapReport) -> Vec<Measure> {
     vec![
-        Measure::new("gap", Goal::Least, |m| Some(m.gap), Cell::number),
+        Measure::new("gap", Goal::None, |m| Some(m.gap), Cell::number),
+        Measure::new("expected", Goal::None, |m| Some(m.expected_gap), Cell::number),
         Measure::new(
             "mixing",
             Goal::Near(ChanceMixing::of(report).pooled),
