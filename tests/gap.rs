@@ -122,6 +122,7 @@ fn the_report_of_real_pictures_is_what_the_reference_finds() {
     ));
     let report = shell.report("test");
     assert_eq!(report.data.text.fit + report.data.text.held_out, 538);
+    assert_eq!(report.data.text.read, 538);
 }
 
 #[test]

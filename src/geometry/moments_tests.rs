@@ -2,7 +2,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 
-use super::Moments;
+use super::{Moments, Spectrum};
 use crate::Error;
 use crate::embedding::NonFinite;
 
@@ -231,4 +231,49 @@ fn the_spread_of_almost_equal_unit_rows_keeps_its_digits() {
             moments.trace()
         );
     }
+}
+
+#[test]
+fn products_in_float32_keep_six_digits_of_every_eigenvalue() {
+    let (n, dim) = (9000, 24);
+    let wide: Vec<f32> = rows(n, dim, 5)
+        .iter()
+        .enumerate()
+        .map(|(at, value)| 0.3 + value / (1.0 + (at % dim) as f32))
+        .collect();
+    let mut moments = [Moments::with_covariance(dim), Moments::with_single_covariance(dim)];
+    for moments in &mut moments {
+        // Chunks that are no multiple of what is multiplied at once.
+        for part in wide.chunks(5003 * dim) {
+            moments.update_rows(part).unwrap();
+        }
+    }
+    let [double, single] = &moments;
+    assert_eq!(single.count(), n);
+    assert_close(single.mean(), double.mean(), 1e-8);
+    assert!((single.trace() / double.trace() - 1.0).abs() < 1e-7);
+    let spectrum = |moments: &Moments| Spectrum::of(&moments.covariance().unwrap(), dim, n).unwrap();
+    for (single, double) in spectrum(single).eigenvalues().iter().zip(spectrum(double).eigenvalues()) {
+        assert!((single / double - 1.0).abs() < 1e-6, "{single} and {double}");
+    }
+}
+
+#[test]
+fn products_in_float32_follow_the_policy_and_name_bad_rows() {
+    let mut values = rows(200, 8, 3);
+    values[40 * 8..41 * 8].fill(0.0);
+    let mut moments = [Moments::with_covariance(8), Moments::with_single_covariance(8)];
+    for moments in &mut moments {
+        let report = moments.update_unit_rows(&values, NonFinite::Skip, "rows").unwrap();
+        assert_eq!((report.rows, report.skipped, report.kept), (200, 1, 199));
+    }
+    let [double, single] = &moments;
+    assert_close(&single.covariance().unwrap(), &double.covariance().unwrap(), 1e-6);
+    values[77 * 8 + 2] = f32::INFINITY;
+    let before = moments[1].clone();
+    let error = moments[1].update_rows(&values).unwrap_err();
+    assert!(matches!(error, Error::NonFinite { row: 77, column: 2, .. }), "{error}");
+    assert_eq!(moments[1], before);
+    let zeros = moments[1].update_unit_rows(&[0.0; 16], NonFinite::Skip, "rows").unwrap();
+    assert_eq!((zeros.skipped, moments[1].count()), (2, 199));
 }

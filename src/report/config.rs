@@ -104,13 +104,15 @@ impl ReportConfig {
         clock.lap("reading");
         let mut samples = Samples::new(&input, self, device)?;
 
-        watch.begin("the two clouds", 1);
+        let rows = input.fit.text.unit.len() + input.held_out.text.unit.len();
+        watch.begin("the two clouds", rows);
         let (geometry, frame) = gap::geometry(&input, self, &mut samples)?;
         let section = gap::section(&input, &frame, self.ridge)?;
         clock.lap("the two clouds");
 
         let plane = Plane::new(&input)?;
-        watch.begin("methods", self.methods.len());
+        watch.advance(rows);
+        watch.begin("methods", self.methods.len() * rows);
         let (mut measured, mut notes) = (Vec::with_capacity(self.methods.len()), Vec::new());
         for method in &self.methods {
             check_cancelled(watch)?;
@@ -125,14 +127,14 @@ impl ReportConfig {
                 Err(error) => return Err(error),
             }
             clock.lap(&method.to_string());
-            watch.advance(1);
+            watch.advance(rows);
         }
         let projection = plane.finish(&input, &measured);
         let (cosines, measured) = methods::cosines(&input, measured, &samples);
         clock.lap("cosines");
 
         check_cancelled(watch)?;
-        watch.begin("sample efficiency", 1);
+        watch.begin("sample efficiency", rows);
         let sample_efficiency = curves::sample_efficiency(&input, self, &measured, device)?;
         clock.lap("sample efficiency");
         let domains = slices::domains(&input, self, &measured, device, &mut samples)?;

@@ -221,7 +221,9 @@ fn partners(image: &Store, config: &ReportConfig) -> Result<HashSet<String>> {
     each_record(image, |row, record| {
         named |= config.pair_by.as_ref().is_some_and(|field| record.is_some_and(|r| r.contains_key(field)));
         let id = record.and_then(record_id).unwrap_or_else(|| row.to_string());
-        ids.insert(partner(record, &id, config));
+        if config.only.as_ref().is_none_or(|only| passes(record, only)) {
+            ids.insert(partner(record, &id, config));
+        }
         Ok(())
     })?;
     match (&config.pair_by, named) {
