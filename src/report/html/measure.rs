@@ -101,28 +101,11 @@ fn best(values: &[Option<f64>], goal: Goal) -> Vec<bool> {
     losses.iter().map(|loss| least < most && *loss == least).collect()
 }
 
-/// The shares of the other modality among the neighbours of a row if all rows were mixed at random.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct ChanceMixing {
-    /// Asked of the text.
-    pub text_to_image: f64,
-    /// Asked of the images.
-    pub image_to_text: f64,
-    /// Asked of all rows.
-    pub pooled: f64,
-}
-
-impl ChanceMixing {
-    /// For the probe of a report; not finite where it has fewer than two rows.
-    pub(super) fn of(report: &GapReport) -> Self {
-        let (text, image) = (report.data.text.probe as f64, report.data.image.probe as f64);
-        let others = text + image - 1.0;
-        Self {
-            text_to_image: image / others,
-            image_to_text: text / others,
-            pooled: 2.0 * text * image / ((text + image) * others),
-        }
-    }
+/// The share of the other modality among the neighbours of a row if all rows of the probe were mixed at random; not finite
+/// where it has fewer than two rows.
+pub(super) fn chance_mixing(report: &GapReport) -> f64 {
+    let (text, image) = (report.data.text.probe as f64, report.data.image.probe as f64);
+    2.0 * text * image / ((text + image) * (text + image - 1.0))
 }
 
 #[cfg(test)]
