@@ -47,7 +47,7 @@ pub(crate) mod parquet;
 mod pickle;
 mod pieces;
 pub(crate) mod pipeline;
-mod positioned;
+pub(crate) mod positioned;
 pub(crate) mod records;
 mod rows;
 mod shard;

@@ -64,7 +64,8 @@ pub(super) fn chunk<T: Lane>(
     Ok((
         Some(Chunk {
             count,
-            squares: (squares - count as f64 * moved).max(0.0),
+            // Not lost by `max`, which prefers a number to NaN.
+            squares: if squares.is_finite() { (squares - count as f64 * moved).max(0.0) } else { squares },
             mean: shift.iter().zip(&offset).map(|(shift, offset)| f64::from(*shift) + offset).collect(),
             scatter,
         }),

@@ -3,12 +3,14 @@
 //! [`LanguageModel`] is what ReVision needs of one: its width, a way from tokens to embeddings, from embeddings to
 //! hidden states (with a [`KvCache`] when it generates) and from hidden states to logits. Splitting the last two
 //! lets the loss pay for the vocabulary product only where there is a label. [`LlamaDecoder`] is the LLaMA family
-//! behind that trait; [`generate`] writes text with any of them.
+//! behind that trait; [`generate`] writes text with any of them. [`gguf`] reads models of llama.cpp.
 
 mod attention;
 mod cache;
 mod generation;
+pub mod gguf;
 mod llama;
+mod pretrained;
 mod rope;
 mod tokenizer;
 

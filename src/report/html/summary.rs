@@ -5,7 +5,7 @@ use super::measure::{Goal, Measure, chance_mixing};
 use super::palette;
 use super::table::{Cell, Table};
 use super::{Page, Section, text};
-use crate::report::{GapReport, MethodReport, SetReport};
+use crate::report::{GapReport, SetReport};
 
 /// The section.
 pub(super) fn section(page: &Page) -> Section {

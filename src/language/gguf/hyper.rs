@@ -1,0 +1,255 @@
+use super::metadata::Metadata;
+use super::reader::GgufFile;
+use crate::Result;
+
+/// A family of models whose tensors are mapped to Hugging Face names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Architecture {
+    /// LLaMA, Mistral and SmolLM2.
+    Llama,
+    /// Qwen2 and Qwen2.5.
+    Qwen2,
+}
+
+impl Architecture {
+    /// The name in the metadata.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Llama => "llama",
+            Self::Qwen2 => "qwen2",
+        }
+    }
+}
+
+/// How rotary frequencies are changed for longer sequences than a model was first trained with.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RopeScaling {
+    /// All positions are divided by the factor.
+    Linear {
+        /// The factor.
+        factor: f64,
+    },
+    /// YaRN (arXiv 2309.00071).
+    Yarn {
+        /// The factor by which the context grows.
+        factor: f64,
+        /// The context before.
+        original_context_length: Option<usize>,
+    },
+}
+
+/// The hyper-parameters of a model, in the terms of Hugging Face's `config.json`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LlamaParameters {
+    /// The family.
+    pub architecture: Architecture,
+    /// The number of tokens.
+    pub vocab_size: usize,
+    /// The size of the hidden states.
+    pub hidden_size: usize,
+    /// The inner size of the feed-forward layers.
+    pub intermediate_size: usize,
+    /// The number of layers.
+    pub num_hidden_layers: usize,
+    /// The number of query heads.
+    pub num_attention_heads: usize,
+    /// The number of key and value heads.
+    pub num_key_value_heads: usize,
+    /// The size of a head; all of it turns with the position.
+    pub head_dim: usize,
+    /// The constant under the root of RMSNorm.
+    pub rms_norm_eps: f64,
+    /// The base of the rotary frequencies.
+    pub rope_theta: f64,
+    /// How the rotary frequencies are changed; LLaMA 3 has a tensor of factors for that instead, which is
+    /// [`LlamaGguf::frequency_factors`](super::LlamaGguf::frequency_factors).
+    pub rope_scaling: Option<RopeScaling>,
+    /// The longest sequence.
+    pub max_position_embeddings: usize,
+    /// How far back attention reaches, where it is bounded.
+    pub sliding_window: Option<usize>,
+    /// Whether the output head is the embedding matrix.
+    pub tie_word_embeddings: bool,
+    /// Whether query, key and value projections have a bias.
+    pub attention_bias: bool,
+    /// Whether the output projection of the attention has a bias.
+    pub output_bias: bool,
+}
+
+impl LlamaParameters {
+    pub(super) fn read(file: &GgufFile) -> Result<Self> {
+        let metadata = file.metadata();
+        let architecture = architecture(metadata)?;
+        let keys = Keys { metadata, prefix: architecture.name() };
+        let num_hidden_layers = keys.size("block_count")?;
+        // Each layer has tensors of its own: a file names no more layers than tensors.
+        if num_hidden_layers > file.tensors().len() {
+            return Err(metadata.wrong(format!(
+                "key {:?}: expected at most as many layers as the {} tensors, found {num_hidden_layers}",
+                keys.key("block_count"),
+                file.tensors().len()
+            )));
+        }
+        let hidden_size = keys.size("embedding_length")?;
+        let num_attention_heads = keys.size("attention.head_count")?;
+        let head_dim = keys.head_dim(hidden_size, num_attention_heads)?;
+        let num_key_value_heads =
+            keys.optional_size("attention.head_count_kv")?.unwrap_or(num_attention_heads);
+        if !num_attention_heads.is_multiple_of(num_key_value_heads) {
+            return Err(metadata.wrong(format!(
+                "key {:?}: expected a divisor of the {num_attention_heads} query heads, found {num_key_value_heads}",
+                keys.key("attention.head_count_kv")
+            )));
+        }
+        keys.absent_or_zero("expert_count")?;
+        let has = |name: &str| file.tensor(name).is_some();
+        Ok(Self {
+            architecture,
+            vocab_size: vocab_size(file, &keys)?,
+            hidden_size,
+            intermediate_size: keys.size("feed_forward_length")?,
+            num_hidden_layers,
+            num_attention_heads,
+            num_key_value_heads,
+            head_dim,
+            rms_norm_eps: keys.required_number("attention.layer_norm_rms_epsilon")?,
+            rope_theta: keys.number("rope.freq_base")?.unwrap_or(10_000.0),
+            rope_scaling: keys.rope_scaling()?,
+            max_position_embeddings: keys.size("context_length")?,
+            sliding_window: keys.optional_size("attention.sliding_window")?,
+            tie_word_embeddings: !has("output.weight"),
+            attention_bias: architecture == Architecture::Qwen2 || has("blk.0.attn_q.bias"),
+            output_bias: has("blk.0.attn_output.bias"),
+        })
+    }
+}
+
+fn architecture(metadata: &Metadata) -> Result<Architecture> {
+    const KEY: &str = "general.architecture";
+    match metadata.required(KEY, metadata.text(KEY)?)? {
+        "llama" => Ok(Architecture::Llama),
+        "qwen2" => Ok(Architecture::Qwen2),
+        other => Err(metadata.wrong(format!(
+            "key {KEY:?}: expected \"llama\" or \"qwen2\", found {:?}",
+            super::metadata::excerpt(other)
+        ))),
+    }
+}
+
+/// Older files do not say how many tokens they know; the embeddings do.
+fn vocab_size(file: &GgufFile, keys: &Keys<'_>) -> Result<usize> {
+    let embeddings = file.tensor("token_embd.weight").and_then(|tensor| tensor.shape().first().copied());
+    let size = keys.optional_size("vocab_size")?.or(embeddings);
+    let size = keys.metadata.required(&keys.key("vocab_size"), size)?;
+    let tokens = file.metadata().texts("tokenizer.ggml.tokens")?.map_or(0, |tokens| tokens.len());
+    if tokens > size {
+        return Err(keys.metadata.wrong(format!(
+            "key \"tokenizer.ggml.tokens\": expected at most as many tokens as the {size} embeddings, found {tokens}"
+        )));
+    }
+    Ok(size)
+}
+
+/// The keys of an architecture.
+struct Keys<'a> {
+    metadata: &'a Metadata,
+    prefix: &'static str,
+}
+
+impl Keys<'_> {
+    fn key(&self, name: &str) -> String {
+        format!("{}.{name}", self.prefix)
+    }
+
+    /// A size above zero. The format stores sizes in 32 bits, so that products of two cannot overflow 64.
+    fn optional_size(&self, name: &str) -> Result<Option<usize>> {
+        let key = self.key(name);
+        match self.metadata.count(&key)? {
+            Some(size) if size == 0 || u32::try_from(size).is_err() => Err(self
+                .metadata
+                .wrong(format!("key {key:?}: expected a size from 1 to 2^32 - 1, found {size}"))),
+            size => Ok(size),
+        }
+    }
+
+    fn size(&self, name: &str) -> Result<usize> {
+        self.metadata.required(&self.key(name), self.optional_size(name)?)
+    }
+
+    /// A number above zero.
+    fn number(&self, name: &str) -> Result<Option<f64>> {
+        let key = self.key(name);
+        match self.metadata.number(&key)? {
+            Some(number) if number <= 0.0 => {
+                Err(self.metadata.wrong(format!("key {key:?}: expected a number above 0, found {number}")))
+            }
+            number => Ok(number),
+        }
+    }
+
+    fn required_number(&self, name: &str) -> Result<f64> {
+        self.metadata.required(&self.key(name), self.number(name)?)
+    }
+
+    fn absent_or_zero(&self, name: &str) -> Result<()> {
+        let key = self.key(name);
+        match self.metadata.count(&key)? {
+            None | Some(0) => Ok(()),
+            Some(count) => Err(self
+                .metadata
+                .wrong(format!("key {key:?}: expected a model without experts, found {count}"))),
+        }
+    }
+
+    /// The size of a head, which keys, values and rotary positions must share.
+    fn head_dim(&self, hidden_size: usize, heads: usize) -> Result<usize> {
+        let head_dim = match self.optional_size("attention.key_length")? {
+            Some(head_dim) => head_dim,
+            None if hidden_size.is_multiple_of(heads) => hidden_size / heads,
+            None => {
+                return Err(self.metadata.wrong(format!(
+                    "key {:?}: expected a divisor of the width {hidden_size}, found {heads}",
+                    self.key("attention.head_count")
+                )));
+            }
+        };
+        if !head_dim.is_multiple_of(2) {
+            return Err(self.metadata.wrong(format!(
+                "key {:?}: expected heads of an even size for rotary positions, found {head_dim}",
+                self.key("attention.head_count")
+            )));
+        }
+        for name in ["attention.value_length", "rope.dimension_count"] {
+            if let Some(size) = self.optional_size(name)?.filter(|size| *size != head_dim) {
+                return Err(self.metadata.wrong(format!(
+                    "key {:?}: expected the size of a head, {head_dim}, found {size}",
+                    self.key(name)
+                )));
+            }
+        }
+        Ok(head_dim)
+    }
+
+    fn rope_scaling(&self) -> Result<Option<RopeScaling>> {
+        let key = self.key("rope.scaling.type");
+        // Files from before there were several types have this key alone.
+        let linear = self.number("rope.scale_linear")?;
+        let factor = self.number("rope.scaling.factor")?.or(linear);
+        let scaling = match self.metadata.text(&key)? {
+            Some("none") => None,
+            Some("linear") | None => factor.map(|factor| RopeScaling::Linear { factor }),
+            Some("yarn") => {
+                let factor = self.metadata.required(&self.key("rope.scaling.factor"), factor)?;
+                let original_context_length = self.optional_size("rope.scaling.original_context_length")?;
+                Some(RopeScaling::Yarn { factor, original_context_length })
+            }
+            Some(other) => {
+                return Err(self.metadata.wrong(format!(
+                    "key {key:?}: expected \"none\", \"linear\" or \"yarn\", found {:?}",
+                    super::metadata::excerpt(other)
+                )));
+            }
+        };
+        Ok(scaling.filter(|scaling| *scaling != RopeScaling::Linear { factor: 1.0 }))
+    }
+}

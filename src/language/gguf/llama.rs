@@ -1,0 +1,123 @@
+use std::collections::HashSet;
+use std::path::Path;
+
+use super::hyper::LlamaParameters;
+use super::reader::GgufFile;
+use super::tokenizer::GgufTokenizer;
+use super::weights::{Weight, weights};
+use crate::{Error, Result};
+
+/// The factors by which LLaMA 3 divides its rotary frequencies. Hugging Face computes them instead.
+const FREQUENCY_FACTORS: &str = "rope_freqs.weight";
+
+/// A LLaMA or Qwen2 model in a GGUF file, all of whose tensors are accounted for.
+#[derive(Debug)]
+pub struct LlamaGguf {
+    file: GgufFile,
+    parameters: LlamaParameters,
+    weights: Vec<Weight>,
+}
+
+impl LlamaGguf {
+    /// Opens a file and checks that its tensors are those of the model that its metadata describes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where the file cannot be read; [`Error::Format`] where it is not a GGUF file, where it holds
+    /// another kind of model, or where a tensor is missing, of another shape or not of the model.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::new(GgufFile::open(path)?)
+    }
+
+    /// As [`open`](Self::open), with a file that is open already.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn new(file: GgufFile) -> Result<Self> {
+        let parameters = LlamaParameters::read(&file)?;
+        let weights = weights(&parameters);
+        for weight in &weights {
+            check_shape(&file, &weight.gguf_name, &weight.shape)?;
+        }
+        let mut known: HashSet<&str> = weights.iter().map(|weight| weight.gguf_name.as_str()).collect();
+        if file.tensor(FREQUENCY_FACTORS).is_some() {
+            check_shape(&file, FREQUENCY_FACTORS, &[parameters.head_dim / 2])?;
+            known.insert(FREQUENCY_FACTORS);
+        }
+        let unused: Vec<_> =
+            file.tensors().iter().map(|tensor| tensor.name()).filter(|name| !known.contains(name)).collect();
+        if !unused.is_empty() {
+            return Err(Error::format(
+                file.path(),
+                format!(
+                    "expected the {} tensors of a {} model of {} layers, found {} more: {}{}",
+                    known.len(),
+                    parameters.architecture.name(),
+                    parameters.num_hidden_layers,
+                    unused.len(),
+                    unused[..unused.len().min(5)].join(", "),
+                    if unused.len() > 5 { ", ..." } else { "" }
+                ),
+            ));
+        }
+        Ok(Self { file, parameters, weights })
+    }
+
+    /// The file.
+    pub fn file(&self) -> &GgufFile {
+        &self.file
+    }
+
+    /// The hyper-parameters.
+    pub fn parameters(&self) -> &LlamaParameters {
+        &self.parameters
+    }
+
+    /// All weights of the model; without a head of its own where that is the embedding matrix.
+    pub fn weights(&self) -> &[Weight] {
+        &self.weights
+    }
+
+    /// The values of one of [`weights`](Self::weights), row by row in the order of Hugging Face: query and key
+    /// projections are made for rotary positions that turn coordinate `i` together with `i + head_dim / 2`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Format`] where the file stores the weight in a type that is not read, [`Error::Io`] where it cannot be
+    /// read.
+    pub fn read(&self, weight: &Weight) -> Result<Vec<f32>> {
+        // A weight of another file may have heads that this one's rows do not divide into.
+        check_shape(&self.file, &weight.gguf_name, &weight.shape)?;
+        Ok(weight.in_order(self.file.read(&weight.gguf_name)?))
+    }
+
+    /// By how much each rotary frequency is divided, where the file says so (LLaMA 3.1 and later).
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub fn frequency_factors(&self) -> Result<Option<Vec<f32>>> {
+        self.file.tensor(FREQUENCY_FACTORS).map(|_| self.file.read(FREQUENCY_FACTORS)).transpose()
+    }
+
+    /// The tokenizer.
+    ///
+    /// # Errors
+    ///
+    /// As [`GgufTokenizer::new`].
+    pub fn tokenizer(&self) -> Result<GgufTokenizer> {
+        GgufTokenizer::new(self.file.metadata())
+    }
+}
+
+fn check_shape(file: &GgufFile, name: &str, shape: &[usize]) -> Result<()> {
+    let wrong = |found: String| {
+        Err(Error::format(file.path(), format!("tensor {name:?}: expected shape {shape:?}, found {found}")))
+    };
+    match file.tensor(name) {
+        Some(tensor) if tensor.shape() == shape => Ok(()),
+        Some(tensor) => wrong(format!("{:?}", tensor.shape())),
+        None => wrong("no such tensor".to_string()),
+    }
+}

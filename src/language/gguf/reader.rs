@@ -1,0 +1,206 @@
+use std::collections::HashMap;
+use std::fs::File;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use super::cursor::Cursor;
+use super::dequant::{dequantise, is_readable};
+use super::metadata::Metadata;
+use super::tensor::TensorInfo;
+use crate::embedding::positioned::read_at;
+use crate::{Error, Result};
+
+const MAGIC: &[u8; 4] = b"GGUF";
+const DEFAULT_ALIGNMENT: u64 = 32;
+/// About how many bytes of a tensor are in memory as they are stored.
+const CHUNK: u64 = 1 << 20;
+
+/// An open GGUF file: its metadata, and its tensors at their places.
+#[derive(Debug)]
+pub struct GgufFile {
+    path: PathBuf,
+    file: File,
+    version: u32,
+    metadata: Metadata,
+    tensors: Vec<TensorInfo>,
+    by_name: HashMap<String, usize>,
+    data: u64,
+}
+
+impl GgufFile {
+    /// Opens a file of version 2 or 3 in little-endian byte order, and checks that all tensors lie within it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where the file cannot be read, [`Error::Format`] where it is not as it should be.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let io = |source| Error::io(path, source);
+        let file = File::open(path).map_err(io)?;
+        let length = file.metadata().map_err(io)?.len();
+        let mut cursor = Cursor::new(path, &file, length);
+        let version = read_version(&mut cursor)?;
+        let tensors = cursor.u64(format_args!("the number of tensors"))?;
+        let keys = cursor.u64(format_args!("the number of metadata keys"))?;
+        let metadata = Metadata::read(&mut cursor, path, keys)?;
+        let alignment = alignment(&metadata)?;
+        let count = cursor.check_count(tensors, TensorInfo::LEAST, format_args!("the number of tensors"))?;
+        let mut tensors = Vec::new();
+        let mut by_name = HashMap::new();
+        for index in 0..count {
+            let tensor = TensorInfo::read(&mut cursor, index)?;
+            if by_name.insert(tensor.name.clone(), index).is_some() {
+                return Err(cursor.wrong(format!("tensor {:?}: expected once, found twice", tensor.name)));
+            }
+            tensors.push(tensor);
+        }
+        let data = cursor.position().next_multiple_of(alignment);
+        check_places(path, &tensors, alignment, length.saturating_sub(data))?;
+        Ok(Self { path: path.to_path_buf(), version, metadata, tensors, by_name, data, file })
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The version of the format.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// The keys and values.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// All tensors in the order of the file.
+    pub fn tensors(&self) -> &[TensorInfo] {
+        &self.tensors
+    }
+
+    /// The tensor of a name.
+    pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
+        self.by_name.get(name).map(|index| &self.tensors[*index])
+    }
+
+    /// All values of a tensor.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_rows`](Self::read_rows).
+    pub fn read(&self, name: &str) -> Result<Vec<f32>> {
+        let tensor = self.known(name)?;
+        self.read_rows(name, 0..tensor.len() / tensor.width())
+    }
+
+    /// Some rows of a tensor, all its dimensions but the last taken together.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Format`] where the file has no such tensor or no such rows, or where its type is none of F32, F16,
+    /// BF16, Q8_0, Q4_0 and Q4_1; [`Error::Io`] where the file cannot be read.
+    pub fn read_rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<f32>> {
+        let tensor = self.known(name)?;
+        let wrong = |detail: String| Error::format(&self.path, format!("tensor {name:?}: {detail}"));
+        let all = tensor.len() / tensor.width();
+        if rows.start > rows.end || rows.end > all {
+            return Err(wrong(format!("expected rows within 0..{all}, found {rows:?}")));
+        }
+        let block = tensor.dtype.block().filter(|_| is_readable(tensor.dtype));
+        let Some((block_values, block_bytes)) = block else {
+            return Err(wrong(format!(
+                "expected type F32, F16, BF16, Q8_0, Q4_0 or Q4_1, found {}",
+                tensor.dtype.name()
+            )));
+        };
+        let row_bytes = tensor.width() as u64 / block_values * block_bytes;
+        let mut offset = self.data + tensor.offset + rows.start as u64 * row_bytes;
+        let mut left = rows.len() as u64 * row_bytes;
+        let mut values = Vec::with_capacity(rows.len() * tensor.width());
+        let mut bytes = vec![0; left.min(CHUNK / block_bytes * block_bytes) as usize];
+        while left > 0 {
+            let size = left.min(bytes.len() as u64);
+            let bytes = &mut bytes[..size as usize];
+            read_at(&self.file, bytes, offset).map_err(|source| Error::io(&self.path, source))?;
+            dequantise(tensor.dtype, bytes, &mut values);
+            offset += size;
+            left -= size;
+        }
+        Ok(values)
+    }
+
+    fn known(&self, name: &str) -> Result<&TensorInfo> {
+        self.tensor(name).ok_or_else(|| {
+            Error::format(&self.path, format!("tensor {name:?}: expected in the file, found none"))
+        })
+    }
+}
+
+fn read_version(cursor: &mut Cursor<'_>) -> Result<u32> {
+    let magic = cursor.bytes::<4>(format_args!("the magic string"))?;
+    if &magic != MAGIC {
+        return Err(cursor.wrong(format!(
+            "not a GGUF file: expected it to begin with \"GGUF\", found \"{}\"",
+            magic.escape_ascii()
+        )));
+    }
+    match cursor.u32(format_args!("the version"))? {
+        version @ (2 | 3) => Ok(version),
+        version if matches!(version.swap_bytes(), 2 | 3) => {
+            Err(cursor.wrong("expected little-endian byte order, found big-endian"))
+        }
+        version => Err(cursor.wrong(format!("expected GGUF version 2 or 3, found {version}"))),
+    }
+}
+
+fn alignment(metadata: &Metadata) -> Result<u64> {
+    const KEY: &str = "general.alignment";
+    let Some(alignment) = metadata.count(KEY)? else { return Ok(DEFAULT_ALIGNMENT) };
+    // A greater one than any page size is no alignment; the bound also keeps sums within 64 bits.
+    if !alignment.is_power_of_two() || alignment > 1 << 30 {
+        return Err(
+            metadata.wrong(format!("key {KEY:?}: expected a power of two up to 2^30, found {alignment}"))
+        );
+    }
+    Ok(alignment as u64)
+}
+
+/// Checks that tensors are aligned, lie within the `room` behind the header, and that none lies upon another: a small
+/// file could otherwise ask for any amount of memory.
+fn check_places(path: &Path, tensors: &[TensorInfo], alignment: u64, room: u64) -> Result<()> {
+    for TensorInfo { name, offset, bytes, .. } in tensors {
+        if !offset.is_multiple_of(alignment) {
+            return Err(Error::format(
+                path,
+                format!("tensor {name:?}: expected an offset of a multiple of {alignment}, found {offset}"),
+            ));
+        }
+        if offset.checked_add(*bytes).is_none_or(|end| end > room) {
+            return Err(Error::format(
+                path,
+                format!(
+                    "tensor {name:?}: expected {bytes} bytes at offset {offset}, found {room} bytes for all tensors"
+                ),
+            ));
+        }
+    }
+    let mut by_place: Vec<_> = tensors.iter().collect();
+    by_place.sort_by_key(|tensor| tensor.offset);
+    for pair in by_place.windows(2) {
+        let (first, second) = (pair[0], pair[1]);
+        if first.offset + first.bytes > second.offset {
+            return Err(Error::format(
+                path,
+                format!(
+                    "tensor {:?}: expected behind tensor {:?}, which ends at offset {}, found at {}",
+                    second.name,
+                    first.name,
+                    first.offset + first.bytes,
+                    second.offset
+                ),
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,6 @@
+mod models;
+mod mutations;
+mod reading;
+mod refusing;
+mod small;
+mod tokenizing;

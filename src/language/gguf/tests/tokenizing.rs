@@ -1,0 +1,79 @@
+use super::small::{model, tokens};
+use crate::language::gguf::testing::{Writer, message, text, texts};
+use crate::language::gguf::{Array, GgufTokenizer, Value};
+
+fn build(writer: &Writer) -> crate::Result<GgufTokenizer> {
+    GgufTokenizer::new(writer.open()?.metadata())
+}
+
+fn pieces(tokenizer: &GgufTokenizer, text: &str) -> Vec<String> {
+    tokenizer.tokenizer.encode(text, false).unwrap().get_tokens().to_vec()
+}
+
+#[test]
+fn texts_are_cut_merged_and_put_together_again() {
+    let tokenizer = build(&model("llama")).unwrap();
+    assert_eq!(
+        pieces(&tokenizer, "cat cat12<end>c<mine>"),
+        ["cat", "Ġcat", "1", "2", "<end>", "c", "<mine>"]
+    );
+    for text in ["a cat\n\tand 😀 ünïcode", "", "  ", "<mine> cat"] {
+        let tokens = tokenizer.tokenizer.encode(text, true).unwrap();
+        assert_eq!(tokenizer.tokenizer.decode(tokens.get_ids(), true).unwrap(), text);
+    }
+    let tokens = tokenizer.tokenizer.encode("a<end>b", false).unwrap();
+    assert_eq!(tokenizer.tokenizer.decode(tokens.get_ids(), true).unwrap(), "ab");
+    assert_eq!(tokenizer.tokenizer.get_vocab_size(true), super::small::tokens().len());
+}
+
+#[test]
+fn pre_tokenizers_decide_what_is_merged() {
+    let with = |pre: &str| {
+        let mut writer = model("llama");
+        writer.key("tokenizer.ggml.pre", text(pre)).key("tokenizer.ggml.bos_token_id", Value::U32(0));
+        build(&writer).unwrap()
+    };
+    for pre in ["default", "gpt-2", "llama-bpe"] {
+        assert_eq!(pieces(&with(pre), "cat12"), ["cat", "12"], "{pre}");
+    }
+    for pre in ["smollm", "qwen2"] {
+        assert_eq!(pieces(&with(pre), "cat12"), ["cat", "1", "2"], "{pre}");
+    }
+    assert!(with("llama-bpe").add_bos && !with("qwen2").add_bos);
+}
+
+#[test]
+fn special_tokens_and_the_template_are_those_of_the_file() {
+    let mut writer = model("llama");
+    let tokenizer = build(&writer).unwrap();
+    assert_eq!((tokenizer.bos, tokenizer.eos, tokenizer.padding), (None, Some(0), Some(1)));
+    assert_eq!(tokenizer.chat_template.as_deref(), Some("{{ messages }}"));
+    writer.key("tokenizer.ggml.add_bos_token", Value::Bool(true));
+    assert!(message(build(&writer)).contains("bos_token_id"));
+    writer.key("tokenizer.ggml.bos_token_id", Value::U32(1));
+    let tokenizer = build(&writer).unwrap();
+    assert_eq!((tokenizer.bos, tokenizer.add_bos), (Some(1), true));
+}
+
+#[test]
+fn tokenizers_that_cannot_be() {
+    let mut twice = tokens();
+    twice[9] = twice[8].clone();
+    for (key, value, parts) in [
+        ("model", text("llama"), ["\"gpt2\"", "\"llama\""]),
+        ("pre", text("tekken"), ["\"qwen2\"", "\"tekken\""]),
+        ("tokens", texts(&twice), ["different tokens", "8 and 9"]),
+        ("token_type", Value::Array(Array::I32(vec![1])), ["262 tokens", "found 1"]),
+        ("merges", texts(&["c a", "cat"]), ["merge 1", "\"cat\""]),
+        ("merges", texts(&["c a", "c t"]), ["merge 1", "\"c t\""]),
+        ("eos_token_id", Value::U32(262), ["262 tokens", "found 262"]),
+        ("merges", Value::U32(1), ["tokenizer.ggml.merges", "array of strings"]),
+    ] {
+        let mut writer = model("llama");
+        writer.key(&format!("tokenizer.ggml.{key}"), value);
+        let message = message(build(&writer));
+        for part in parts {
+            assert!(message.contains(part), "{part:?} in {message:?}");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+use tokenizers::decoders::byte_level::ByteLevel as ByteLevelDecoder;
+use tokenizers::models::bpe::{BPE, Vocab};
+use tokenizers::{AddedToken, Tokenizer};
+
+use super::metadata::{Metadata, excerpt};
+use super::pretokenizer::PreTokenizer;
+use super::value::Strings;
+use crate::Result;
+
+const MODEL: &str = "tokenizer.ggml.model";
+const PRE: &str = "tokenizer.ggml.pre";
+const TOKENS: &str = "tokenizer.ggml.tokens";
+const TYPES: &str = "tokenizer.ggml.token_type";
+const MERGES: &str = "tokenizer.ggml.merges";
+
+const CONTROL: i32 = 3;
+const USER_DEFINED: i32 = 4;
+
+/// A byte-level BPE tokenizer and what a file says about its use.
+#[derive(Clone, Debug)]
+pub struct GgufTokenizer {
+    /// The tokenizer; control tokens are special in it, and it puts nothing around a text.
+    pub tokenizer: Tokenizer,
+    /// The token at the beginning of a text.
+    pub bos: Option<u32>,
+    /// The token at the end of an answer.
+    pub eos: Option<u32>,
+    /// The token that fills batches.
+    pub padding: Option<u32>,
+    /// Whether texts begin with [`bos`](Self::bos).
+    pub add_bos: bool,
+    /// How a conversation is written, a Jinja template.
+    pub chat_template: Option<String>,
+}
+
+impl GgufTokenizer {
+    /// Builds the tokenizer that `tokenizer.ggml.*` describes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Format`](crate::Error::Format) where keys are missing or contradict each other, or where the file
+    /// describes something else than byte-level BPE (`gpt2`) with one of the pre-tokenizers `default`, `gpt-2`,
+    /// `smollm`, `llama-bpe` and `qwen2`.
+    pub fn new(metadata: &Metadata) -> Result<Self> {
+        let model = metadata.required(MODEL, metadata.text(MODEL)?)?;
+        if model != "gpt2" {
+            return Err(metadata.wrong(format!(
+                "key {MODEL:?}: expected \"gpt2\" (byte-level BPE), found {:?}",
+                excerpt(model)
+            )));
+        }
+        let pre = metadata.text(PRE)?;
+        let pre = PreTokenizer::named(pre).ok_or_else(|| {
+            let found = excerpt(pre.unwrap_or_default());
+            metadata.wrong(format!("key {PRE:?}: expected {}, found {found:?}", PreTokenizer::NAMES))
+        })?;
+        let tokens = metadata.required(TOKENS, metadata.texts(TOKENS)?)?;
+        let vocabulary = vocabulary(metadata, tokens)?;
+        let merges = merges(metadata, &vocabulary)?;
+        let failed = |source: tokenizers::Error| metadata.wrong(format!("the tokenizer: {source}"));
+        let bpe = BPE::builder()
+            .vocab_and_merges(vocabulary, merges)
+            .ignore_merges(pre.ignores_merges())
+            .build()
+            .map_err(failed)?;
+        let mut tokenizer = Tokenizer::new(bpe);
+        tokenizer.with_pre_tokenizer(Some(pre.build().map_err(failed)?));
+        tokenizer.with_decoder(Some(ByteLevelDecoder::new(false, true, true)));
+        add_whole_tokens(metadata, tokens, &mut tokenizer)?;
+        let id = |name: &str| token_id(metadata, tokens.len(), name);
+        let bos = id("bos_token_id")?;
+        let add_bos = metadata.truth("tokenizer.ggml.add_bos_token")?.unwrap_or(pre.adds_bos());
+        if add_bos && bos.is_none() {
+            return Err(metadata.wrong(
+                "key \"tokenizer.ggml.bos_token_id\": expected a token for the beginning of texts, found none",
+            ));
+        }
+        Ok(Self {
+            tokenizer,
+            bos,
+            eos: id("eos_token_id")?,
+            padding: id("padding_token_id")?,
+            add_bos,
+            chat_template: metadata.text("tokenizer.chat_template")?.map(str::to_string),
+        })
+    }
+}
+
+fn vocabulary(metadata: &Metadata, tokens: &Strings) -> Result<Vocab> {
+    let mut vocabulary = Vocab::default();
+    for (id, token) in (0u32..).zip(tokens.iter()) {
+        if let Some(first) = vocabulary.insert(token.to_string(), id) {
+            return Err(metadata.wrong(format!(
+                "key {TOKENS:?}: expected different tokens, found {:?} as {first} and {id}",
+                excerpt(token)
+            )));
+        }
+    }
+    Ok(vocabulary)
+}
+
+/// Pairs of tokens that become one, the most frequent first.
+fn merges(metadata: &Metadata, vocabulary: &Vocab) -> Result<Vec<(String, String)>> {
+    let mut merges = Vec::new();
+    for (index, merge) in metadata.required(MERGES, metadata.texts(MERGES)?)?.iter().enumerate() {
+        let wrong = |expected: &str| {
+            metadata.wrong(format!(
+                "key {MERGES:?}: merge {index}: expected {expected}, found {:?}",
+                excerpt(merge)
+            ))
+        };
+        let (left, right) = merge.split_once(' ').ok_or_else(|| wrong("two tokens and a space"))?;
+        let whole = format!("{left}{right}");
+        if ![left, right, whole.as_str()].iter().all(|token| vocabulary.contains_key(*token)) {
+            return Err(wrong("two tokens that make a third of the vocabulary"));
+        }
+        merges.push((left.to_string(), right.to_string()));
+    }
+    Ok(merges)
+}
+
+/// Control and user-defined tokens are found in a text before it is cut into words.
+fn add_whole_tokens(metadata: &Metadata, tokens: &Strings, tokenizer: &mut Tokenizer) -> Result<()> {
+    let Some(types) = metadata.integers(TYPES)? else { return Ok(()) };
+    if types.len() != tokens.len() {
+        return Err(metadata.wrong(format!(
+            "key {TYPES:?}: expected a type for each of {} tokens, found {}",
+            tokens.len(),
+            types.len()
+        )));
+    }
+    let mut whole = Vec::new();
+    for (token, kind) in tokens.iter().zip(types) {
+        match *kind {
+            CONTROL => whole.push(AddedToken::from(token, true)),
+            USER_DEFINED => whole.push(AddedToken::from(token, false).normalized(false)),
+            _ => {}
+        }
+    }
+    tokenizer.add_tokens(&whole);
+    Ok(())
+}
+
+fn token_id(metadata: &Metadata, tokens: usize, name: &str) -> Result<Option<u32>> {
+    let key = format!("tokenizer.ggml.{name}");
+    match metadata.count(&key)? {
+        Some(id) if id >= tokens => {
+            Err(metadata.wrong(format!("key {key:?}: expected one of {tokens} tokens, found {id}")))
+        }
+        Some(id) => Ok(u32::try_from(id).ok()),
+        None => Ok(None),
+    }
+}
