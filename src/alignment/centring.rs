@@ -1,13 +1,10 @@
-use std::path::Path;
-
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 
-use super::record::{self, Stored};
-use super::{Aligner, ClosedForm, FitReport, fitting};
-use crate::embedding::{EmbeddingTable, NonFinite, normalize, normalize_bounded};
-use crate::geometry::Moments;
-use crate::{Result, assert_shape};
+use super::means::fitted_by_means;
+use super::{Aligner, ClosedForm, fitting, record};
+use crate::assert_shape;
+use crate::embedding::{normalize, normalize_bounded};
 
 /// What [`Centring`] does to images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,80 +67,7 @@ pub struct Unicorn {
 
 macro_rules! centred {
     ($method:ident, $name:literal, $images:expr) => {
-        impl $method {
-            /// Fits on the moments of unit rows.
-            ///
-            /// # Errors
-            ///
-            /// [`crate::Error::Mismatch`] for different numbers of dimensions, [`crate::Error::TooFewRows`] for an empty
-            /// set, [`crate::Error::NoSpread`] for one whose rows are all alike.
-            pub fn from_moments(text: &Moments, image: &Moments, device: &Device) -> Result<Self> {
-                fitting::check(text, image, 1)?;
-                fitting::check_spread(text, "text")?;
-                fitting::check_spread(image, "image")?;
-                Ok(Self {
-                    text_mean: record::constant(fitting::rounded(text.mean()), [text.dim()], device),
-                    image_mean: record::constant(fitting::rounded(image.mean()), [text.dim()], device),
-                })
-            }
-
-            /// Fits on tables, under a policy for rows without direction; reports what became of the rows.
-            ///
-            /// # Errors
-            ///
-            /// As for `from_moments`, and [`crate::Error::NonFinite`] or [`crate::Error::ZeroRow`] under
-            /// [`NonFinite::Error`].
-            pub fn fit_tables(
-                text: &EmbeddingTable,
-                image: &EmbeddingTable,
-                policy: NonFinite,
-                device: &Device,
-            ) -> Result<(Self, FitReport)> {
-                let (text, image, report) = fitting::table_moments(text, image, policy)?;
-                Ok((Self::from_moments(&text, &image, device)?, report))
-            }
-
-            /// Fits on tensors `[n, d]` and `[m, d]` of any float type; the result is on the device of the text rows.
-            ///
-            /// # Errors
-            ///
-            /// As for `fit_tables` under [`NonFinite::Error`].
-            ///
-            /// # Panics
-            ///
-            /// If the numbers of dimensions differ.
-            pub fn fit(text: Tensor<2>, image: Tensor<2>) -> Result<Self> {
-                let device = text.device().without_autodiff();
-                let (_, text, image) = fitting::tensor_moments(text, image)?;
-                Self::from_moments(&text, &image, &device)
-            }
-
-            /// Writes the statistics at `path`: as `.safetensors` where the name ends so, else as a Burn record.
-            ///
-            /// # Errors
-            ///
-            /// [`crate::Error::Io`] where the file cannot be written.
-            pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-                record::save(self, path.as_ref())
-            }
-
-            /// Reads what `save` or Burn's `save_file` wrote.
-            ///
-            /// # Errors
-            ///
-            /// [`crate::Error::Io`] where the file cannot be read, [`crate::Error::Format`] where it holds something
-            /// else.
-            pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
-                let mut stored = Stored::read(path.as_ref())?;
-                let (text_mean, shape) = stored.take::<1>("text_mean")?;
-                let image_mean = stored.take_shaped("image_mean", shape)?;
-                stored.finish()?;
-                Ok(Self {
-                    text_mean: record::constant(text_mean, shape, device),
-                    image_mean: record::constant(image_mean, shape, device),
-                })
-            }
-        }
+        fitted_by_means!($method, fitting::check_varying);
 
         impl Aligner for $method {
             fn name(&self) -> &'static str {

@@ -66,6 +66,18 @@ pub(super) fn check(text: &Moments, image: &Moments, min_rows: usize) -> Result<
     Ok(())
 }
 
+/// Refuses sets of different dimensions or without rows.
+pub(super) fn check_rows(text: &Moments, image: &Moments) -> Result<()> {
+    check(text, image, 1)
+}
+
+/// As [`check_rows`], and sets whose rows are all alike.
+pub(super) fn check_varying(text: &Moments, image: &Moments) -> Result<()> {
+    check_rows(text, image)?;
+    check_spread(text, "text")?;
+    check_spread(image, "image")
+}
+
 /// Refuses unit rows that are all alike: about their mean nothing is left of them but its rounding to float32.
 pub(super) fn check_spread(moments: &Moments, what: &str) -> Result<()> {
     match moments.trace() > 1e-12 {

@@ -37,6 +37,7 @@ mod closed_form_tests;
 mod fitting;
 mod host;
 mod mean_shift;
+mod means;
 mod method;
 mod noise;
 mod realign;
