@@ -30,7 +30,8 @@ pub fn main() -> ExitCode {
         }
         Err(error) => {
             eprintln!("error: {error}");
-            if let Error::Interrupted = error {
+            let resumable = !matches!(arguments.command, Command::Gap(_) | Command::Fit(_));
+            if resumable && matches!(error, Error::Interrupted) {
                 eprintln!("what is done is kept: the same command with --resume goes on");
             }
             ExitCode::from(exit_code(&error))
