@@ -44,7 +44,7 @@ fn step(bencher: Bencher, visual_tokens: usize) {
         ConversationDataset::new(&conversations, Template::Plain, &tokenizer, 64, Some(Arc::new(source)))
             .unwrap();
     let items: Vec<usize> = (0..BATCH).collect();
-    let batch = data.micro_batch(&items, visual_tokens, (0, 0), &device);
+    let batch = data.micro_batch(&items, visual_tokens, (0, 0), &device).unwrap();
     let mut optimizer = AdamWConfig::new().init();
 
     bencher.counter(ItemsCount::new(BATCH * batch.time)).bench_local(|| {

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::activation::log_softmax;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
 use burn_revision::language::gguf::LlamaGguf;
 use burn_revision::language::{GenerationConfig, LanguageModel, generate};
 
@@ -26,7 +26,7 @@ fn file() -> Option<LlamaGguf> {
 fn the_model_reads_and_writes_as_the_reference() {
     let Some(file) = file() else { return };
     let device = Device::default();
-    let (model, tokenizer) = (file.init(&device).unwrap(), file.tokenizer().unwrap());
+    let (model, tokenizer) = (file.init(FloatDType::F32, &device).unwrap(), file.tokenizer().unwrap());
     let encode = |text: &str| tokenizer.tokenizer.encode(text, false).unwrap().get_ids().to_vec();
 
     let tokens = encode(

@@ -114,7 +114,7 @@ fn a_stage_1_checkpoint_holds_the_projector_alone() {
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
-    assert_eq!(names.len(), 6, "the newest two checkpoints and nothing half-written: {names:?}");
+    assert_eq!(names.len(), 7, "the newest two checkpoints and nothing half-written: {names:?}");
 }
 
 #[test]

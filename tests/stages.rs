@@ -125,7 +125,7 @@ fn a_step_does_not_depend_on_how_it_is_cut_into_parts() {
     let model = StageModel::new(model, Trainable::ProjectorAndLanguage, guard());
     let data = dataset(0.0);
     let step = |parts: &[&[usize]]| {
-        let micro = parts.iter().map(|items| data.micro_batch(items, 3, (0, 0), &device)).collect();
+        let micro = parts.iter().map(|items| data.micro_batch(items, 3, (0, 0), &device).unwrap()).collect();
         TrainStep::step(&model, Batch { micro })
     };
     let (whole, cut) = (step(&[&[0, 1, 2, 3, 4, 5]]), step(&[&[0], &[1, 2, 3, 4], &[5]]));
@@ -152,14 +152,14 @@ fn a_batch_without_finite_gradients_changes_no_weight_and_is_counted() {
     let model = StageModel::new(model, Trainable::Projector, guard.clone());
     let before = weights(&model);
     let mut optimizer = burn::optim::AdamWConfig::new().init();
-    let mut batch = dataset(0.0).micro_batch(&[0, 1], 3, (0, 0), &device);
+    let mut batch = dataset(0.0).micro_batch(&[0, 1], 3, (0, 0), &device).unwrap();
     batch.visual = batch.visual.map(|visual| visual * f32::NAN);
     let output = TrainStep::step(&model, Batch { micro: vec![batch] });
     let model = model.optimize(&mut optimizer, 1e-2.into(), output.grads);
     assert_eq!(before, weights(&model));
     assert_eq!(guard.skipped(), 1);
 
-    let batch = dataset(0.0).micro_batch(&[0, 1], 3, (0, 0), &device);
+    let batch = dataset(0.0).micro_batch(&[0, 1], 3, (0, 0), &device).unwrap();
     let output = TrainStep::step(&model, Batch { micro: vec![batch] });
     let model = model.optimize(&mut optimizer, 1e-2.into(), output.grads);
     let changed = before.iter().zip(weights(&model)).filter(|((_, old), (_, new))| old != new).count();
@@ -235,7 +235,8 @@ fn validation_and_training_compute_the_same_loss() {
     let model = Trainable::Projector.apply(model().train()).unwrap().fork(&device);
     let model = StageModel::new(model, Trainable::Projector, GradientGuard::new(None, 0, Interrupter::new()));
     let data = dataset(0.0);
-    let batch = |device: &Device| Batch { micro: vec![data.micro_batch(&[0, 2, 4], 3, (0, 0), device)] };
+    let batch =
+        |device: &Device| Batch { micro: vec![data.micro_batch(&[0, 2, 4], 3, (0, 0), device).unwrap()] };
     let train = TrainStep::step(&model, batch(&device)).item.loss().into_scalar::<f64>();
     let valid = InferenceStep::step(&model.valid(), batch(&Device::default())).loss().into_scalar::<f64>();
     assert!((train - valid).abs() < 1e-5, "{train} {valid}");

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::model_args::{EvalCommand, ExportCommand, GenerateCommand, ImportCommand, TrainCommand};
 use crate::Result;
 use crate::alignment::Method;
 use crate::embedding::{FloatType, Format, NonFinite};
@@ -10,7 +11,7 @@ use crate::embedding::{FloatType, Format, NonFinite};
 #[command(
     name = "burn-revision",
     version,
-    about = "Measure the modality gap, and move text embeddings into the distribution of image embeddings",
+    about = "Close the modality gap between text and image embeddings, and train multimodal language models on text",
     long_about = "Measure the modality gap, and move text embeddings into the distribution of image embeddings, file to file.\n\n\
         Embeddings are read from a file, a folder of shards or a quoted pattern ('captions/*.npy'): .npy, .safetensors, \
         .parquet, or the .pkl shards of the ReVision authors (read without executing anything in them). Ids stand in \
@@ -21,7 +22,9 @@ use crate::embedding::{FloatType, Format, NonFinite};
         burn-revision fit --text captions/ --image images/ --output realign.safetensors\n  \
         burn-revision apply --stats realign.safetensors --text captions/ --output aligned/ --dtype f16\n  \
         burn-revision convert 'shards/*.pkl' captions/ --format safetensors\n  \
-        burn-revision gap --text captions.npy --image images.npy --output gap/\n\n\
+        burn-revision gap --text captions.npy --image images.npy --output gap/\n  \
+        burn-revision train --config stage1.toml\n  \
+        burn-revision generate --model runs/stage1/model --embeddings pictures.npy\n\n\
         Exit codes: 0 done, 2 usage or settings, 3 data, 4 files, 130 interrupted, 1 anything else."
 )]
 pub struct Arguments {
@@ -83,6 +86,35 @@ pub enum Command {
     #[command(after_help = "Examples:\n  burn-revision convert captions.npy captions.safetensors\n  \
         burn-revision convert 'shards/*.pkl' captions/ --format npy --dtype f16")]
     Convert(ConvertCommand),
+    /// Train a multimodal model: stage 1 on aligned text, stage 2 on pictures
+    #[command(after_help = super::run_file::HELP)]
+    Train(TrainCommand),
+    /// Write texts about embeddings of pictures
+    #[command(
+        after_help = "Examples:\n  burn-revision generate --model runs/stage2/model --embeddings pictures.npy --ids cat,dog\n  \
+        burn-revision generate --model runs/stage2/model --embeddings pictures.npy --prompt 'What colour is it?'\n\n\
+        Prints `id<TAB>text` lines. Embeddings of captions stand in for pictures with --stats, the statistics that \
+        `fit` or `align --stats` wrote."
+    )]
+    Generate(GenerateCommand),
+    /// Measure a model on conversations: likelihood of the answers, and how well it writes them
+    #[command(
+        after_help = "Example:\n  burn-revision eval --model runs/stage2/model --conversations test.jsonl --embeddings pictures.npy \
+        --output written.jsonl\n\nWritten texts are compared with the first answer of each conversation: word F1, exact match, \
+        BLEU-4, ROUGE-L and CIDEr-D, over lower-case words."
+    )]
+    Eval(EvalCommand),
+    /// Write the projector of a model under LLaVA's keys, for PyTorch or as .safetensors
+    #[command(
+        after_help = "Example:\n  burn-revision export --model runs/stage1/model --output mm_projector.bin --dtype f16"
+    )]
+    Export(ExportCommand),
+    /// Make a model of a projector with LLaVA's or Bunny's keys and a language model
+    #[command(
+        after_help = "Example:\n  burn-revision import --projector mm_projector.bin --language-model Llama-3-8B-Instruct/ \
+        --visual-tokens 576 --template llama --output model/"
+    )]
+    Import(ImportCommand),
     /// Print a script that completes arguments in a shell
     #[command(
         after_help = "Example:\n  burn-revision completions bash > ~/.local/share/bash-completion/completions/burn-revision"

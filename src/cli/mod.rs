@@ -1,4 +1,5 @@
-//! The program `burn-revision` (feature `cli`): alignment and diagnosis of embedding files from the command line.
+//! The program `burn-revision` (feature `cli`): alignment and diagnosis of embedding files, and
+//! the training of multimodal models, from the command line.
 //!
 //! Its `--help` is its documentation. Results go to standard output, as text or with `--json` as one JSON object;
 //! progress and errors go to standard error. Exit codes: 0 done, 2 usage or settings, 3 data, 4 files, 130 interrupted,
@@ -7,10 +8,16 @@
 mod align;
 mod args;
 mod convert;
+mod evaluate;
 mod gap;
+mod generate;
+mod model_args;
 mod outcome;
 mod progress;
+mod projector;
+mod run_file;
 mod stats;
+mod train;
 
 use std::process::ExitCode;
 
@@ -30,7 +37,10 @@ pub fn main() -> ExitCode {
         }
         Err(error) => {
             eprintln!("error: {error}");
-            let resumable = !matches!(arguments.command, Command::Gap(_) | Command::Fit(_));
+            let resumable = !matches!(
+                arguments.command,
+                Command::Gap(_) | Command::Fit(_) | Command::Generate(_) | Command::Eval(_)
+            );
             if resumable && matches!(error, Error::Interrupted) {
                 eprintln!("what is done is kept: the same command with --resume goes on");
             }
@@ -48,6 +58,11 @@ fn run(arguments: &Arguments) -> Result<Outcome> {
         Command::Gap(command) => gap::gap(command, output),
         Command::Stats(command) => stats::run(command),
         Command::Convert(command) => convert::convert(command, output),
+        Command::Train(command) => train::train(command, output),
+        Command::Generate(command) => generate::generate(command, output),
+        Command::Eval(command) => evaluate::evaluate(command, output),
+        Command::Export(command) => projector::export(command),
+        Command::Import(command) => projector::import(command),
         Command::Completions { shell } => {
             let mut command = Arguments::command();
             clap_complete::generate(*shell, &mut command, "burn-revision", &mut std::io::stdout());
@@ -66,6 +81,8 @@ fn exit_code(error: &Error) -> u8 {
         | Error::NonFinite { .. }
         | Error::ZeroRow { .. }
         | Error::MissingId { .. }
+        | Error::Sample { .. }
+        | Error::NoLabel { .. }
         | Error::DuplicateId { .. } => 3,
         Error::Io { .. } => 4,
         Error::Interrupted => 130,

@@ -1,5 +1,5 @@
 use std::io::IsTerminal;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::args::OutputOptions;
 use crate::alignment::stream::Watch;
+use crate::training::StopRequest;
 
 /// A bar with rows, rate and remaining time on a terminal, a line every few seconds elsewhere; and whoever presses
 /// Ctrl-C is heard.
@@ -27,17 +28,18 @@ struct Stage {
 
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// Set when somebody has asked the program to stop.
-fn interrupted() -> &'static AtomicBool {
-    static INTERRUPTED: OnceLock<AtomicBool> = OnceLock::new();
+/// Requested when somebody presses Ctrl-C.
+pub fn interrupted() -> &'static StopRequest {
+    static INTERRUPTED: OnceLock<StopRequest> = OnceLock::new();
     INTERRUPTED.get_or_init(|| {
         // A second Ctrl-C does not wait. Without a handler the first one does not either.
         let _ = ctrlc::set_handler(|| {
-            if interrupted().swap(true, Ordering::SeqCst) {
+            if interrupted().is_requested() {
                 std::process::exit(130);
             }
+            interrupted().request();
         });
-        AtomicBool::new(false)
+        StopRequest::new()
     })
 }
 
@@ -90,7 +92,7 @@ impl Watch for Progress {
     }
 
     fn cancelled(&self) -> bool {
-        interrupted().load(Ordering::SeqCst)
+        interrupted().is_requested()
     }
 }
 

@@ -37,23 +37,26 @@ mod float;
 mod format;
 #[cfg(test)]
 mod fuzz_tests;
+mod ids;
 pub(crate) mod kernel;
 mod load;
+mod lookup;
 mod npy;
 pub(crate) mod output;
 pub(crate) mod parallel;
 #[cfg(feature = "parquet")]
 pub(crate) mod parquet;
-mod pickle;
+pub(crate) mod pickle;
 mod pieces;
 pub(crate) mod pipeline;
 pub(crate) mod positioned;
 pub(crate) mod records;
 mod rows;
 mod shard;
+mod stamp;
 mod store;
 mod table;
-mod tensors;
+pub(crate) mod tensors;
 mod unit;
 
 pub(crate) use encode::encode;
@@ -62,6 +65,7 @@ pub use file::{EMBEDDINGS_KEY, read_table, read_table_key, write_table};
 pub use float::{FloatType, RawRows};
 pub use format::Format;
 pub(crate) use load::{ForLane, Loaded, Terms, for_lane, load};
+pub use lookup::StoreLookup;
 pub(crate) use pieces::{Piece, Pieces};
 pub use records::Record;
 pub(crate) use records::id as record_id;

@@ -36,12 +36,16 @@ pub(crate) fn sidecar(path: &Path) -> PathBuf {
 
 /// Reads the records of the file at `path`, if there is one: one JSON object with an `id` a line.
 pub(super) fn read_sidecar(path: &Path) -> Result<Option<Records<'static>>> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::io(path, error)),
-    };
-    Ok(Some(read_lines(path, file)))
+    Ok(open_sidecar(path)?.map(|file| read_lines(path, file)))
+}
+
+/// Opens the file of records at `path`, if there is one.
+pub(super) fn open_sidecar(path: &Path) -> Result<Option<File>> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io(path, error)),
+    }
 }
 
 /// The records that stand in `file`, which errors call `path`.
@@ -51,7 +55,8 @@ pub(super) fn read_lines(path: &Path, file: impl Read + Send + 'static) -> Recor
     Box::new(lines.filter_map(move |(number, line)| parse(&path, number + 1, line).transpose()))
 }
 
-fn parse(path: &Path, number: usize, line: std::io::Result<String>) -> Result<Option<Record>> {
+/// The record of a line; `number` counts lines from one.
+pub(super) fn parse(path: &Path, number: usize, line: std::io::Result<String>) -> Result<Option<Record>> {
     let line = line.map_err(|error| match error.kind() {
         std::io::ErrorKind::InvalidData => Error::format(path, format!("line {number}: {error}")),
         _ => Error::io(path, error),

@@ -1,4 +1,4 @@
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::BufReader;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use super::parquet::ParquetShard;
 use super::pickle::PickleShard;
 use super::records::{self, IdsFingerprint, Record, Records};
-use super::{FloatType, Format, npy, positioned, tensors};
+use super::stamp::Stamp;
+use super::{FloatType, Format, ids, npy, positioned, tensors};
 use crate::{Error, Result};
 
 /// Where the values of a matrix lie in a file.
@@ -68,6 +69,8 @@ pub struct Shard {
     rows: usize,
     layout: Layout,
     ids_fingerprint: Option<String>,
+    /// What the file was when it was opened.
+    stamp: Stamp,
 }
 
 impl Shard {
@@ -78,15 +81,16 @@ impl Shard {
             let detail = "expected a name that ends in .npy, .safetensors, .parquet or .pkl";
             return Err(Error::format(path, detail));
         };
-        let open = || -> std::io::Result<(File, u64)> {
+        let open = || -> std::io::Result<(File, Metadata)> {
             let file = File::open(path)?;
             let metadata = file.metadata()?;
             if metadata.is_dir() {
                 return Err(std::io::ErrorKind::IsADirectory.into());
             }
-            Ok((file, metadata.len()))
+            Ok((file, metadata))
         };
-        let (file, length) = open().map_err(|error| Error::io(path, error))?;
+        let (file, metadata) = open().map_err(|error| Error::io(path, error))?;
+        let (length, stamp) = (metadata.len(), Stamp::of(&metadata));
         let contiguous = |matrix: Matrix, ids_fingerprint| Self {
             path: path.to_path_buf(),
             format,
@@ -95,6 +99,7 @@ impl Shard {
             rows: matrix.rows,
             layout: Layout::Contiguous { offset: matrix.offset },
             ids_fingerprint,
+            stamp,
         };
         match format {
             Format::Npy => {
@@ -115,6 +120,7 @@ impl Shard {
                     rows: shard.rows(),
                     layout: Layout::Scattered(Box::new(shard)),
                     ids_fingerprint: None,
+                    stamp,
                 })
             }
             #[cfg(feature = "parquet")]
@@ -128,6 +134,7 @@ impl Shard {
                     rows: shard.rows(),
                     layout: Layout::Encoded(Box::new(shard)),
                     ids_fingerprint: None,
+                    stamp,
                 })
             }
             #[cfg(not(feature = "parquet"))]
@@ -197,6 +204,39 @@ impl Shard {
             #[cfg(feature = "parquet")]
             Layout::Encoded(shard) => Ok(Some(Box::new(shard.records()?))),
         }
+    }
+
+    /// As [`Shard::records`], where there are ids; but nothing else is read than these, and nothing else need be in
+    /// the records.
+    pub(super) fn ids(&self) -> Result<Option<Records<'_>>> {
+        match &self.layout {
+            Layout::Contiguous { .. } => {
+                let path = records::sidecar(&self.path);
+                let found = ids::read_sidecar_ids(&path)?;
+                Ok(found.map(|records| Box::new(Checked::new(self, path, records)) as Records<'_>))
+            }
+            Layout::Scattered(shard) => Ok(Some(Box::new(shard.ids()?))),
+            #[cfg(feature = "parquet")]
+            Layout::Encoded(shard) if !shard.has_ids() => Ok(None),
+            #[cfg(feature = "parquet")]
+            Layout::Encoded(shard) => Ok(Some(Box::new(shard.ids()?))),
+        }
+    }
+
+    /// What was chosen of the file: two shards of one file may show different matrices or columns.
+    pub(super) fn choice(&self) -> String {
+        let place = match &self.layout {
+            Layout::Contiguous { offset } => format!("byte {offset}"),
+            Layout::Scattered(_) => String::new(),
+            #[cfg(feature = "parquet")]
+            Layout::Encoded(shard) => shard.name().to_string(),
+        };
+        format!("{} {} {} {place}", self.rows, self.dim, self.float)
+    }
+
+    /// Checks that a file is what this shard was when it was opened.
+    pub(super) fn check_unchanged(&self, file: &File) -> Result<()> {
+        self.stamp.check(&self.path, file)
     }
 
     /// The rows from one on, where they can only be read in their order.

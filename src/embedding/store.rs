@@ -1,7 +1,8 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::records::{self, Record};
+use super::records;
 use super::{EmbeddingTable, Format, Pieces, Shard};
 use crate::{Error, Result};
 
@@ -25,7 +26,7 @@ const IDS_A_PASS: usize = 1 << 21;
 #[derive(Debug)]
 pub struct Store {
     place: PathBuf,
-    shards: Vec<Shard>,
+    shards: Arc<[Shard]>,
     rows: usize,
     is_file: bool,
 }
@@ -72,7 +73,7 @@ impl Store {
         if rows == 0 {
             return Err(Error::format(place, "there is no row"));
         }
-        Ok(Self { place: place.to_path_buf(), shards, rows, is_file })
+        Ok(Self { place: place.to_path_buf(), shards: shards.into(), rows, is_file })
     }
 
     /// What was opened.
@@ -88,6 +89,11 @@ impl Store {
     /// The files, in order.
     pub fn shards(&self) -> &[Shard] {
         &self.shards
+    }
+
+    /// The files, for whoever outlives the store.
+    pub(super) fn shared_shards(&self) -> Arc<[Shard]> {
+        Arc::clone(&self.shards)
     }
 
     /// The number of rows of all shards.
@@ -127,7 +133,7 @@ impl Store {
             rows.extend(piece.read(&mut bytes)?.to_single());
         }
         let mut ids = Vec::with_capacity(self.rows);
-        for shard in &self.shards {
+        for shard in self.shards() {
             match shard.records()?.filter(|_| shard.has_ids()) {
                 Some(records) => {
                     for record in records {
@@ -177,23 +183,15 @@ impl Store {
     /// Calls with every id and the number of its row in the store.
     fn each_id(&self, mut visit: impl FnMut(usize, &str)) -> Result<()> {
         let mut first = 0;
-        for shard in &self.shards {
-            let records = shard.records()?.filter(|_| shard.has_ids());
-            for (row, record) in records.into_iter().flatten().enumerate() {
-                let record: Record = record?;
-                let id = records::id(&record).ok_or_else(|| Error::MissingId {
-                    what: format!("{}: row {row}", shard.path().display()),
-                    id: "id".to_string(),
-                })?;
-                visit(first + row, &id);
-            }
+        for shard in self.shards() {
+            shard.each_id(|row, id| visit(first + row, id))?;
             first += shard.len();
         }
         Ok(())
     }
 
     /// Names the files and rows of an id that stands twice.
-    fn name_in(&self, error: Error) -> Error {
+    pub(super) fn name_in(&self, error: Error) -> Error {
         let Error::DuplicateId { id, first, second, .. } = error else { return error };
         let (file, first) = self.locate(first);
         let (other, second) = self.locate(second);
@@ -207,7 +205,7 @@ impl Store {
     /// The file of a row and its number there.
     fn locate(&self, row: usize) -> (&Path, usize) {
         let mut first = 0;
-        for shard in &self.shards {
+        for shard in self.shards() {
             if row < first + shard.len() {
                 return (shard.path(), row - first);
             }

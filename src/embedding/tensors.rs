@@ -25,24 +25,9 @@ pub(super) fn read_header(
     key: Option<&str>,
 ) -> Result<(Matrix, Option<String>)> {
     let wrong = |detail: String| Error::format(path, detail);
-    let mut size = [0; 8];
-    read(path, file, &mut size)?;
-    let size = u64::from_le_bytes(size);
-    if size > length.saturating_sub(8) || size > MAX_HEADER {
-        return Err(wrong(format!(
-            "not a .safetensors file: a header of {size} bytes in a file of {length} bytes"
-        )));
-    }
-    let mut header = vec![0; size as usize];
-    read(path, file, &mut header)?;
-    let metadata: Metadata =
-        serde_json::from_slice(&header).map_err(|error| wrong(format!("header: {error}")))?;
+    let (metadata, data) = read_metadata(path, file, length)?;
     let fingerprint = metadata.metadata().as_ref().and_then(|entries| entries.get(IDS_FINGERPRINT).cloned());
     let tensors = metadata.tensors();
-    let end = tensors.values().map(|info| info.data_offsets.1 as u64).max().unwrap_or(0);
-    if 8 + size + end != length {
-        return Err(wrong(format!("expected a file of {} bytes, found {length}", 8 + size + end)));
-    }
     let key = match key {
         Some(key) => key.to_string(),
         None if tensors.contains_key(EMBEDDINGS_KEY) => EMBEDDINGS_KEY.to_string(),
@@ -66,8 +51,34 @@ pub(super) fn read_header(
         return Err(wrong(format!("{key:?}: rows of 0 dimensions")));
     }
     let (begin, end) = (info.data_offsets.0 as u64, info.data_offsets.1 as u64);
-    let matrix = Matrix::checked(path, float, [rows as u64, dim as u64], 8 + size + begin, end - begin)?;
+    let matrix = Matrix::checked(path, float, [rows as u64, dim as u64], data + begin, end - begin)?;
     Ok((matrix, fingerprint))
+}
+
+/// Reads what a file of `length` bytes says of its tensors, and from which byte on their values lie.
+pub(crate) fn read_metadata(path: &Path, file: &mut impl Read, length: u64) -> Result<(Metadata, u64)> {
+    let wrong = |detail: String| Error::format(path, detail);
+    let mut size = [0; 8];
+    read(path, file, &mut size)?;
+    let size = u64::from_le_bytes(size);
+    if size > length.saturating_sub(8) || size > MAX_HEADER {
+        return Err(wrong(format!(
+            "not a .safetensors file: a header of {size} bytes in a file of {length} bytes"
+        )));
+    }
+    let mut header = vec![0; size as usize];
+    read(path, file, &mut header)?;
+    let metadata: Metadata =
+        serde_json::from_slice(&header).map_err(|error| wrong(format!("header: {error}")))?;
+    let tensors = metadata.tensors();
+    let end = tensors.values().map(|info| info.data_offsets.1 as u64).max().unwrap_or(0);
+    if (8 + size).saturating_add(end) != length {
+        return Err(wrong(format!(
+            "expected a file of {} bytes, found {length}",
+            (8 + size).saturating_add(end)
+        )));
+    }
+    Ok((metadata, 8 + size))
 }
 
 fn read(path: &Path, file: &mut impl Read, bytes: &mut [u8]) -> Result<()> {

@@ -1,7 +1,6 @@
 //! Training a dual encoder with burn-train.
 
 use std::path::Path;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use burn::config::Config;
@@ -121,9 +120,8 @@ impl DualEncoderTraining {
         let scheduler = cosine_with_warmup(self.learning_rate, plan.steps(), self.warmup_ratio)?;
         let renderer =
             renderer.unwrap_or_else(|| Box::new(ProgressLine::new("dual encoder", 0, plan.steps())));
-        let loader =
-            StepLoader::new(Arc::new(train.clone()), plan.clone(), plan.steps_per_epoch(), 0, &device);
-        let dealt = loader.steps_dealt();
+        let loader = StepLoader::new(Arc::new(train.clone()), plan.clone(), plan.steps_per_epoch(), &device);
+        let dealt = loader.observer();
         let valid = SequentialLoader::new(Arc::new(valid.clone()), self.batch_size, &device);
 
         let training = SupervisedTraining::new(directory, Arc::new(loader), Arc::new(valid))
@@ -135,7 +133,7 @@ impl DualEncoderTraining {
         let tracked = Tracked::new(encoder.train().fork(&device), watch.clone());
         let learner = Learner::new(tracked, optimizer, scheduler);
         let result = training.launch(learner);
-        let stopped = |detail: String| Error::Training { step: dealt.load(Ordering::Relaxed), detail };
+        let stopped = |detail: String| Error::Training { step: dealt.next_step(), detail };
         if let Some(error) = result.error {
             return Err(stopped(error.to_string()));
         }

@@ -3,7 +3,7 @@ use burn::module::{Initializer, Module};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
-use burn::tensor::{Bool, Int, Tensor};
+use burn::tensor::{Bool, Int, Tensor, TensorData};
 
 use super::{KvCache, RotaryAngles};
 use burn::tensor::Device;
@@ -22,6 +22,9 @@ pub struct CausalSelfAttentionConfig {
     /// Whether query, key and value projections have a bias (Qwen2 does).
     #[config(default = false)]
     pub bias: bool,
+    /// Whether the output projection has a bias.
+    #[config(default = false)]
+    pub output_bias: bool,
 }
 
 /// Causal self-attention with grouped queries (arXiv 2305.13245) and rotary positions.
@@ -50,7 +53,7 @@ impl CausalSelfAttentionConfig {
             q_proj: linear(self.hidden_size, queries, self.bias),
             k_proj: linear(self.hidden_size, keys, self.bias),
             v_proj: linear(self.hidden_size, keys, self.bias),
-            o_proj: linear(queries, self.hidden_size, false),
+            o_proj: linear(queries, self.hidden_size, self.output_bias),
             num_heads: self.num_heads,
             num_kv_heads: self.num_kv_heads,
             head_dim: self.head_dim,
@@ -69,6 +72,11 @@ impl CausalSelfAttention {
         self.q_proj.bias.is_some()
     }
 
+    /// Whether the output projection has a bias.
+    pub fn has_output_bias(&self) -> bool {
+        self.o_proj.bias.is_some()
+    }
+
     /// `[batch, time, hidden]` to the same; `angles` belong to these positions, `cache` is that of layer `layer`.
     pub fn forward(
         &self,
@@ -77,22 +85,31 @@ impl CausalSelfAttention {
         layer: usize,
         cache: Option<&mut KvCache>,
     ) -> Tensor<3> {
-        let [batch, time, _] = hidden.dims();
-        let heads = |x: Tensor<3>, n| x.reshape([batch, time, n, self.head_dim]).swap_dims(1, 2);
-        let query = angles.rotate(heads(self.q_proj.forward(hidden.clone()), self.num_heads));
-        let key = angles.rotate(heads(self.k_proj.forward(hidden.clone()), self.num_kv_heads));
-        let value = heads(self.v_proj.forward(hidden), self.num_kv_heads);
+        let [batch, time, width] = hidden.dims();
+        // As one matrix: a batch of products with the same weights would prepare them for each sequence anew.
+        let rows = hidden.reshape([batch * time, width]);
+        let heads = |x: Tensor<2>, n| x.reshape([batch, time, n, self.head_dim]).swap_dims(1, 2);
+        let query = angles.rotate(heads(self.q_proj.forward(rows.clone()), self.num_heads));
+        let key = angles.rotate(heads(self.k_proj.forward(rows.clone()), self.num_kv_heads));
+        let value = heads(self.v_proj.forward(rows), self.num_kv_heads);
         let (key, value) = match cache {
             Some(cache) => cache.append(layer, key, value),
             None => (key, value),
         };
 
         let seen = key.dims()[2];
-        let options = AttentionModuleOptions { is_causal: seen == time && time > 1, ..Default::default() };
-        let mask =
-            (time > 1 && seen > time).then(|| self.continuation_mask(batch, time, seen, &query.device()));
-        let mixed = attention(query, self.repeat(key), self.repeat(value), mask, None, options);
-        self.o_proj.forward(mixed.swap_dims(1, 2).reshape([batch, time, self.num_heads * self.head_dim]))
+        let (key, value) = (self.repeat(key), self.repeat(value));
+        let mixed = if query.is_autodiff() {
+            differentiable_attention(query, key, value)
+        } else {
+            let options =
+                AttentionModuleOptions { is_causal: seen == time && time > 1, ..Default::default() };
+            let mask =
+                (time > 1 && seen > time).then(|| self.continuation_mask(batch, time, seen, &query.device()));
+            attention(query, key, value, mask, None, options)
+        };
+        let mixed = mixed.swap_dims(1, 2).reshape([batch * time, self.num_heads * self.head_dim]);
+        self.o_proj.forward(mixed).reshape([batch, time, width])
     }
 
     /// Hides from `time` new positions, the last of `seen`, what lies ahead of each (`true` = masked).
@@ -117,5 +134,101 @@ impl CausalSelfAttention {
             time,
             dim,
         ])
+    }
+}
+
+/// Queries that are compared with keys together: few enough for their scores to stay in the cache of a CPU.
+const BLOCK: usize = 128;
+
+/// Score of what is hidden; its exponential is zero in every float type.
+const HIDDEN: f32 = -3e4;
+
+/// Causal attention of the last positions of a sequence, `[batch, heads, time, dim]` over `[batch, heads, seen, dim]`, for
+/// training: Burn's `attention` becomes a chain of a dozen passes over all scores there, forward alone.
+///
+/// A block of queries sees no keys beyond its own positions, which saves nearly half of the scores, and the softmax is
+/// divided out behind the product with the values, where there is less to divide.
+fn differentiable_attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>) -> Tensor<4> {
+    let [_, _, time, dim] = query.dims();
+    let before = key.dims()[2] - time;
+    let query = query.mul_scalar(1.0 / (dim as f64).sqrt());
+    let blocks = (0..time).step_by(BLOCK).map(|start| {
+        let len = BLOCK.min(time - start);
+        let seen = before + start + len;
+        let query = query.clone().narrow(2, start, len);
+        let (key, value) = (key.clone().narrow(2, 0, seen), value.clone().narrow(2, 0, seen));
+        let scores = query.matmul(key.swap_dims(2, 3)) + hidden(len, seen, &value);
+        // A shift changes no softmax, so nothing flows through it.
+        let highest = scores.clone().detach().max_dim(3);
+        let weights = (scores - highest).exp();
+        let total = weights.clone().sum_dim(3);
+        weights.matmul(value) / total
+    });
+    Tensor::cat(blocks.collect(), 2)
+}
+
+/// What is added to the scores of the last `len` of `seen` positions, `[1, 1, len, seen]`: nothing up to each itself.
+fn hidden(len: usize, seen: usize, like: &Tensor<4>) -> Tensor<4> {
+    let ahead = |query: usize, key: usize| if key > query + seen - len { HIDDEN } else { 0.0 };
+    let values: Vec<f32> = (0..len).flat_map(|query| (0..seen).map(move |key| ahead(query, key))).collect();
+    let (device, dtype) = (like.device().inner(), like.dtype());
+    let data = TensorData::new(values, [1, 1, len, seen]).convert_dtype(dtype);
+    Tensor::from_inner(Tensor::from_data(data, (&device, dtype)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Distribution;
+
+    fn random(time: usize, device: &Device) -> Tensor<4> {
+        Tensor::random([2, 3, time, 8], Distribution::Normal(0.0, 1.0), device)
+    }
+
+    /// Over several blocks, from the beginning and as a continuation.
+    #[test]
+    fn both_ways_to_attend_agree() {
+        let device = Device::default();
+        for (time, seen) in [(1, 1), (7, 7), (300, 300), (140, 300)] {
+            let (query, key, value) = (random(time, &device), random(seen, &device), random(seen, &device));
+            let config = CausalSelfAttentionConfig::new(24, 3, 3, 8);
+            let layer = config.init(&Initializer::Zeros, &device);
+            let mask = layer.continuation_mask(2, time, seen, &device);
+            let burns = attention(
+                query.clone(),
+                key.clone(),
+                value.clone(),
+                Some(mask),
+                None,
+                AttentionModuleOptions::default(),
+            );
+            let tracked = [query, key, value].map(Tensor::from_inner);
+            let [query, key, value] = tracked;
+            let ours = differentiable_attention(query, key, value).inner();
+            let difference: f32 = (ours - burns).abs().max().into_scalar();
+            assert!(difference < 1e-5, "{time} of {seen}: {difference}");
+        }
+    }
+
+    #[test]
+    fn gradients_are_those_of_the_plain_formula() {
+        let device = Device::default().autodiff();
+        let time = 150;
+        let inputs = [(); 3].map(|()| random(time, &device).require_grad());
+        let weights = random(time, &device);
+        let plain = |query: Tensor<4>, key: Tensor<4>, value: Tensor<4>| {
+            let scores = query.matmul(key.swap_dims(2, 3)).div_scalar(8f64.sqrt());
+            let bias = hidden(time, time, &scores);
+            burn::tensor::activation::softmax(scores + bias, 3).matmul(value)
+        };
+        let grads = |attend: &dyn Fn(Tensor<4>, Tensor<4>, Tensor<4>) -> Tensor<4>| {
+            let [query, key, value] = inputs.clone();
+            let grads = (attend(query, key, value) * weights.clone()).sum().backward();
+            inputs.clone().map(|input| input.grad(&grads).expect("every input has a gradient"))
+        };
+        for (ours, plain) in grads(&differentiable_attention).into_iter().zip(grads(&plain)) {
+            let difference: f32 = (ours - plain).abs().max().into_scalar();
+            assert!(difference < 1e-4, "{difference}");
+        }
     }
 }

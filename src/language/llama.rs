@@ -7,7 +7,10 @@ use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig, RmsNorm, RmsNor
 use burn::tensor::activation::silu;
 use burn::tensor::{Device, Int, Tensor};
 
-use super::{CausalSelfAttention, CausalSelfAttentionConfig, KvCache, LanguageModel, RotaryAngles};
+use super::{
+    CausalSelfAttention, CausalSelfAttentionConfig, KvCache, LanguageModel, RopeScaling, RotaryAngles,
+    RotaryFrequencies,
+};
 use crate::{Error, Result};
 
 /// Configuration of [`LlamaDecoder`], with the field names of Hugging Face's `config.json`.
@@ -41,6 +44,8 @@ pub struct LlamaConfig {
     /// The base of the rotary frequencies.
     #[config(default = 10_000.0)]
     pub rope_theta: f64,
+    /// How rotary frequencies are changed for longer sequences.
+    pub rope_scaling: Option<RopeScaling>,
     /// The longest sequence.
     #[config(default = 2048)]
     pub max_position_embeddings: usize,
@@ -50,6 +55,13 @@ pub struct LlamaConfig {
     /// Whether query, key and value projections have a bias.
     #[config(default = false)]
     pub attention_bias: bool,
+    /// Whether the output projection of the attention has a bias. Hugging Face's LLaMA has both or none, Qwen2 only those
+    /// of query, key and value.
+    #[config(default = false)]
+    pub attention_output_bias: bool,
+    /// Whether the feed-forward layers have biases.
+    #[config(default = false)]
+    pub mlp_bias: bool,
     /// The standard deviation of fresh weights.
     #[config(default = 0.02)]
     pub initializer_range: f64,
@@ -66,8 +78,11 @@ pub struct Mlp {
 impl Mlp {
     /// `[batch, time, hidden]` to the same.
     pub fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
-        let gate = silu(self.gate_proj.forward(hidden.clone()));
-        self.down_proj.forward(gate * self.up_proj.forward(hidden))
+        let [batch, time, width] = hidden.dims();
+        // As one matrix: a batch of products with the same weights would prepare them for each sequence anew.
+        let rows = hidden.reshape([batch * time, width]);
+        let gate = silu(self.gate_proj.forward(rows.clone()));
+        self.down_proj.forward(gate * self.up_proj.forward(rows)).reshape([batch, time, width])
     }
 }
 
@@ -103,7 +118,8 @@ pub struct LlamaDecoder {
     norm: RmsNorm,
     lm_head: Option<Linear>,
     head_dim: usize,
-    rope_theta: f64,
+    #[module(skip)]
+    rope: RotaryFrequencies,
     max_positions: usize,
 }
 
@@ -143,10 +159,11 @@ impl LlamaConfig {
     /// [`Error::Config`] where the numbers of heads and sizes do not fit together.
     pub fn init(&self, device: &Device) -> Result<LlamaDecoder> {
         let head_dim = self.validate()?;
+        let rope = RotaryFrequencies::new(head_dim, self.rope_theta, self.rope_scaling.clone())?;
         let initializer = Initializer::Normal { mean: 0.0, std: self.initializer_range };
-        let linear = |input, output| {
+        let linear = |input, output, bias| {
             LinearConfig::new(input, output)
-                .with_bias(false)
+                .with_bias(bias)
                 .with_initializer(initializer.clone())
                 .init(device)
         };
@@ -157,14 +174,15 @@ impl LlamaConfig {
             self.kv_heads(),
             head_dim,
         )
-        .with_bias(self.attention_bias);
+        .with_bias(self.attention_bias)
+        .with_output_bias(self.attention_output_bias);
         let layers = (0..self.num_hidden_layers)
             .map(|_| DecoderLayer {
                 self_attn: attention.init(&initializer, device),
                 mlp: Mlp {
-                    gate_proj: linear(self.hidden_size, self.intermediate_size),
-                    up_proj: linear(self.hidden_size, self.intermediate_size),
-                    down_proj: linear(self.intermediate_size, self.hidden_size),
+                    gate_proj: linear(self.hidden_size, self.intermediate_size, self.mlp_bias),
+                    up_proj: linear(self.hidden_size, self.intermediate_size, self.mlp_bias),
+                    down_proj: linear(self.intermediate_size, self.hidden_size, self.mlp_bias),
                 },
                 input_layernorm: norm(),
                 post_attention_layernorm: norm(),
@@ -176,9 +194,9 @@ impl LlamaConfig {
                 .init(device),
             layers,
             norm: norm(),
-            lm_head: (!self.tie_word_embeddings).then(|| linear(self.hidden_size, self.vocab_size)),
+            lm_head: (!self.tie_word_embeddings).then(|| linear(self.hidden_size, self.vocab_size, false)),
             head_dim,
-            rope_theta: self.rope_theta,
+            rope,
             max_positions: self.max_position_embeddings,
         })
     }
@@ -194,10 +212,13 @@ impl LlamaDecoder {
             .with_num_key_value_heads(Some(kv_heads))
             .with_head_dim(Some(self.head_dim))
             .with_rms_norm_eps(self.norm.epsilon)
-            .with_rope_theta(self.rope_theta)
+            .with_rope_theta(self.rope.theta())
+            .with_rope_scaling(self.rope.scaling().cloned())
             .with_max_position_embeddings(self.max_positions)
             .with_tie_word_embeddings(self.lm_head.is_none())
             .with_attention_bias(attention.is_some_and(CausalSelfAttention::has_bias))
+            .with_attention_output_bias(attention.is_some_and(CausalSelfAttention::has_output_bias))
+            .with_mlp_bias(self.layers.first().is_some_and(|layer| layer.mlp.up_proj.bias.is_some()))
     }
 }
 
@@ -222,7 +243,7 @@ impl LanguageModel for LlamaDecoder {
         let [_, time, _] = embeddings.dims();
         let start = cache.as_deref().map_or(0, KvCache::len);
         let (dtype, device) = (embeddings.dtype(), embeddings.device());
-        let angles = RotaryAngles::new(start, time, self.head_dim, self.rope_theta, dtype, &device);
+        let angles = RotaryAngles::new(start, time, &self.rope, dtype, &device);
         let hidden = self.layers.iter().enumerate().fold(embeddings, |hidden, (index, layer)| {
             layer.forward(hidden, &angles, index, cache.as_deref_mut())
         });
@@ -319,7 +340,9 @@ mod tests {
             .with_rope_theta(5e4)
             .with_rms_norm_eps(1e-6)
             .with_tie_word_embeddings(true)
+            .with_rope_scaling(Some(RopeScaling::Linear { factor: 2.0 }))
             .with_attention_bias(true)
+            .with_mlp_bias(true)
             .with_initializer_range(0.02);
         let model = config.init(&Device::default()).unwrap();
         assert_eq!(model.config().to_string(), config.to_string());

@@ -7,6 +7,7 @@
 
 mod attention;
 mod cache;
+mod chat_template;
 mod generation;
 pub mod gguf;
 mod llama;
@@ -19,9 +20,13 @@ use burn::tensor::{Int, Tensor};
 
 pub use attention::{CausalSelfAttention, CausalSelfAttentionConfig};
 pub use cache::KvCache;
+pub use chat_template::{ChatTemplate, Message, MessageRole, Segment};
 pub use generation::{GenerationConfig, generate};
 pub use llama::{DecoderLayer, LlamaConfig, LlamaDecoder, Mlp};
-pub use rope::RotaryAngles;
+#[cfg(feature = "hub")]
+pub use pretrained::download;
+pub use pretrained::{HuggingFaceFolder, Pretrained};
+pub use rope::{RopeScaling, RotaryAngles, RotaryFrequencies};
 pub use tokenizer::Tokenizer;
 
 /// A causal language model that takes embeddings.

@@ -1,4 +1,103 @@
+use std::f64::consts::PI;
+
 use burn::tensor::{DType, Device, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// How rotary frequencies are changed for sequences longer than those of the first training, with the field names of
+/// Hugging Face's `rope_scaling`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "rope_type", rename_all = "lowercase")]
+pub enum RopeScaling {
+    /// All positions are divided by the factor (arXiv 2306.15595).
+    Linear {
+        /// The factor.
+        factor: f64,
+    },
+    /// Low frequencies are divided by the factor, high ones stay, those between are blended: LLaMA 3.1 and later
+    /// (arXiv 2407.21783).
+    Llama3 {
+        /// The factor.
+        factor: f64,
+        /// Waves longer than `original_max_position_embeddings / low_freq_factor` are divided.
+        low_freq_factor: f64,
+        /// Waves shorter than `original_max_position_embeddings / high_freq_factor` stay.
+        high_freq_factor: f64,
+        /// The longest sequence of the first training.
+        original_max_position_embeddings: usize,
+    },
+    /// Each frequency is divided by a number of its own, as GGUF files of LLaMA 3.1 say it.
+    Factors {
+        /// A number for each pair of coordinates.
+        factors: Vec<f64>,
+    },
+}
+
+/// The angle by which each pair of coordinates of a head turns from one position to the next.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RotaryFrequencies {
+    theta: f64,
+    scaling: Option<RopeScaling>,
+    frequencies: Vec<f64>,
+}
+
+impl RotaryFrequencies {
+    /// `theta^(-2 i / head_dim)`, scaled.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for scaling that is not finite and above zero, or whose numbers do not fit together.
+    pub fn new(head_dim: usize, theta: f64, scaling: Option<RopeScaling>) -> Result<Self> {
+        let half = head_dim / 2;
+        let refuse = |detail: String| Err(Error::config("rope_scaling", detail));
+        let plain = (0..half).map(|i| theta.powf(-((2 * i) as f64) / head_dim as f64));
+        let positive = |value: f64| value.is_finite() && value > 0.0;
+        let frequencies: Vec<f64> = match &scaling {
+            None => plain.collect(),
+            Some(RopeScaling::Linear { factor }) if positive(*factor) => plain.map(|f| f / factor).collect(),
+            Some(RopeScaling::Llama3 {
+                factor,
+                low_freq_factor: low,
+                high_freq_factor: high,
+                original_max_position_embeddings: original,
+            }) if positive(*factor) && positive(*low) && high > low && high.is_finite() && *original > 0 => {
+                let blended = |frequency: f64| {
+                    // How many times the wave turns within the first training's longest sequence.
+                    let turns = *original as f64 * frequency / (2.0 * PI);
+                    let kept = ((turns - low) / (high - low)).clamp(0.0, 1.0);
+                    frequency * (kept + (1.0 - kept) / factor)
+                };
+                plain.map(blended).collect()
+            }
+            Some(RopeScaling::Factors { factors }) if factors.iter().all(|factor| positive(*factor)) => {
+                if factors.len() != half {
+                    return refuse(format!(
+                        "expected {half} factors for heads of {head_dim}, found {}",
+                        factors.len()
+                    ));
+                }
+                plain.zip(factors).map(|(frequency, factor)| frequency / factor).collect()
+            }
+            Some(other) => {
+                return refuse(format!(
+                    "expected factors above 0, and low_freq_factor below high_freq_factor; found {other:?}"
+                ));
+            }
+        };
+        Ok(Self { theta, scaling, frequencies })
+    }
+
+    /// The base of the frequencies.
+    pub fn theta(&self) -> f64 {
+        self.theta
+    }
+
+    /// How they are scaled.
+    pub fn scaling(&self) -> Option<&RopeScaling> {
+        self.scaling.as_ref()
+    }
+}
 
 /// Rotary position embedding in the rotate-half layout of Hugging Face's LLaMA models: coordinate `i` of a head
 /// turns together with coordinate `i + head_dim / 2`.
@@ -11,13 +110,19 @@ pub struct RotaryAngles {
 }
 
 impl RotaryAngles {
-    /// The angles of `len` positions from `start` on, `position * theta^(-2 i / head_dim)`.
+    /// The angles of `len` positions from `start` on.
     ///
     /// They are computed in float64 and rounded once to `dtype`.
-    pub fn new(start: usize, len: usize, head_dim: usize, theta: f64, dtype: DType, device: &Device) -> Self {
-        let half = head_dim / 2;
+    pub fn new(
+        start: usize,
+        len: usize,
+        frequencies: &RotaryFrequencies,
+        dtype: DType,
+        device: &Device,
+    ) -> Self {
+        let half = frequencies.frequencies.len();
         let angles = (start..start + len).flat_map(|position| {
-            (0..half).map(move |i| position as f64 * theta.powf(-((2 * i) as f64) / head_dim as f64))
+            frequencies.frequencies.iter().map(move |frequency| position as f64 * frequency)
         });
         let table = |values: Vec<f64>| {
             Tensor::from_data(
@@ -50,7 +155,8 @@ mod tests {
     use burn::tensor::Distribution;
 
     fn angles(start: usize, len: usize) -> RotaryAngles {
-        RotaryAngles::new(start, len, 8, 10_000.0, DType::F32, &Device::default())
+        let frequencies = RotaryFrequencies::new(8, 10_000.0, None).unwrap();
+        RotaryAngles::new(start, len, &frequencies, DType::F32, &Device::default())
     }
 
     fn heads(len: usize) -> Tensor<4> {
@@ -87,5 +193,44 @@ mod tests {
         let angle = 2.0 * 10_000f64.powf(-2.0 / 8.0);
         assert!((turned[1] as f64 - angle.cos()).abs() < 1e-6);
         assert!((turned[5] as f64 - angle.sin()).abs() < 1e-6);
+    }
+
+    fn llama3(factor: f64) -> RopeScaling {
+        RopeScaling::Llama3 {
+            factor,
+            low_freq_factor: 1.0,
+            high_freq_factor: 4.0,
+            original_max_position_embeddings: 8192,
+        }
+    }
+
+    #[test]
+    fn llama_3_keeps_short_waves_and_stretches_long_ones() {
+        let plain = RotaryFrequencies::new(128, 5e5, None).unwrap().frequencies;
+        let scaled = RotaryFrequencies::new(128, 5e5, Some(llama3(8.0))).unwrap().frequencies;
+        for (plain, scaled) in plain.iter().zip(&scaled) {
+            let wave = 2.0 * PI / plain;
+            let ratio = plain / scaled;
+            match wave {
+                wave if wave < 8192.0 / 4.0 => assert_eq!(ratio, 1.0),
+                wave if wave > 8192.0 => assert!((ratio - 8.0).abs() < 1e-12),
+                _ => assert!((1.0..=8.0).contains(&ratio)),
+            }
+        }
+        assert_eq!(RotaryFrequencies::new(128, 5e5, Some(llama3(1.0))).unwrap().frequencies, plain);
+    }
+
+    #[test]
+    fn impossible_scaling_is_refused() {
+        let factors = |factors: Vec<f64>| RopeScaling::Factors { factors };
+        for scaling in [
+            RopeScaling::Linear { factor: 0.0 },
+            llama3(f64::NAN),
+            factors(vec![1.0; 3]),
+            factors(vec![1.0, 1.0, 0.0, 1.0]),
+        ] {
+            let error = RotaryFrequencies::new(8, 1e4, Some(scaling)).unwrap_err();
+            assert!(error.to_string().contains("rope_scaling"), "{error}");
+        }
     }
 }

@@ -15,6 +15,11 @@ impl Batch {
     pub fn num_labels(&self) -> usize {
         self.micro.iter().map(MicroBatch::num_labels).sum()
     }
+
+    /// The number of positions that go through the model, visual ones and padding included.
+    pub fn num_tokens(&self) -> usize {
+        self.micro.iter().map(|micro| micro.batch * micro.time).sum()
+    }
 }
 
 /// Samples that go through the model together.
@@ -123,6 +128,7 @@ mod tests {
             tokens: tokens.to_vec(),
             labelled: (0..tokens.len()).map(|i| i >= prompt).collect(),
             image_at,
+            truncated: 0,
         }
     }
 

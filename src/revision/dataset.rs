@@ -2,7 +2,10 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 
-use super::{Batch, Conversation, MicroBatch, ReVision, Template, TokenizedSample, VisualSource};
+use super::{
+    BadSamples, Batch, Conversation, DatasetReport, MicroBatch, ReVision, Template, TokenizedSample,
+    VisualSource,
+};
 use crate::fingerprint::Fingerprint;
 use crate::language::{LanguageModel, Tokenizer};
 use crate::training::{Step, StepBatcher};
@@ -13,6 +16,7 @@ use crate::{Error, Result};
 pub struct ConversationDataset {
     samples: Vec<TokenizedSample>,
     rows: Vec<Option<usize>>,
+    end: u32,
     source: Option<Arc<VisualSource>>,
 }
 
@@ -22,7 +26,8 @@ impl ConversationDataset {
     /// # Errors
     ///
     /// The first conversation that cannot be used: no embedding with its id, no label left, a picture that is never
-    /// shown; [`Error::TooFewRows`] without conversations.
+    /// shown; [`Error::TooFewRows`] without conversations; [`Error::Config`] where the tokenizer does not go with the
+    /// template.
     pub fn new(
         conversations: &[Conversation],
         template: Template,
@@ -30,30 +35,71 @@ impl ConversationDataset {
         max_len: usize,
         source: Option<Arc<VisualSource>>,
     ) -> Result<Self> {
-        if conversations.is_empty() {
-            return Err(Error::TooFewRows { what: "conversations".into(), needed: 1, actual: 0 });
-        }
-        let samples: Vec<TokenizedSample> = conversations
-            .iter()
-            .map(|conversation| template.tokenize(conversation, tokenizer, max_len))
-            .collect::<Result<_>>()?;
-        let rows = samples
-            .iter()
-            .map(|sample| match (&sample.image, &source) {
-                (None, _) => Ok(None),
-                (Some(image), Some(source)) => {
-                    source.position(image).map(Some).map_err(|_| Error::MissingId {
-                        what: format!("sample {:?}, its embedding", sample.id),
-                        id: image.clone(),
-                    })
+        let conversations = conversations.iter().cloned().map(Ok);
+        let (dataset, report) =
+            Self::collect(conversations, template, tokenizer, max_len, source, BadSamples::Error)?;
+        debug_assert_eq!(report.kept, report.read);
+        Ok(dataset)
+    }
+
+    /// As [`new`](Self::new) for conversations that come one by one, from a file of any length; with
+    /// [`BadSamples::Drop`] it leaves out those that cannot be used, and says which and why.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new); what cannot be read at all is an error in any case.
+    pub fn collect(
+        conversations: impl IntoIterator<Item = Result<Conversation>>,
+        template: Template,
+        tokenizer: &Tokenizer,
+        max_len: usize,
+        source: Option<Arc<VisualSource>>,
+        bad: BadSamples,
+    ) -> Result<(Self, DatasetReport)> {
+        let mut dataset =
+            Self { samples: Vec::new(), rows: Vec::new(), end: template.end(tokenizer)?, source };
+        let mut report = DatasetReport::default();
+        for conversation in conversations {
+            let conversation = conversation?;
+            report.read += 1;
+            let sample = template
+                .tokenize(&conversation, tokenizer, max_len)
+                .and_then(|sample| Ok((dataset.row(&sample)?, sample)));
+            match sample {
+                Ok((row, sample)) => {
+                    report.kept += 1;
+                    report.truncated += usize::from(sample.truncated > 0);
+                    dataset.samples.push(sample);
+                    dataset.rows.push(row);
                 }
-                (Some(image), None) => Err(Error::MissingId {
-                    what: format!("sample {:?}: no embeddings were given", sample.id),
-                    id: image.clone(),
-                }),
-            })
-            .collect::<Result<_>>()?;
-        Ok(Self { samples, rows, source })
+                Err(error) if bad == BadSamples::Drop => report.drop(error)?,
+                Err(error) => return Err(error),
+            }
+        }
+        if dataset.samples.is_empty() {
+            let what = match report.read {
+                0 => "conversations".to_string(),
+                _ => format!("conversations that can be used ({report})"),
+            };
+            return Err(Error::TooFewRows { what, needed: 1, actual: 0 });
+        }
+        Ok((dataset, report))
+    }
+
+    /// The row of the embedding of a sample's picture.
+    fn row(&self, sample: &TokenizedSample) -> Result<Option<usize>> {
+        let Some(image) = &sample.image else { return Ok(None) };
+        let missing = |what: String| Error::MissingId { what, id: image.clone() };
+        let Some(source) = &self.source else {
+            return Err(missing(format!("sample {:?}: no embeddings were given", sample.id)));
+        };
+        let row = source.position(image);
+        row.map(Some).ok_or_else(|| missing(format!("sample {:?}, its embedding", sample.id)))
+    }
+
+    /// The token that ends an answer.
+    pub fn end(&self) -> u32 {
+        self.end
     }
 
     /// The samples.
@@ -122,27 +168,30 @@ impl ConversationDataset {
             hash.add(&row.map_or(0, |row| row as u64 + 1).to_le_bytes());
         }
         if let Some(source) = &self.source {
-            hash.add(&source.noise().to_le_bytes());
-            source.table().rows().iter().for_each(|value| hash.add(&value.to_le_bytes()));
+            hash.add(source.fingerprint().as_bytes());
         }
         hash.finish()
     }
 
     /// A batch of the samples `items`, with the noise of a step.
+    ///
+    /// # Errors
+    ///
+    /// As for [`VisualSource::show`].
     pub fn micro_batch(
         &self,
         items: &[usize],
         num_visual_tokens: usize,
         (seed, step): (u64, usize),
         device: &Device,
-    ) -> MicroBatch {
+    ) -> Result<MicroBatch> {
         let samples: Vec<&TokenizedSample> = items.iter().map(|item| &self.samples[*item]).collect();
         let rows: Vec<usize> = items.iter().filter_map(|item| self.rows[*item]).collect();
         let visual = match &self.source {
-            Some(source) if !rows.is_empty() => Some((source.show(&rows, seed, step), source.dim())),
+            Some(source) if !rows.is_empty() => Some((source.show(&rows, seed, step)?, source.dim())),
             _ => None,
         };
-        MicroBatch::new(&samples, visual, num_visual_tokens, device)
+        Ok(MicroBatch::new(&samples, visual, num_visual_tokens, device))
     }
 }
 
@@ -168,7 +217,7 @@ impl StepBatcher<Batch> for ConversationBatcher {
         let parts = items.chunks(self.micro_batch_size);
         let micro = parts
             .map(|items| self.dataset.micro_batch(items, self.num_visual_tokens, draw, device))
-            .collect();
+            .collect::<Result<_>>()?;
         Ok(Batch { micro })
     }
 }

@@ -3,6 +3,7 @@ use std::collections::HashMap;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
+use super::captions::CaptionOverlap;
 use super::{ConversationDataset, ReVision, TokenizedSample};
 use crate::Result;
 use crate::language::{GenerationConfig, LanguageModel, Tokenizer, generate};
@@ -16,6 +17,12 @@ pub struct CaptionScores {
     pub word_f1: f64,
     /// The share of samples whose written caption is the true one.
     pub exact_match: f64,
+    /// BLEU-4 over all samples together (Papineni et al., ACL 2002), 0 to 1.
+    pub bleu_4: f64,
+    /// The mean ROUGE-L F1 (Lin, 2004), 0 to 1.
+    pub rouge_l: f64,
+    /// CIDEr-D (arXiv 1411.5726), 0 to 10, where there are at least two samples.
+    pub cider_d: Option<f64>,
     /// The number of samples.
     pub samples: usize,
     /// The number of labelled tokens.
@@ -50,19 +57,24 @@ pub fn evaluate<L: LanguageModel>(
 ) -> Result<Evaluation> {
     dataset.check(model)?;
     let tokens = dataset.samples().iter().map(TokenizedSample::num_labels).sum();
-    let nll = mean_loss(model, dataset, batch_size, device);
-    let captions = write_captions(model, dataset, tokenizer, generation, batch_size, device);
+    let nll = mean_loss(model, dataset, batch_size, device)?;
+    let captions = write_captions(model, dataset, tokenizer, generation, batch_size, device)?;
+    let truths: Vec<String> =
+        dataset.samples().iter().map(|sample| answer(sample, dataset.end(), tokenizer)).collect();
     let (mut f1, mut exact) = (0.0, 0);
-    for (caption, sample) in captions.iter().zip(dataset.samples()) {
-        let truth = answer(sample, tokenizer);
-        f1 += word_f1(caption, &truth);
+    for (caption, truth) in captions.iter().zip(&truths) {
+        f1 += word_f1(caption, truth);
         exact += usize::from(caption.trim() == truth.trim());
     }
     let samples = dataset.len();
+    let overlap = CaptionOverlap::measure(&captions, &truths)?;
     let scores = CaptionScores {
         nll,
         word_f1: f1 / samples as f64,
         exact_match: exact as f64 / samples as f64,
+        bleu_4: overlap.bleu_4,
+        rouge_l: overlap.rouge_l,
+        cider_d: overlap.cider_d,
         samples,
         tokens,
     };
@@ -76,16 +88,16 @@ pub(super) fn mean_loss<L: LanguageModel>(
     dataset: &ConversationDataset,
     batch_size: usize,
     device: &Device,
-) -> f64 {
+) -> Result<f64> {
     let mut items: Vec<usize> = (0..dataset.len()).collect();
     items.sort_by_key(|item| dataset.samples()[*item].tokens.len());
     let (mut sum, mut labels) = (0.0, 0);
     for items in items.chunks(batch_size) {
-        let batch = dataset.micro_batch(items, model.num_visual_tokens(), (0, 0), device);
+        let batch = dataset.micro_batch(items, model.num_visual_tokens(), (0, 0), device)?;
         sum += model.loss(&batch).into_scalar::<f64>() * batch.num_labels() as f64;
         labels += batch.num_labels();
     }
-    sum / labels as f64
+    Ok(sum / labels as f64)
 }
 
 /// Continues the prompt of every sample. Prompts of one length go through the model together: they need no padding.
@@ -96,7 +108,7 @@ fn write_captions<L: LanguageModel>(
     generation: &GenerationConfig,
     batch_size: usize,
     device: &Device,
-) -> Vec<String> {
+) -> Result<Vec<String>> {
     let mut groups: HashMap<(usize, bool), Vec<usize>> = HashMap::new();
     for (item, sample) in dataset.samples().iter().enumerate() {
         // A picture that is shown after the first answer is no part of the prompt.
@@ -107,22 +119,22 @@ fn write_captions<L: LanguageModel>(
     for ((prompt, has_image), items) in groups {
         let time = prompt + if has_image { model.num_visual_tokens() } else { 0 };
         for items in items.chunks(batch_size) {
-            let batch = dataset.micro_batch(items, model.num_visual_tokens(), (0, 0), device);
+            let batch = dataset.micro_batch(items, model.num_visual_tokens(), (0, 0), device)?;
             let embeddings = model.splice(&batch).narrow(1, 0, time);
-            let texts = generate(&model.language, embeddings, tokenizer.eos(), generation);
+            let texts = generate(&model.language, embeddings, dataset.end(), generation);
             for (item, text) in items.iter().zip(texts) {
                 captions[*item] = tokenizer.decode(&text);
             }
         }
     }
-    captions
+    Ok(captions)
 }
 
 /// The first answer of a sample.
-fn answer(sample: &TokenizedSample, tokenizer: &Tokenizer) -> String {
+fn answer(sample: &TokenizedSample, end: u32, tokenizer: &Tokenizer) -> String {
     let labelled = sample.tokens.iter().zip(&sample.labelled).skip(sample.prompt_len());
     let tokens: Vec<u32> = labelled
-        .take_while(|(token, labelled)| **labelled && **token != tokenizer.eos())
+        .take_while(|(token, labelled)| **labelled && **token != end)
         .map(|(token, _)| *token)
         .collect();
     tokenizer.decode(&tokens)

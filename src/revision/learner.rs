@@ -1,7 +1,6 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use burn::module::Module;
 use burn::optim::OptimizerRecord;
@@ -9,19 +8,20 @@ use burn::optim::lr_scheduler::LrSchedulerRecord;
 use burn::store::{ModuleRecord, RecordError};
 use burn::tensor::Device;
 use burn::train::checkpoint::KeepLastNCheckpoints;
-use burn::train::logger::InMemoryMetricLogger;
-use burn::train::metric::LossMetric;
+use burn::train::metric::{LearningRateMetric, LossMetric};
 use burn::train::renderer::MetricsRenderer;
 use burn::train::{Interrupter, Learner, SupervisedTraining};
 use serde::{Deserialize, Serialize};
 
 use super::dataset::ConversationBatcher;
 use super::evaluation::mean_loss;
+use super::stage::has_lora;
 use super::{Batch, ConversationDataset, ReVision, StageConfig, StageModel, Trainable};
 use crate::language::LanguageModel;
 use crate::training::{
-    GradientGuard, ProgressLine, SequentialLoader, StepBatcher, StepLoader, StepPlan, adamw,
-    checkpoint_files, checkpointers, cosine_with_warmup, latest_checkpoint,
+    GradientGuard, MetricsLog, ProgressLine, SequentialLoader, StepBatcher, StepJournal, StepLoader,
+    StepPlan, StopRequest, TokenMetric, adamw, checkpoint_files, checkpointers, cosine_with_warmup,
+    latest_checkpoint,
 };
 use crate::{Error, Result, atomic};
 
@@ -63,6 +63,7 @@ pub struct ReVisionLearner {
     label: String,
     resume: bool,
     interrupter: Interrupter,
+    stop: StopRequest,
     renderer: Option<Box<dyn MetricsRenderer>>,
 }
 
@@ -100,6 +101,7 @@ impl ReVisionLearner {
             label: "training".into(),
             resume: false,
             interrupter: Interrupter::new(),
+            stop: StopRequest::new(),
             renderer: None,
         }
     }
@@ -116,7 +118,13 @@ impl ReVisionLearner {
         self
     }
 
-    /// A handle that can stop the run.
+    /// A request that ends the run soon, after a checkpoint: [`Error::Interrupted`].
+    pub fn with_stop(mut self, stop: StopRequest) -> Self {
+        self.stop = stop;
+        self
+    }
+
+    /// A handle that can stop the run at once.
     pub fn with_interrupter(mut self, interrupter: Interrupter) -> Self {
         self.interrupter = interrupter;
         self
@@ -133,8 +141,8 @@ impl ReVisionLearner {
     /// # Errors
     ///
     /// What [`ConversationDataset::check`] refuses; [`Error::Config`] for settings that cannot
-    /// work, or a folder that holds another run; [`Error::Format`] for a damaged checkpoint; [`Error::Training`] where
-    /// the run was stopped.
+    /// work, or a folder that holds another run; [`Error::Format`] for a damaged checkpoint; [`Error::Interrupted`] where
+    /// it was asked to stop and a checkpoint holds what it did; [`Error::Training`] where it broke off otherwise.
     pub fn fit<L: LanguageModel>(
         self,
         model: ReVision<L>,
@@ -156,17 +164,20 @@ impl ReVisionLearner {
         let scheduler = cosine_with_warmup(stage.learning_rate, plan.steps(), stage.warmup_ratio)?;
         let optimizer = adamw(stage.weight_decay, 0.999)?;
         let num_visual_tokens = model.num_visual_tokens();
-        let segment = self.prepare_folder(&train, num_visual_tokens)?;
-        let first_step = (segment * stage.checkpoint_steps).min(plan.steps());
+        let (checkpoint, first_step) = self.prepare_folder(&train, num_visual_tokens)?;
 
         let device = model.devices().first().cloned().unwrap_or_default().inner().autodiff();
         let guard =
             GradientGuard::new(stage.max_grad_norm, stage.max_skipped_steps, self.interrupter.clone());
+        let model = match stage.trainable {
+            Trainable::ProjectorAndLora if !has_lora(&model) => stage.lora.attach(model)?,
+            _ => model,
+        };
         let model = stage.trainable.apply(model.train())?.fork(&device);
         let model = StageModel::new(model, stage.trainable, guard.clone());
         let [model_files, optimizer_files, scheduler_files] = checkpointers(&self.checkpoints())?;
-        if segment > 0 {
-            self.check_records(segment, &model)?;
+        if checkpoint > 0 {
+            self.check_records(checkpoint, &model)?;
         }
 
         let batcher = |dataset: &Arc<ConversationDataset>| -> Arc<dyn StepBatcher<Batch>> {
@@ -177,38 +188,37 @@ impl ReVisionLearner {
                 seed: stage.seed,
             })
         };
-        let loader = StepLoader::new(
-            batcher(&Arc::new(train)),
-            plan.clone(),
-            stage.checkpoint_steps,
-            segment,
-            &device,
-        );
-        let (segments, dealt) = (loader.num_segments(), loader.steps_dealt());
+        let loader =
+            StepLoader::new(batcher(&Arc::new(train)), plan.clone(), stage.checkpoint_steps, &device)
+                .starting_at(first_step, checkpoint)
+                .with_stop(self.stop.clone(), self.interrupter.clone())
+                .with_journal(StepJournal::open(&self.checkpoints())?);
+        let (last_checkpoint, position) = (loader.last_checkpoint(), loader.observer());
         let valid = valid.map(Arc::new);
         let valid_loader = match &valid {
             Some(valid) => SequentialLoader::new(batcher(valid), stage.micro_batch_size, &device),
             None => SequentialLoader::new(Arc::new(NoBatches), 1, &device),
         };
+        let log = MetricsLog::open(&self.directory.join(METRICS), first_step, self.interrupter.clone())?;
         let renderer = self
             .renderer
             .unwrap_or_else(|| Box::new(ProgressLine::new(self.label.clone(), first_step, plan.steps())));
         let mut training = SupervisedTraining::new(&self.directory, Arc::new(loader), Arc::new(valid_loader))
-            .metrics((LossMetric::new(),))
-            .with_metric_logger(InMemoryMetricLogger::default())
+            .metrics((LossMetric::new(), TokenMetric::new()))
+            .metric_train_numeric(LearningRateMetric::new())
+            .with_metric_logger(log)
             .with_application_logger(None)
             .with_interrupter(self.interrupter.clone())
             .with_custom_checkpointers(model_files, optimizer_files, scheduler_files)
             .with_checkpointing_strategy(KeepLastNCheckpoints::new(stage.keep_checkpoints))
             .renderer(renderer)
-            .num_epochs(segments);
-        if segment > 0 {
-            training = training.checkpoint(segment);
+            .num_epochs(last_checkpoint);
+        if checkpoint > 0 {
+            training = training.checkpoint(checkpoint);
         }
         let result = training.launch(Learner::new(model, optimizer, scheduler));
 
-        let stopped =
-            |detail: String| Error::Training { step: first_step + dealt.load(Ordering::Relaxed), detail };
+        let stopped = |detail: String| Error::Training { step: position.next_step(), detail };
         if let Some(error) = &result.error {
             return Err(stopped(error.to_string()));
         }
@@ -219,12 +229,17 @@ impl ReVisionLearner {
             return Err(stopped(detail));
         }
         if let Some(interruption) = result.interrupted {
+            if self.stop.is_requested() {
+                return Err(Error::Interrupted);
+            }
             return Err(stopped(interruption.reason.unwrap_or_else(|| "stopped on request".into())));
         }
         let model = result.model.into_inner();
         let device = device.inner();
         Ok(StageOutcome {
-            valid_loss: valid.map(|valid| mean_loss(&model, &valid, stage.micro_batch_size, &device)),
+            valid_loss: valid
+                .map(|valid| mean_loss(&model, &valid, stage.micro_batch_size, &device))
+                .transpose()?,
             model,
             steps: plan.steps(),
             skipped_steps: guard.skipped(),
@@ -236,8 +251,12 @@ impl ReVisionLearner {
         self.directory.join(CHECKPOINTS)
     }
 
-    /// The segment to go on from, after a look at what the folder holds.
-    fn prepare_folder(&self, train: &ConversationDataset, num_visual_tokens: usize) -> Result<usize> {
+    /// The checkpoint to go on from and the steps in front of it, after a look at what the folder holds.
+    fn prepare_folder(
+        &self,
+        train: &ConversationDataset,
+        num_visual_tokens: usize,
+    ) -> Result<(usize, usize)> {
         std::fs::create_dir_all(&self.directory).map_err(|source| Error::io(&self.directory, source))?;
         let path = self.directory.join("run.json");
         let run = RunFile {
@@ -247,13 +266,13 @@ impl ReVisionLearner {
             num_visual_tokens,
         };
         let json = serde_json::to_value(&run).expect("settings are plain data");
-        let segment = latest_checkpoint(&self.checkpoints()).unwrap_or(0);
-        if segment > 0 && !self.resume {
+        let checkpoint = latest_checkpoint(&self.checkpoints()).unwrap_or(0);
+        if checkpoint > 0 && !self.resume {
             let detail =
-                format!("{} holds {segment} checkpoints already: resume, or use another", path.display());
+                format!("{} holds {checkpoint} checkpoints already: resume, or use another", path.display());
             return Err(Error::config("directory", detail));
         }
-        if segment > 0 {
+        if checkpoint > 0 {
             let text = std::fs::read(&path).map_err(|source| Error::io(&path, source))?;
             let old: RunFile =
                 serde_json::from_slice(&text).map_err(|source| Error::format(&path, source.to_string()))?;
@@ -264,7 +283,10 @@ impl ReVisionLearner {
         }
         let json = serde_json::to_vec_pretty(&json).expect("settings are plain data");
         atomic::write(&path, |file| file.write_all(&json))?;
-        Ok(segment)
+        match checkpoint {
+            0 => Ok((0, 0)),
+            _ => Ok((checkpoint, StepJournal::open(&self.checkpoints())?.steps(checkpoint)?)),
+        }
     }
 
     /// burn-train panics over a checkpoint that it cannot load; this says which file is wrong, and what is.
@@ -281,6 +303,7 @@ impl ReVisionLearner {
 }
 
 const CHECKPOINTS: &str = "checkpoint";
+const METRICS: &str = "metrics.jsonl";
 
 /// The first setting in which two runs differ, with both values.
 fn first_difference(old: &serde_json::Value, new: &serde_json::Value) -> Option<String> {

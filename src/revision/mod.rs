@@ -13,23 +13,32 @@
 //! Source: arXiv 2602.07026, Sec. 5 and App. H.
 
 mod batch;
+mod captions;
 mod conversation;
 mod dataset;
+mod dropped;
 mod evaluation;
 mod learner;
 mod model;
 mod projector;
+pub mod projector_file;
+mod saved;
 mod source;
 mod stage;
 mod stage_model;
 
 pub use batch::{Batch, MicroBatch};
-pub use conversation::{Conversation, IMAGE_PLACEHOLDER, Role, Template, TokenizedSample, Turn};
+pub use captions::{CaptionOverlap, CiderScores, cider_d};
+pub use conversation::{
+    Conversation, Conversations, IMAGE_PLACEHOLDER, Role, Template, TokenizedSample, Turn, read_conversations,
+};
 pub use dataset::ConversationDataset;
+pub use dropped::{BadSamples, DatasetReport, Dropped};
 pub use evaluation::{CaptionScores, Evaluation, evaluate, word_f1};
 pub use learner::{ReVisionLearner, StageOutcome};
 pub use model::{ReVision, ReVisionConfig};
 pub use projector::{Projector, ProjectorKind};
+pub use saved::{LoadedReVision, SavedReVision, Tuned};
 pub use source::VisualSource;
-pub use stage::{StageConfig, Trainable};
+pub use stage::{LoraConfig, StageConfig, Trainable};
 pub use stage_model::StageModel;

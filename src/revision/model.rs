@@ -7,7 +7,7 @@ use burn::nn::loss::CrossEntropyLossConfig;
 use burn::store::ModuleRecord;
 use burn::tensor::{DType, Device, Tensor};
 
-use super::{MicroBatch, Projector, ProjectorKind};
+use super::{MicroBatch, Projector, ProjectorKind, TokenizedSample};
 use crate::language::{GenerationConfig, LanguageModel, LlamaConfig, LlamaDecoder, generate};
 use crate::{Error, Result, atomic};
 
@@ -53,7 +53,7 @@ impl ReVisionConfig {
     /// let language = LlamaConfig::new(300, 32, 64, 1, 2).init(&device).unwrap();
     /// let model = ReVisionConfig::new(16).with_num_visual_tokens(4).init(language, &device).unwrap();
     /// let pictures = Tensor::random([2, 16], Distribution::Normal(0.0, 1.0), &device);
-    /// let captions = model.caption(pictures, 1, 2, &GenerationConfig::new().with_max_new_tokens(5));
+    /// let captions = model.caption(pictures, Some(1), 2, &GenerationConfig::new().with_max_new_tokens(5));
     /// assert_eq!(captions.len(), 2);
     /// ```
     pub fn init<L: LanguageModel>(&self, language: L, device: &Device) -> Result<ReVision<L>> {
@@ -71,6 +71,27 @@ impl<L: LanguageModel> ReVision<L> {
         ReVisionConfig::new(self.projector.input())
             .with_projector(self.projector.kind())
             .with_num_visual_tokens(self.num_visual_tokens)
+    }
+
+    /// Refuses a projector that makes embeddings of another width than the language model's.
+    pub(super) fn check_widths(&self) -> Result<()> {
+        match (self.language.width(), self.projector.output()) {
+            (width, output) if width == output => Ok(()),
+            (width, output) => {
+                Err(Error::mismatch("output of the projector for the language model", width, output))
+            }
+        }
+    }
+
+    /// Puts another projector in front of the language model.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mismatch`] where it makes embeddings of another width than the language model's.
+    pub fn with_projector(mut self, projector: Projector) -> Result<Self> {
+        self.projector = projector;
+        self.check_widths()?;
+        Ok(self)
     }
 
     /// How many visual tokens a picture becomes.
@@ -111,29 +132,47 @@ impl<L: LanguageModel> ReVision<L> {
         CrossEntropyLossConfig::new().init(&device).forward(logits, batch.targets.clone())
     }
 
+    /// Continues a prompt about each picture, `[pictures, embedding_dim]`, up to the token `end`; see
+    /// [`Template::prompt`](super::Template::prompt).
+    ///
+    /// # Panics
+    ///
+    /// Panics if the prompt shows no picture.
+    pub fn write(
+        &self,
+        prompt: &TokenizedSample,
+        pictures: Tensor<2>,
+        end: u32,
+        config: &GenerationConfig,
+    ) -> Vec<Vec<u32>> {
+        assert!(prompt.image_at.is_some(), "the prompt {:?} shows no picture", prompt.id);
+        let device = pictures.device();
+        let [count, dim] = pictures.dims();
+        let zeros = (vec![0.0; count * dim], dim);
+        let mut batch = MicroBatch::new(&vec![prompt; count], Some(zeros), self.num_visual_tokens, &device);
+        batch.visual = Some(pictures);
+        generate(&self.language, self.splice(&batch), end, config)
+    }
+
     /// Writes a caption for each picture, `[pictures, embedding_dim]`: the tokens between `bos` and `eos`.
     ///
     /// The prompt is that of the `plain` template, beginning of text and the visual tokens.
     pub fn caption(
         &self,
         pictures: Tensor<2>,
-        bos: u32,
+        bos: Option<u32>,
         eos: u32,
         config: &GenerationConfig,
     ) -> Vec<Vec<u32>> {
-        let device = pictures.device();
-        let [count, dim] = pictures.dims();
-        let prompt = super::TokenizedSample {
+        let prompt = TokenizedSample {
             id: String::new(),
             image: Some(String::new()),
-            tokens: vec![bos],
-            labelled: vec![false],
-            image_at: Some(1),
+            tokens: bos.into_iter().collect(),
+            labelled: bos.iter().map(|_| false).collect(),
+            image_at: Some(usize::from(bos.is_some())),
+            truncated: 0,
         };
-        let zeros = (vec![0.0; count * dim], dim);
-        let mut batch = MicroBatch::new(&vec![&prompt; count], Some(zeros), self.num_visual_tokens, &device);
-        batch.visual = Some(pictures);
-        generate(&self.language, self.splice(&batch), eos, config)
+        self.write(&prompt, pictures, eos, config)
     }
 }
 

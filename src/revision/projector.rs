@@ -1,10 +1,13 @@
+use std::path::Path;
 use std::str::FromStr;
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::activation::gelu;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 
+use super::projector_file::{ProjectorArrays, ProjectorLayer, write_projector};
+use crate::embedding::FloatType;
 use crate::{Error, Result};
 
 /// The shape of a [`Projector`], written as in LLaVA's configurations: `identity`, `linear` or `mlpNx_gelu`.
@@ -96,6 +99,66 @@ impl Projector {
         Ok(Self { layers, input, output })
     }
 
+    /// Reads a projector from a file with LLaVA's or Bunny's keys: `.safetensors`, or what PyTorch saves
+    /// (`mm_projector.bin`). Its shape and widths are those of the file.
+    ///
+    /// # Errors
+    ///
+    /// As for [`ProjectorArrays::read`].
+    ///
+    /// ```no_run
+    /// use burn::tensor::Device;
+    /// use burn_revision::revision::Projector;
+    /// let projector = Projector::read("mm_projector.bin".as_ref(), &Device::default()).unwrap();
+    /// println!("{} from {} to {}", projector.kind(), projector.input(), projector.output());
+    /// ```
+    pub fn read(path: &Path, device: &Device) -> Result<Self> {
+        let arrays = ProjectorArrays::read(path)?;
+        let (input, output) = (arrays.input(), arrays.output());
+        let mut layers = Vec::new();
+        for layer in arrays.into_layers() {
+            let (rows, columns) = (layer.output(), layer.input());
+            let (weight, bias) = layer.into_parts();
+            let tensor = |values: Vec<f32>, shape: [usize; 2]| {
+                Tensor::<2>::from_data(TensorData::new(values, shape), (device, DType::F32))
+            };
+            let mut linear = LinearConfig::new(columns, rows).init(device);
+            let (weight_id, bias) = (linear.weight.id, tensor(bias, [1, rows]).reshape([rows]));
+            // PyTorch keeps linear layers as [out, in], Burn as [in, out].
+            let weight = tensor(weight, [rows, columns]).transpose();
+            linear.weight = linear.weight.transform_for_load(weight, weight_id);
+            linear.bias = linear.bias.map(|param| {
+                let id = param.id;
+                param.transform_for_load(bias, id)
+            });
+            layers.push(linear);
+        }
+        Ok(Self { layers, input, output })
+    }
+
+    /// Writes a file as [`read`](Self::read) reads it: `.safetensors`, or `.bin` for PyTorch.
+    ///
+    /// # Errors
+    ///
+    /// As for [`write_projector`]; [`Error::Config`] for an identity, which has no weights.
+    pub fn write(&self, path: &Path, float: FloatType) -> Result<()> {
+        write_projector(path, &self.to_arrays()?, float)
+    }
+
+    /// The weights as LLaVA keeps them.
+    pub(super) fn to_arrays(&self) -> Result<ProjectorArrays> {
+        let values = |tensor: Tensor<2>| -> Vec<f32> {
+            tensor.cast(DType::F32).into_data().try_into_vec().expect("values were cast to f32")
+        };
+        let layer = |linear: &Linear| {
+            let [input, output] = linear.weight.dims();
+            let bias = linear.bias.as_ref().map(|bias| values(bias.val().reshape([1, output])));
+            let bias = bias.expect("every layer has a bias");
+            ProjectorLayer::new([output, input], values(linear.weight.val().transpose()), bias)
+        };
+        ProjectorArrays::new(self.layers.iter().map(layer).collect::<Result<_>>()?)
+    }
+
     /// Its shape. One affine map is `linear`, however it was named.
     pub fn kind(&self) -> ProjectorKind {
         match self.layers.len() {
@@ -167,6 +230,22 @@ mod tests {
     fn the_papers_projector_has_the_papers_size() {
         let projector = Projector::init(ProjectorKind::MlpGelu(2), 1280, 4096, &Device::default()).unwrap();
         assert_eq!(projector.num_params(), 22_028_288);
+    }
+
+    #[test]
+    fn files_of_either_kind_bring_the_projector_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let (device, x) = (Device::default(), rows());
+        for kind in [ProjectorKind::Linear, ProjectorKind::MlpGelu(2)] {
+            let projector = Projector::init(kind, 6, 9, &device).unwrap();
+            for name in ["p.safetensors", "mm_projector.bin"] {
+                let path = folder.path().join(name);
+                projector.write(&path, FloatType::F32).unwrap();
+                let back = Projector::read(&path, &device).unwrap();
+                assert_eq!((back.kind(), back.input(), back.output()), (kind, 6, 9));
+                assert_eq!(back.forward(x.clone()).into_data(), projector.forward(x.clone()).into_data());
+            }
+        }
     }
 
     #[test]

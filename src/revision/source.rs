@@ -1,6 +1,9 @@
 use rand_distr::{Distribution, StandardNormal};
 
-use crate::embedding::{EmbeddingTable, NonFinite, RowReport, clean_rows, normalize_rows};
+use crate::embedding::{
+    EmbeddingTable, NonFinite, RowReport, Store, StoreLookup, clean_rows, normalize_rows,
+};
+use crate::fingerprint::Fingerprint;
 use crate::random::seeded_rng;
 use crate::{Error, Result};
 
@@ -8,11 +11,19 @@ use crate::{Error, Result};
 ///
 /// Stage 1 shows *aligned text*: captions moved into the image distribution. Where an aligner asks for noise, it is
 /// drawn afresh every time a caption is shown. Stage 2 and inference show real pictures.
-#[derive(Clone, Debug)]
+///
+/// The rows are a table in memory, or those of a store, read when they are shown.
+#[derive(Debug)]
 pub struct VisualSource {
-    table: EmbeddingTable,
+    rows: Rows,
     noise: f64,
     report: RowReport,
+}
+
+#[derive(Debug)]
+enum Rows {
+    Table(EmbeddingTable),
+    Store(StoreLookup),
 }
 
 impl VisualSource {
@@ -24,22 +35,34 @@ impl VisualSource {
     /// What `policy` refuses: rows that are not finite or have no direction; [`Error::Config`] for noise that is
     /// negative or not finite.
     pub fn new(table: EmbeddingTable, noise: f64, policy: NonFinite) -> Result<Self> {
-        if !noise.is_finite() || noise < 0.0 {
-            return Err(Error::config("noise", format!("must be finite and at least 0, found {noise}")));
-        }
+        check_noise(noise)?;
         // Not to unit length yet: noise comes first.
         let (rows, kept, report) = clean_rows(table.rows(), table.dim(), policy, "embeddings to show", 0)?;
-        Ok(Self { table: table.with_rows(rows, &kept)?, noise, report })
+        Ok(Self { rows: Rows::Table(table.with_rows(rows, &kept)?), noise, report })
     }
 
-    /// What became of the rows under the policy.
+    /// Shows the rows of a store of any size, with noise as in [`new`](Self::new). Only the ids are read now; a row that
+    /// is not finite or has no direction is an error when it is shown.
+    ///
+    /// # Errors
+    ///
+    /// As for [`StoreLookup::open`]; [`Error::Config`] for noise that is negative or not finite.
+    pub fn open(store: &Store, noise: f64) -> Result<Self> {
+        check_noise(noise)?;
+        Ok(Self { rows: Rows::Store(StoreLookup::open(store)?), noise, report: RowReport::default() })
+    }
+
+    /// What became of the rows of a table under the policy.
     pub fn report(&self) -> RowReport {
         self.report
     }
 
     /// The dimension of the embeddings.
     pub fn dim(&self) -> usize {
-        self.table.dim()
+        match &self.rows {
+            Rows::Table(table) => table.dim(),
+            Rows::Store(store) => store.dim(),
+        }
     }
 
     /// The standard deviation of the noise, a coordinate.
@@ -47,24 +70,43 @@ impl VisualSource {
         self.noise
     }
 
-    /// The embeddings before noise.
-    pub fn table(&self) -> &EmbeddingTable {
-        &self.table
+    /// The row of the embedding with this id, where there is one.
+    pub fn position(&self, id: &str) -> Option<usize> {
+        match &self.rows {
+            Rows::Table(table) => table.position(id),
+            Rows::Store(store) => store.position(id),
+        }
     }
 
-    /// The row of the embedding with this id.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::MissingId`].
-    pub fn position(&self, id: &str) -> Result<usize> {
-        self.table.get(id)?;
-        Ok(self.table.position(id).expect("the id was found"))
+    /// A number that changes with the embeddings and the noise. Of a store, names, sizes and both ends of its files count.
+    pub(super) fn fingerprint(&self) -> String {
+        let mut hash = Fingerprint::new();
+        hash.add(&self.noise.to_le_bytes());
+        match &self.rows {
+            Rows::Table(table) => table.rows().iter().for_each(|value| hash.add(&value.to_le_bytes())),
+            Rows::Store(store) => hash.add(store.fingerprint().as_bytes()),
+        }
+        hash.finish()
     }
 
     /// The embeddings at `rows`, unit and row-major. The noise of a row is a function of `seed`, `step` and the row.
-    pub fn show(&self, rows: &[usize], seed: u64, step: usize) -> Vec<f32> {
-        let mut shown: Vec<f32> = rows.iter().flat_map(|row| self.table.row(*row)).copied().collect();
+    ///
+    /// # Errors
+    ///
+    /// For a store, what [`StoreLookup::read`] finds, and [`Error::NonFinite`] or [`Error::ZeroRow`] for a row that cannot
+    /// be shown.
+    pub fn show(&self, rows: &[usize], seed: u64, step: usize) -> Result<Vec<f32>> {
+        let mut shown: Vec<f32> = match &self.rows {
+            Rows::Table(table) => rows.iter().flat_map(|row| table.row(*row)).copied().collect(),
+            Rows::Store(store) => {
+                let mut shown = vec![0.0; rows.len() * store.dim()];
+                store.read(rows, &mut shown)?;
+                for (row, values) in rows.iter().zip(shown.chunks(store.dim())) {
+                    inspect_row(values, "embeddings to show").map_err(|error| at_row(error, *row))?;
+                }
+                shown
+            }
+        };
         if self.noise > 0.0 {
             for (row, values) in rows.iter().zip(shown.chunks_mut(self.dim())) {
                 let mut rng = seeded_rng(seed, &[step as u64, *row as u64]);
@@ -75,8 +117,28 @@ impl VisualSource {
             }
         }
         // Rows without direction were let in by the policy or not at all.
-        let normalized = normalize_rows(&shown, self.dim(), NonFinite::Zero, "embeddings to show");
-        normalized.expect("whole rows").0
+        Ok(normalize_rows(&shown, self.dim(), NonFinite::Zero, "embeddings to show")?.0)
+    }
+}
+
+fn check_noise(noise: f64) -> Result<()> {
+    if noise.is_finite() && noise >= 0.0 {
+        return Ok(());
+    }
+    Err(Error::config("noise", format!("must be finite and at least 0, found {noise}")))
+}
+
+/// What is wrong with a row, if anything.
+fn inspect_row(values: &[f32], what: &str) -> Result<()> {
+    normalize_rows(values, values.len(), NonFinite::Error, what).map(drop)
+}
+
+/// An error of a row alone, as one of that row in its store.
+fn at_row(error: Error, row: usize) -> Error {
+    match error {
+        Error::NonFinite { what, column, value, .. } => Error::NonFinite { what, row, column, value },
+        Error::ZeroRow { what, norm, .. } => Error::ZeroRow { what, row, norm },
+        other => other,
     }
 }
 
@@ -91,16 +153,17 @@ mod tests {
 
     #[test]
     fn rows_are_shown_at_unit_length() {
-        assert_eq!(source(0.0).show(&[1, 0], 0, 0), [0.0, 1.0, 0.6, 0.8]);
+        assert_eq!(source(0.0).show(&[1, 0], 0, 0).unwrap(), [0.0, 1.0, 0.6, 0.8]);
     }
 
     #[test]
     fn noise_is_fresh_at_every_step_and_does_not_depend_on_the_company() {
         let source = source(0.3);
-        let shown = source.show(&[0, 1], 1, 5);
-        assert_eq!(shown, [source.show(&[0], 1, 5), source.show(&[1], 1, 5)].concat());
-        assert_ne!(shown, source.show(&[0, 1], 1, 6));
-        assert_ne!(shown, source.show(&[0, 1], 2, 5));
+        let show = |rows: &[usize], seed, step| source.show(rows, seed, step).unwrap();
+        let shown = show(&[0, 1], 1, 5);
+        assert_eq!(shown, [show(&[0], 1, 5), show(&[1], 1, 5)].concat());
+        assert_ne!(shown, show(&[0, 1], 1, 6));
+        assert_ne!(shown, show(&[0, 1], 2, 5));
         assert!((shown[..2].iter().map(|x| x * x).sum::<f32>() - 1.0).abs() < 1e-6);
     }
 
@@ -118,11 +181,21 @@ mod tests {
         assert!(VisualSource::new(table.clone(), 0.0, NonFinite::Error).is_err());
         let source = VisualSource::new(table, 0.0, NonFinite::Skip).unwrap();
         assert_eq!((source.report().kept, source.report().skipped), (1, 1));
-        assert!(source.position("0").is_err() && source.position("1").is_ok());
+        assert!(source.position("0").is_none() && source.position("1").is_some());
     }
 
     #[test]
-    fn unknown_ids_are_named() {
-        assert!(source(0.0).position("7").unwrap_err().to_string().contains("\"7\""));
+    fn a_store_shows_what_its_table_shows() {
+        let folder = tempfile::tempdir().unwrap();
+        let ids = ["a", "b", "c"].map(String::from).to_vec();
+        let table = EmbeddingTable::new(ids, vec![3.0, 4.0, 0.0, 2.0, f32::NAN, 1.0], 2).unwrap();
+        let path = folder.path().join("rows.npy");
+        crate::embedding::write_table(&table, &path).unwrap();
+        let lazy = VisualSource::open(&Store::open(&path).unwrap(), 0.2).unwrap();
+        let eager = VisualSource::new(table, 0.2, NonFinite::Zero).unwrap();
+        assert_eq!((lazy.position("b"), lazy.position("x")), (Some(1), None));
+        assert_eq!(lazy.show(&[1, 0], 3, 4).unwrap(), eager.show(&[1, 0], 3, 4).unwrap());
+        let error = lazy.show(&[0, 2], 3, 4).unwrap_err();
+        assert!(matches!(error, Error::NonFinite { row: 2, column: 0, .. }), "{error}");
     }
 }

@@ -1,5 +1,5 @@
 use burn::config::Config;
-use burn::module::{Module, ModuleVisitor, Param, ParamGroup};
+use burn::module::{Lora, Module, ModuleVisitor, Param, ParamGroup};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -15,8 +15,65 @@ pub enum Trainable {
     Projector,
     /// Projector and language model: stage 2.
     ProjectorAndLanguage,
+    /// Projector and low-rank adapters in front of frozen weights of the language model: stage 2 with little memory.
+    ProjectorAndLora,
     /// The language model alone: how a language model learns from text.
     Language,
+}
+
+/// Low-rank adapters of the language model (arXiv 2106.09685): `W + alpha / rank * A B`, where `W` stays as it is.
+#[derive(Config, Debug)]
+pub struct LoraConfig {
+    /// The rank of `A B`.
+    #[config(default = 16)]
+    pub rank: usize,
+    /// The scale of the adapters; it is divided by the rank.
+    #[config(default = 32.0)]
+    pub alpha: f64,
+    /// The layers that get adapters, by name.
+    #[config(
+        default = "[\"q_proj\", \"k_proj\", \"v_proj\", \"o_proj\", \"gate_proj\", \"up_proj\", \"down_proj\"].map(String::from).to_vec()"
+    )]
+    pub targets: Vec<String>,
+}
+
+impl LoraConfig {
+    /// Attaches fresh adapters to the layers of `model`'s language model; what it computes stays the same.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for a rank of zero, and for a target that no layer is called.
+    pub fn attach<L: LanguageModel>(&self, model: ReVision<L>) -> Result<ReVision<L>> {
+        if self.rank == 0 {
+            return Err(Error::config("lora.rank", "must be at least 1, found 0"));
+        }
+        for target in &self.targets {
+            if count_parameters(&model.language, group(&[target.as_str()])) == 0 {
+                return Err(Error::config("lora.targets", format!("no layer is called {target:?}")));
+            }
+        }
+        let targets: Vec<&str> = self.targets.iter().map(String::as_str).collect();
+        if targets.is_empty() {
+            return Err(Error::config("lora.targets", "expected at least one layer, found none"));
+        }
+        let lora = Lora::new(self.rank, self.alpha).set_param_group(group(&targets));
+        let ReVision { projector, language, num_visual_tokens } = model;
+        Ok(ReVision { projector, language: language.freeze().apply_lora(lora), num_visual_tokens })
+    }
+}
+
+/// The weights of the layers with these names.
+fn group(targets: &[&str]) -> ParamGroup {
+    let names: Vec<String> = targets
+        .iter()
+        .map(|target| {
+            target
+                .chars()
+                .flat_map(|c| if c.is_alphanumeric() || c == '_' { vec![c] } else { vec!['\\', c] })
+                .collect()
+        })
+        .collect();
+    ParamGroup::from_regex(&format!(r"(^|\.)({})\.weight$", names.join("|"))).expect("names are escaped")
 }
 
 impl Trainable {
@@ -26,27 +83,47 @@ impl Trainable {
         let pattern = match self {
             Self::Projector => r"^projector\.",
             Self::ProjectorAndLanguage => r"^(projector|language)\.",
+            Self::ProjectorAndLora => r"^(projector\.|language\..*\.lora\.[ab]$)",
             Self::Language => r"^language\.",
         };
         ParamGroup::from_regex(pattern).expect("the pattern is valid")
+    }
+
+    /// The low-rank adapters of a model, by path.
+    pub(super) fn adapters() -> ParamGroup {
+        ParamGroup::from_regex(r"\.lora\.[ab]$").expect("the pattern is valid")
     }
 
     /// Freezes and unfreezes the parts of `model`.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] where nothing would be trained: an identity projector has no weights.
+    /// [`Error::Config`] where nothing would be trained: an identity projector has no weights, a model without
+    /// [`LoraConfig::attach`] no adapters.
     pub fn apply<L: LanguageModel>(&self, model: ReVision<L>) -> Result<ReVision<L>> {
         if count_parameters(&model, self.group()) == 0 {
             return Err(Error::config("trainable", format!("{self:?} matches no parameter of the model")));
         }
+        if *self == Self::ProjectorAndLora && !has_lora(&model) {
+            return Err(Error::config("trainable", "the language model has no adapters: attach them first"));
+        }
         let (projector, language) = match self {
+            // Unfreezing would reach the weights under the adapters as well.
+            Self::ProjectorAndLora => (
+                model.projector.unfreeze(),
+                model.language.freeze().set_require_grad_group(Self::adapters(), true),
+            ),
             Self::Projector => (model.projector.unfreeze(), model.language.freeze()),
             Self::ProjectorAndLanguage => (model.projector.unfreeze(), model.language.unfreeze()),
             Self::Language => (model.projector.freeze(), model.language.unfreeze()),
         };
         Ok(ReVision { projector, language, ..model })
     }
+}
+
+/// Whether the language model of `model` has low-rank adapters.
+pub(super) fn has_lora<L: LanguageModel>(model: &ReVision<L>) -> bool {
+    count_parameters(&model.language, Trainable::adapters()) > 0
 }
 
 /// The number of tensors of `module` in `group`.
@@ -89,6 +166,9 @@ pub struct StageConfig {
     /// What is trained.
     #[config(default = "Trainable::Projector")]
     pub trainable: Trainable,
+    /// The adapters, where [`Trainable::ProjectorAndLora`] is to attach them.
+    #[config(default = "LoraConfig::new()")]
+    pub lora: LoraConfig,
     /// The highest learning rate.
     #[config(default = 5e-4)]
     pub learning_rate: f64,

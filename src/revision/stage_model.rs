@@ -30,6 +30,11 @@ impl<L: LanguageModel> StageModel<L> {
     }
 
     /// The model.
+    pub fn inner(&self) -> &ReVision<L> {
+        &self.model
+    }
+
+    /// The model, out of training.
     pub fn into_inner(self) -> ReVision<L> {
         self.model
     }
@@ -117,7 +122,8 @@ impl<L: LanguageModel> TrainStep for StageModel<L> {
             total = Some(total.map_or(loss.clone(), |total| total + loss));
         }
         let loss = total.expect("a step has at least one part");
-        TrainOutput { grads: gradients.grads(), item: LossOutput::new(loss) }
+        let item = LossOutput::new(loss).over(batch.num_labels(), batch.num_tokens());
+        TrainOutput { grads: gradients.grads(), item }
     }
 
     fn optimize(self, optim: &mut ModuleOptimizer, rate: ModuleLearningRate, grads: GradientsParams) -> Self {
@@ -136,6 +142,7 @@ impl<L: LanguageModel> InferenceStep for StageModel<L> {
         let labels = batch.num_labels() as f64;
         let losses =
             batch.micro.iter().map(|micro| self.model.loss(micro) * (micro.num_labels() as f64 / labels));
-        LossOutput::new(losses.reduce(|total, loss| total + loss).expect("a step has at least one part"))
+        let loss = losses.reduce(|total, loss| total + loss).expect("a step has at least one part");
+        LossOutput::new(loss).over(batch.num_labels(), batch.num_tokens())
     }
 }

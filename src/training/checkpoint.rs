@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn::train::checkpoint::FileCheckpointer;
+use burn::train::checkpoint::{Checkpoint, Checkpointer, CheckpointerError, FileCheckpointer};
 
 use crate::{Error, Result};
 
@@ -15,9 +15,41 @@ const RECORDS: [&str; 3] = ["model", "optim", "scheduler"];
 /// # Errors
 ///
 /// [`Error::Io`] if the folder cannot be made.
-pub(crate) fn checkpointers(folder: &Path) -> Result<[FileCheckpointer; 3]> {
+pub(crate) fn checkpointers(folder: &Path) -> Result<[NamingCheckpointer; 3]> {
     fs::create_dir_all(folder).map_err(|source| Error::io(folder, source))?;
-    Ok(RECORDS.map(|name| FileCheckpointer::new(folder, name)))
+    Ok(RECORDS.map(|name| NamingCheckpointer {
+        files: FileCheckpointer::new(folder, name),
+        folder: folder.to_path_buf(),
+        name,
+    }))
+}
+
+/// Burn's checkpointer, whose errors name the file.
+pub(crate) struct NamingCheckpointer {
+    files: FileCheckpointer,
+    folder: PathBuf,
+    name: &'static str,
+}
+
+impl NamingCheckpointer {
+    fn name(&self, segment: usize, error: CheckpointerError) -> CheckpointerError {
+        let path = self.folder.join(format!("{}-{segment}.bpk", self.name));
+        CheckpointerError::Unknown(format!("{}: {error}", path.display()))
+    }
+}
+
+impl<R: Checkpoint> Checkpointer<R> for NamingCheckpointer {
+    fn save(&self, segment: usize, record: R) -> Result<(), CheckpointerError> {
+        self.files.save(segment, record).map_err(|error| self.name(segment, error))
+    }
+
+    fn delete(&self, segment: usize) -> Result<(), CheckpointerError> {
+        Checkpointer::<R>::delete(&self.files, segment).map_err(|error| self.name(segment, error))
+    }
+
+    fn restore(&self, segment: usize) -> Result<R, CheckpointerError> {
+        self.files.restore(segment).map_err(|error| self.name(segment, error))
+    }
 }
 
 /// The files of checkpoint `segment`: model, optimizer, scheduler.

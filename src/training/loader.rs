@@ -1,11 +1,13 @@
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
 use burn::tensor::Device;
+use burn::train::Interrupter;
 
-use super::{Step, StepPlan};
+use super::journal::StepJournal;
+use super::{Step, StepPlan, StopRequest};
 use crate::Result;
 
 /// Makes the input of one optimizer step from the indices of its samples.
@@ -24,61 +26,159 @@ pub trait StepBatcher<O>: Send + Sync {
 /// A burn-train data loader over a [`StepPlan`]: each call of `iter` yields the next *segment* of the run.
 ///
 /// burn-train evaluates and writes a checkpoint after each pass over its loader. A pass over this loader is a
-/// segment of `segment_steps` optimizer steps, which makes that a step cadence, and starting at a later segment
-/// resumes a run exactly.
+/// segment of `segment_steps` optimizer steps, which makes that a step cadence, and starting at a later step
+/// resumes a run exactly. A [`StopRequest`] ends a segment early: its checkpoint is written, and the next pass stops the
+/// run.
 pub struct StepLoader<O> {
     batcher: Arc<dyn StepBatcher<O>>,
     plan: StepPlan,
     segment_steps: usize,
-    next_segment: Arc<AtomicUsize>,
-    dealt: Arc<AtomicUsize>,
     device: Device,
+    state: Arc<State>,
+}
+
+/// What the loader and its twins on other devices share.
+struct State {
+    next_step: AtomicUsize,
+    /// The checkpoint that follows the segment at hand, counted from one as burn-train does.
+    checkpoint: AtomicUsize,
+    journal: Mutex<Option<StepJournal>>,
+    stop: StopRequest,
+    interrupter: Interrupter,
 }
 
 impl<O> StepLoader<O> {
-    /// A loader over `plan` whose first pass is segment `first_segment` (counted from zero).
+    /// A loader over `plan`, from its first step on, in segments of `segment_steps`.
     pub fn new(
         batcher: Arc<dyn StepBatcher<O>>,
         plan: StepPlan,
         segment_steps: usize,
-        first_segment: usize,
         device: &Device,
     ) -> Self {
+        let state = State {
+            next_step: AtomicUsize::new(0),
+            checkpoint: AtomicUsize::new(0),
+            journal: Mutex::new(None),
+            stop: StopRequest::new(),
+            interrupter: Interrupter::new(),
+        };
         Self {
             batcher,
             plan,
             segment_steps: segment_steps.max(1),
-            next_segment: Arc::new(AtomicUsize::new(first_segment)),
-            dealt: Arc::default(),
             device: device.clone(),
+            state: Arc::new(state),
         }
     }
 
-    /// The number of steps that the loader and its twins on other devices have handed out, as it grows.
-    pub fn steps_dealt(&self) -> Arc<AtomicUsize> {
-        self.dealt.clone()
+    /// Goes on at step `first_step`, after `checkpoint` checkpoints.
+    pub fn starting_at(self, first_step: usize, checkpoint: usize) -> Self {
+        self.state.next_step.store(first_step, Ordering::SeqCst);
+        self.state.checkpoint.store(checkpoint, Ordering::SeqCst);
+        self
     }
 
-    /// The number of segments in the run.
-    pub fn num_segments(&self) -> usize {
-        self.plan.steps().div_ceil(self.segment_steps)
+    /// Ends a segment early once `stop` is requested, and then stops `interrupter`'s run.
+    pub fn with_stop(mut self, stop: StopRequest, interrupter: Interrupter) -> Self {
+        let state = Arc::get_mut(&mut self.state).expect("a loader in the making is not shared");
+        (state.stop, state.interrupter) = (stop, interrupter);
+        self
+    }
+
+    /// Notes in `journal` after how many steps each checkpoint is written.
+    pub(crate) fn with_journal(self, journal: StepJournal) -> Self {
+        *self.state.journal.lock().expect("no thread panicked") = Some(journal);
+        self
+    }
+
+    /// The number of the run's last checkpoint, where nobody asks it to stop.
+    pub fn last_checkpoint(&self) -> usize {
+        let next = self.next_step();
+        let whole = self.plan.steps().div_ceil(self.segment_steps);
+        let left = if next < self.plan.steps() { whole - next / self.segment_steps } else { 0 };
+        self.state.checkpoint.load(Ordering::SeqCst) + left
+    }
+
+    /// The step that comes next.
+    pub fn next_step(&self) -> usize {
+        self.state.next_step.load(Ordering::SeqCst)
+    }
+
+    /// A twin that deals from the same sequence of steps.
+    fn twin(&self, device: &Device) -> Self {
+        Self {
+            batcher: self.batcher.clone(),
+            plan: self.plan.clone(),
+            segment_steps: self.segment_steps,
+            device: device.clone(),
+            state: self.state.clone(),
+        }
+    }
+
+    /// A twin, which tells how far the run is.
+    pub(crate) fn observer(&self) -> Self {
+        self.twin(&self.device)
+    }
+}
+
+/// The steps of a segment, as long as nobody asks the run to stop.
+struct Segment<'a, O, S> {
+    loader: &'a StepLoader<O>,
+    steps: S,
+    start: usize,
+    done: usize,
+    total: usize,
+    ended: bool,
+}
+
+impl<O, S: Iterator<Item = Step>> Iterator for Segment<'_, O, S> {
+    type Item = std::result::Result<O, DatasetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let state = &self.loader.state;
+        let stopped = self.done > 0 && state.stop.is_requested();
+        let step = if stopped || self.ended { None } else { self.steps.next() };
+        let Some(step) = step else {
+            if !std::mem::replace(&mut self.ended, true)
+                && self.done > 0
+                && let Some(journal) = state.journal.lock().expect("no thread panicked").as_mut()
+                && let Err(error) =
+                    journal.note(state.checkpoint.load(Ordering::SeqCst), self.start + self.done)
+            {
+                return Some(Err(DatasetError::new(error)));
+            }
+            return None;
+        };
+        self.done += 1;
+        state.next_step.store(step.index + 1, Ordering::SeqCst);
+        Some(self.loader.batcher.batch(&step, &self.loader.device).map_err(DatasetError::new))
+    }
+}
+
+impl<O, S: Iterator<Item = Step>> DataLoaderIterator<O> for Segment<'_, O, S> {
+    fn progress(&self) -> Progress {
+        Progress::new(self.done, self.total, Some("steps".to_string()))
     }
 }
 
 impl<O: Send + 'static> DataLoader<O> for StepLoader<O> {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<O> + 'a> {
-        let segment = self.next_segment.fetch_add(1, Ordering::SeqCst);
-        let start = (segment * self.segment_steps).min(self.plan.steps());
-        let end = (start + self.segment_steps).min(self.plan.steps());
-        let steps = self.plan.range(start..end).inspect(|_| {
-            self.dealt.fetch_add(1, Ordering::Relaxed);
-        });
-        Box::new(StepIterator {
-            batcher: self.batcher.as_ref(),
+        let start = self.next_step();
+        let mut end = ((start / self.segment_steps + 1) * self.segment_steps).min(self.plan.steps());
+        if self.state.stop.is_requested() {
+            self.state.interrupter.stop(Some("stopped on request"));
+            end = start;
+        } else {
+            self.state.checkpoint.fetch_add(1, Ordering::SeqCst);
+        }
+        let steps = self.plan.range(start..end.max(start));
+        Box::new(Segment {
+            loader: self,
             steps,
-            device: self.device.clone(),
+            start,
             done: 0,
-            total: end - start,
+            total: end.saturating_sub(start),
+            ended: false,
         })
     }
 
@@ -88,14 +188,7 @@ impl<O: Send + 'static> DataLoader<O> for StepLoader<O> {
     }
 
     fn to_device(&self, device: &Device) -> Arc<dyn DataLoader<O>> {
-        Arc::new(Self {
-            batcher: self.batcher.clone(),
-            plan: self.plan.clone(),
-            segment_steps: self.segment_steps,
-            next_segment: self.next_segment.clone(),
-            dealt: self.dealt.clone(),
-            device: device.clone(),
-        })
+        Arc::new(self.twin(device))
     }
 
     /// Training on several devices would slice the loader; a plan of optimizer steps cannot be sliced.
@@ -201,34 +294,67 @@ mod tests {
         }
     }
 
-    fn passes(first_segment: usize) -> Vec<(usize, Vec<usize>)> {
+    fn loader(first_step: usize) -> StepLoader<(usize, Vec<usize>)> {
         let plan = StepPlan::new(10, 3, 2, None, 5).unwrap();
-        let loader = StepLoader::new(Arc::new(Indices(10)), plan, 3, first_segment, &Device::default());
-        (first_segment..loader.num_segments())
-            .flat_map(|_| loader.iter().map(|batch| batch.unwrap()).collect::<Vec<_>>())
-            .collect()
+        StepLoader::new(Arc::new(Indices(10)), plan, 3, &Device::default())
+            .starting_at(first_step, first_step.div_ceil(3))
+    }
+
+    fn pass(loader: &StepLoader<(usize, Vec<usize>)>) -> Vec<(usize, Vec<usize>)> {
+        loader.iter().map(|batch| batch.unwrap()).collect()
+    }
+
+    /// All segments of a run, from its first step here.
+    fn passes(first_step: usize) -> Vec<Vec<(usize, Vec<usize>)>> {
+        let loader = loader(first_step);
+        let first = first_step.div_ceil(3);
+        (first..loader.last_checkpoint()).map(|_| pass(&loader)).collect()
     }
 
     #[test]
     fn segments_in_a_row_are_the_whole_run() {
         let plan = StepPlan::new(10, 3, 2, None, 5).unwrap();
         let all: Vec<_> = (0..plan.steps()).map(|i| (i, plan.step(i).items)).collect();
-        assert_eq!(passes(0), all);
+        assert_eq!(passes(0).concat(), all);
+        assert_eq!(passes(0).iter().map(Vec::len).collect::<Vec<_>>(), [3, 3, 2]);
     }
 
     #[test]
-    fn a_later_start_continues_where_the_earlier_run_stood() {
-        assert_eq!(passes(1), passes(0)[3..]);
+    fn a_later_start_continues_and_keeps_the_cadence() {
+        for first_step in 0..8 {
+            let later = passes(first_step);
+            assert_eq!(later.concat(), passes(0).concat()[first_step..]);
+            assert_eq!(later.len(), 3 - first_step / 3);
+        }
+        assert!(passes(8).is_empty());
+    }
+
+    #[test]
+    fn a_stop_ends_the_segment_and_then_the_run() {
+        let (stop, interrupter) = (StopRequest::new(), Interrupter::new());
+        let folder = tempfile::tempdir().unwrap();
+        let loader = loader(0)
+            .with_stop(stop.clone(), interrupter.clone())
+            .with_journal(StepJournal::open(folder.path()).unwrap());
+        pass(&loader);
+        let mut segment = loader.iter();
+        segment.next().unwrap().unwrap();
+        stop.request();
+        assert!(segment.next().is_none() && !interrupter.should_stop());
+        drop(segment);
+        assert!(pass(&loader).is_empty() && interrupter.should_stop());
+        let journal = StepJournal::open(folder.path()).unwrap();
+        assert_eq!((journal.steps(1).unwrap(), journal.steps(2).unwrap()), (3, 4));
+        assert_eq!(loader.next_step(), 4);
     }
 
     #[test]
     fn the_device_twin_shares_the_position() {
-        let plan = StepPlan::new(10, 3, 2, None, 5).unwrap();
-        let loader = StepLoader::new(Arc::new(Indices(10)), plan, 3, 0, &Device::default());
+        let loader = loader(0);
         let twin = loader.to_device(&Device::default());
         let first = loader.iter().next().unwrap().unwrap().0;
         let second = twin.iter().next().unwrap().unwrap().0;
-        assert_eq!((first, second), (0, 3));
+        assert_eq!((first, second), (0, 1));
     }
 
     #[test]

@@ -13,23 +13,35 @@
 //! * [`adamw`]: the optimizer of both papers;
 //! * [`LossOutput`]: what a step reports;
 //! * [`cosine_with_warmup`]: the learning-rate schedule of both papers;
-//! * [`ProgressLine`]: progress that can be read with and without a terminal.
+//! * [`ProgressLine`]: progress that can be read with and without a terminal; [`MetricsLog`]: the same for programs;
+//! * [`keep_freed_memory`]: fewer page faults on the CPU;
+//! * [`StopRequest`]: the end of a run that loses nothing.
 
 mod checkpoint;
 mod guard;
+mod journal;
 mod loader;
+mod log;
+mod memory;
 mod optimizer;
 mod output;
 mod plan;
 mod progress;
 mod schedule;
+mod stop;
+mod tokens;
 
 pub use checkpoint::latest_checkpoint;
 pub(crate) use checkpoint::{checkpoint_files, checkpointers};
 pub use guard::GradientGuard;
+pub(crate) use journal::StepJournal;
 pub use loader::{SequentialLoader, StepBatcher, StepLoader};
+pub use log::MetricsLog;
+pub use memory::keep_freed_memory;
 pub use optimizer::adamw;
 pub use output::LossOutput;
 pub use plan::{Step, StepPlan};
 pub use progress::ProgressLine;
 pub use schedule::cosine_with_warmup;
+pub use stop::StopRequest;
+pub use tokens::{TokenInput, TokenMetric};

@@ -1,6 +1,7 @@
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
+use super::TokenMetric;
 use burn::train::LearnerSummary;
 use burn::train::logger::{EvaluationProgressLogger, TrainingProgressLogger};
 use burn::train::metric::{MetricDefinition, MetricId, NumericEntry};
@@ -17,6 +18,8 @@ pub struct ProgressLine {
     done: usize,
     loss: Option<f64>,
     loss_id: Option<MetricId>,
+    tokens: f64,
+    tokens_id: Option<MetricId>,
     in_training: bool,
     started: Instant,
     printed: Option<Instant>,
@@ -34,6 +37,8 @@ impl ProgressLine {
             done: first_step,
             loss: None,
             loss_id: None,
+            tokens: 0.0,
+            tokens_id: None,
             in_training: false,
             started: Instant::now(),
             printed: None,
@@ -54,7 +59,11 @@ impl ProgressLine {
         let loss = self.loss.map_or_else(String::new, |loss| format!("  loss {loss:.4}"));
         let remaining = (self.steps.saturating_sub(self.done)) as f64 / rate.max(1e-9);
         let eta = if fresh > 0.0 { format!("  ETA {}", human(remaining)) } else { String::new() };
-        format!("{}  step {}/{}{loss}  {rate:.1} steps/s{eta}", self.label, self.done, self.steps)
+        let speed = match self.tokens {
+            tokens if tokens > 0.0 => format!("{:.0} tokens/s", tokens / elapsed.max(1e-9)),
+            _ => format!("{rate:.1} steps/s"),
+        };
+        format!("{}  step {}/{}{loss}  {speed}{eta}", self.label, self.done, self.steps)
     }
 
     fn print(&mut self, last: bool) {
@@ -85,13 +94,14 @@ fn human(seconds: f64) -> String {
 
 impl MetricsRendererTraining for ProgressLine {
     fn update_train(&mut self, state: MetricState) {
-        if let MetricState::Numeric(entry, Some(value)) = state
-            && Some(&entry.metric_id) == self.loss_id.as_ref()
-        {
-            let value = match value {
-                NumericEntry::Value(value) | NumericEntry::Final(value) => value,
-                NumericEntry::Aggregated { aggregated_value, .. } => aggregated_value,
-            };
+        let MetricState::Numeric(entry, Some(value)) = state else { return };
+        let value = match value {
+            NumericEntry::Value(value) | NumericEntry::Final(value) => value,
+            NumericEntry::Aggregated { aggregated_value, .. } => aggregated_value,
+        };
+        if Some(&entry.metric_id) == self.tokens_id.as_ref() {
+            self.tokens += value;
+        } else if Some(&entry.metric_id) == self.loss_id.as_ref() {
             // A running mean over about twenty steps is readable; single steps jump.
             self.loss = Some(
                 self.loss.filter(|loss| loss.is_finite()).map_or(value, |loss| 0.95 * loss + 0.05 * value),
@@ -154,8 +164,10 @@ impl MetricsRenderer for ProgressLine {
     fn manual_close(&mut self) {}
 
     fn register_metric(&mut self, definition: MetricDefinition) {
-        if definition.name.as_str() == "Loss" {
-            self.loss_id = Some(definition.metric_id);
+        match definition.name.as_str() {
+            "Loss" => self.loss_id = Some(definition.metric_id),
+            TokenMetric::NAME => self.tokens_id = Some(definition.metric_id),
+            _ => {}
         }
     }
 }

@@ -4,6 +4,7 @@
 //! [`ParquetShard::records`] its other columns as JSON objects, and [`ParquetWriter`] writes both into a new file.
 //! All of them work page by page, so that memory stays bounded however large a file or one of its row groups is.
 
+mod pages;
 mod records;
 mod rows;
 mod schema;
@@ -21,6 +22,7 @@ use std::path::Path;
 use ::parquet::errors::ParquetError;
 use arrow_schema::{ArrowError, DataType};
 
+pub(crate) use pages::ParquetPages;
 pub(crate) use records::ParquetRecords;
 pub(crate) use rows::ParquetRows;
 pub(crate) use shard::ParquetShard;

@@ -1,4 +1,5 @@
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -7,10 +8,10 @@ use ::parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 use ::parquet::file::metadata::ParquetMetaData;
-use arrow_schema::{DataType, SchemaRef};
+use arrow_schema::{DataType, Fields, Schema, SchemaRef};
 
 use super::source::PageSource;
-use super::{ParquetRecords, ParquetRows, contained, parquet_error, schema};
+use super::{ParquetPages, ParquetRecords, ParquetRows, contained, parquet_error, schema};
 use crate::embedding::FloatType;
 use crate::{Error, Result};
 
@@ -90,6 +91,11 @@ impl ParquetShard {
         Ok(shard)
     }
 
+    /// The name of the embedding column.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The type of the values in the file.
     pub(crate) fn float(&self) -> FloatType {
         self.float
@@ -141,9 +147,7 @@ impl ParquetShard {
             offset -= rows;
             group += 1;
         }
-        // Small enough to stay in the cache of a processor, large enough to make the cost of a batch vanish.
-        const BATCH_BYTES: usize = 512 << 10;
-        let batch = dim.map_or(1, |dim| (BATCH_BYTES / (dim * self.float.size())).clamp(1, 4096));
+        let batch = dim.map_or(1, |_| self.batch_rows());
         let columns = [self.column];
         let reader = self.reader(&self.as_lists, &columns, |builder| {
             builder
@@ -152,6 +156,50 @@ impl ParquetShard {
                 .with_batch_size(batch)
         })?;
         Ok(ParquetRows::new(self.path.clone(), self.name.clone(), self.float, dim, first..self.rows, reader))
+    }
+
+    /// Where in the file the rows lie, for reading some here and there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where the file cannot be read, [`Error::Format`] where it is damaged.
+    pub(crate) fn pages(&self) -> Result<ParquetPages> {
+        contained(&self.path, || {
+            ParquetPages::find(&self.path, &self.as_lists, self.column, self.row_bytes())
+        })
+    }
+
+    /// The embeddings of some rows of one part of [`ParquetShard::pages`], from a file that is open already.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where the file cannot be read, [`Error::Format`] where it is damaged.
+    pub(crate) fn rows_of_pages(
+        &self,
+        pages: &ParquetPages,
+        rows: Range<usize>,
+        file: File,
+    ) -> Result<ParquetRows> {
+        let source = pages.source(file).map_err(|error| Error::io(&self.path, error))?;
+        let (group, first) = pages.group(rows.start);
+        let reader = self.reader_of(source, pages.metadata(), &[self.column], |builder| {
+            builder
+                .with_row_groups(vec![group])
+                .with_offset(rows.start - first)
+                .with_limit(rows.len())
+                .with_batch_size(rows.len().min(self.batch_rows()))
+        })?;
+        Ok(ParquetRows::new(self.path.clone(), self.name.clone(), self.float, Some(self.dim), rows, reader))
+    }
+
+    fn batch_rows(&self) -> usize {
+        // Small enough to stay in the cache of a processor, large enough to make the cost of a batch vanish.
+        const BATCH_BYTES: usize = 512 << 10;
+        (BATCH_BYTES / self.row_bytes()).clamp(1, 4096)
+    }
+
+    fn row_bytes(&self) -> usize {
+        self.dim * self.float.size()
     }
 
     /// All columns but the embedding, one JSON object a row, in the order of the rows.
@@ -166,10 +214,26 @@ impl ParquetShard {
     /// [`Error::Format`] naming a column whose type cannot be told in JSON (intervals, unions, maps whose keys are
     /// no texts), or where the file is damaged, [`Error::Io`] where it cannot be opened.
     pub(crate) fn records(&self) -> Result<ParquetRecords> {
+        self.records_of(|_| true)
+    }
+
+    /// As [`ParquetShard::records`], with no other column than `id`; only where there is one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`ParquetShard::records`].
+    pub(crate) fn ids(&self) -> Result<ParquetRecords> {
+        self.records_of(|name| name == "id")
+    }
+
+    fn records_of(&self, takes: impl Fn(&str) -> bool) -> Result<ParquetRecords> {
         const BATCH_ROWS: usize = 64;
-        let json = Arc::new(schema::json_schema(&self.path, &self.extras)?);
-        let fields = self.metadata.schema().fields().len();
-        let columns: Vec<usize> = (0..fields).filter(|index| *index != self.column).collect();
+        let fields = self.metadata.schema().fields();
+        let is_taken = |index: &usize| *index != self.column && takes(fields[*index].name());
+        let columns: Vec<usize> = (0..fields.len()).filter(is_taken).collect();
+        let extras = self.extras.fields().iter().filter(|field| takes(field.name()));
+        let extras = Schema::new(extras.cloned().collect::<Fields>());
+        let json = Arc::new(schema::json_schema(&self.path, &extras)?);
         let reader = self.reader(&self.metadata, &columns, |builder| builder.with_batch_size(BATCH_ROWS))?;
         Ok(ParquetRecords::new(self.path.clone(), json, self.rows, reader))
     }
@@ -194,6 +258,16 @@ impl ParquetShard {
     ) -> Result<ParquetRecordBatchReader> {
         let file = File::open(&self.path).map_err(|error| Error::io(&self.path, error))?;
         let source = PageSource::new(file).map_err(|error| Error::io(&self.path, error))?;
+        self.reader_of(source, metadata, columns, configure)
+    }
+
+    fn reader_of(
+        &self,
+        source: PageSource,
+        metadata: &ArrowReaderMetadata,
+        columns: &[usize],
+        configure: impl FnOnce(Builder) -> Builder,
+    ) -> Result<ParquetRecordBatchReader> {
         let mask = ProjectionMask::roots(metadata.parquet_schema(), columns.iter().copied());
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(source, metadata.clone());
         let build = || configure(builder.with_projection(mask)).build();

@@ -18,12 +18,19 @@ const SIZES_LENGTH: usize = 18;
 pub(super) struct PageSource {
     file: File,
     length: u64,
+    /// Whether pages are read whole, header and all, since an index of the file says where they lie.
+    whole_pages: bool,
 }
 
 impl PageSource {
     pub(super) fn new(file: File) -> std::io::Result<Self> {
         let length = file.metadata()?.len();
-        Ok(Self { file, length })
+        Ok(Self { file, length, whole_pages: false })
+    }
+
+    /// As [`PageSource::new`], for a reader that knows from an index where every page lies.
+    pub(super) fn of_whole_pages(file: File) -> std::io::Result<Self> {
+        Ok(Self { whole_pages: true, ..Self::new(file)? })
     }
 }
 
@@ -40,13 +47,7 @@ impl ChunkReader for PageSource {
     fn get_read(&self, start: u64) -> Result<Self::T> {
         let mut start_of_header = Vec::with_capacity(SIZES_LENGTH);
         self.file.get_read(start)?.take(SIZES_LENGTH as u64).read_to_end(&mut start_of_header)?;
-        if let Some((uncompressed, compressed)) = page_sizes(&start_of_header)
-            && uncompressed > PLAIN_LIMIT.max(compressed.saturating_mul(RATIO_LIMIT))
-        {
-            return Err(ParquetError::General(format!(
-                "the page at byte {start} claims that its {compressed} bytes stand for {uncompressed}"
-            )));
-        }
+        check_sizes(start, &start_of_header)?;
         self.file.get_read(start)
     }
 
@@ -56,7 +57,25 @@ impl ChunkReader for PageSource {
             let detail = format!("expected {length} bytes at byte {start}, the file has {}", self.length);
             return Err(ParquetError::EOF(detail));
         }
-        self.file.get_bytes(start, length)
+        let bytes = self.file.get_bytes(start, length)?;
+        if self.whole_pages {
+            check_sizes(start, &bytes[..SIZES_LENGTH.min(length)])?;
+        }
+        Ok(bytes)
+    }
+}
+
+/// Refuses the page at byte `start` whose header begins with these bytes, where its sizes are not credible.
+fn check_sizes(start: u64, header: &[u8]) -> Result<()> {
+    match page_sizes(header) {
+        Some((uncompressed, compressed))
+            if uncompressed > PLAIN_LIMIT.max(compressed.saturating_mul(RATIO_LIMIT)) =>
+        {
+            Err(ParquetError::General(format!(
+                "the page at byte {start} claims that its {compressed} bytes stand for {uncompressed}"
+            )))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -11,7 +11,7 @@ use super::source::{Fault, Source};
 /// # Errors
 ///
 /// [`Fault::Format`] where there is no text, [`Fault::End`] where it goes beyond the file.
-pub(super) fn read_text<R: Read + Seek>(
+pub(crate) fn read_text<R: Read + Seek>(
     source: &mut Source<R>,
     place: u64,
     limit: usize,
@@ -31,7 +31,7 @@ pub(super) fn read_text<R: Read + Seek>(
 }
 
 /// A little-endian number in two's complement, of at most eight bytes; none at all are 0.
-pub(super) fn int_of(bytes: &[u8]) -> i64 {
+pub(crate) fn int_of(bytes: &[u8]) -> i64 {
     let negative = bytes.last().is_some_and(|last| last & 0x80 != 0);
     let mut wide = if negative { [0xff; 8] } else { [0; 8] };
     wide[..bytes.len()].copy_from_slice(bytes);
@@ -43,7 +43,7 @@ pub(super) fn int_of(bytes: &[u8]) -> i64 {
 /// # Errors
 ///
 /// As for [`read_text`].
-pub(super) fn read_long<R: Read + Seek>(source: &mut Source<R>, place: u64) -> Result<i64, Fault> {
+pub(crate) fn read_long<R: Read + Seek>(source: &mut Source<R>, place: u64) -> Result<i64, Fault> {
     let mut bytes = Vec::new();
     source.read_at(place, 2, &mut bytes)?;
     let [opcode::LONG1, length @ ..=8] = *bytes.as_slice() else {
@@ -58,7 +58,7 @@ pub(super) fn read_long<R: Read + Seek>(source: &mut Source<R>, place: u64) -> R
 /// # Errors
 ///
 /// As for [`read_text`].
-pub(super) fn read_float<R: Read + Seek>(source: &mut Source<R>, place: u64) -> Result<f64, Fault> {
+pub(crate) fn read_float<R: Read + Seek>(source: &mut Source<R>, place: u64) -> Result<f64, Fault> {
     let mut bytes = Vec::new();
     source.read_at(place, 9, &mut bytes)?;
     match *bytes.as_slice() {

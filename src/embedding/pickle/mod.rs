@@ -22,14 +22,14 @@
 
 mod arrays;
 mod effects;
-mod literals;
+pub(crate) mod literals;
 mod machine;
 mod names;
-mod opcode;
+pub(crate) mod opcode;
 mod records;
 mod rows;
 mod shard;
-mod source;
+pub(crate) mod source;
 mod values;
 
 #[cfg(test)]

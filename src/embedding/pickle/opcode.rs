@@ -2,7 +2,7 @@
 
 macro_rules! understood {
     ($($name:ident = $byte:literal,)*) => {
-        $(pub(super) const $name: u8 = $byte;)*
+        $(pub(crate) const $name: u8 = $byte;)*
 
         fn understood_name(byte: u8) -> Option<&'static str> {
             match byte {
@@ -52,11 +52,12 @@ understood! {
     GLOBAL = b'c',
     STACK_GLOBAL = 0x93,
     REDUCE = b'R',
+    BINPERSID = b'Q',
     BUILD = b'b',
 }
 
 /// Opcodes that exist but that no list of NumPy vectors needs: they are named, and refused.
-const REFUSED: [(u8, &str); 29] = [
+const REFUSED: [(u8, &str); 28] = [
     (b'0', "POP"),
     (b'1', "POP_MARK"),
     (b'2', "DUP"),
@@ -64,7 +65,6 @@ const REFUSED: [(u8, &str); 29] = [
     (b'I', "INT"),
     (b'L', "LONG"),
     (b'P', "PERSID"),
-    (b'Q', "BINPERSID"),
     (b'S', "STRING"),
     (b'T', "BINSTRING"),
     (b'U', "SHORT_BINSTRING"),
@@ -89,7 +89,7 @@ const REFUSED: [(u8, &str); 29] = [
 ];
 
 /// The name by which Python's `pickletools` calls the opcode, or the byte itself where there is no such opcode.
-pub(super) fn name(byte: u8) -> String {
+pub(crate) fn name(byte: u8) -> String {
     let refused = || REFUSED.iter().find(|(refused, _)| *refused == byte).map(|(_, name)| *name);
     understood_name(byte).or_else(refused).map_or_else(|| format!("byte 0x{byte:02x}"), str::to_string)
 }

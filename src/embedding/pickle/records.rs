@@ -21,6 +21,8 @@ const MAX_SHARED_BYTES: usize = 4096;
 pub(super) struct Records<'a, R> {
     index: &'a Index,
     source: Source<R>,
+    /// The only field to read; all without one.
+    only: Option<&'static str>,
     row: usize,
     shared: HashMap<u64, String>,
     bytes: Vec<u8>,
@@ -38,7 +40,12 @@ impl<'a, R: Read + Seek> Records<'a, R> {
                 source.length()
             )));
         }
-        Ok(Self { index, source, row: 0, shared: HashMap::new(), bytes: Vec::new() })
+        Ok(Self { index, source, only: None, row: 0, shared: HashMap::new(), bytes: Vec::new() })
+    }
+
+    /// Reads no other field than `only`, where it names one.
+    pub(super) fn only(self, only: Option<&'static str>) -> Self {
+        Self { only, ..self }
     }
 
     fn record(&mut self, row: usize) -> Result<Map<String, Json>, Fault> {
@@ -50,6 +57,9 @@ impl<'a, R: Read + Seek> Records<'a, R> {
         let mut room = MAX_TEXT;
         for (key, value) in keys.iter().zip(values) {
             let key = index.names.text(*key);
+            if self.only.is_some_and(|only| only != key) {
+                continue;
+            }
             let value = self.json(*value, &mut room).map_err(|fault| match fault {
                 Fault::Io(error) => Fault::Io(error),
                 Fault::End => Fault::Format(format!("row {row}, field {key:?}: the file has changed")),

@@ -73,10 +73,26 @@ impl PickleShard {
     /// [`Error::Io`] where the file cannot be read; [`Error::Format`] where it has changed since it was indexed, or,
     /// as an item, with the row and field of a value that JSON cannot hold.
     pub(crate) fn records(&self) -> Result<impl Iterator<Item = Result<Map<String, Value>>> + '_> {
+        self.fields(None)
+    }
+
+    /// As [`PickleShard::records`], with no other field than `id`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`PickleShard::records`].
+    pub(crate) fn ids(&self) -> Result<impl Iterator<Item = Result<Map<String, Value>>> + '_> {
+        self.fields(Some("id"))
+    }
+
+    fn fields(
+        &self,
+        only: Option<&'static str>,
+    ) -> Result<impl Iterator<Item = Result<Map<String, Value>>> + '_> {
         let path = self.path.as_path();
         let records = source(path).and_then(|source| Records::new(&self.index, source));
         let records = records.map_err(|fault| error(path, fault))?;
-        Ok(records.map(move |record| record.map_err(|fault| error(path, fault))))
+        Ok(records.only(only).map(move |record| record.map_err(|fault| error(path, fault))))
     }
 }
 

@@ -11,7 +11,7 @@ const SEEK_FROM: u64 = 64 * 1024;
 
 /// Why reading stopped; the path is added by whoever knows it.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// The operating system refused.
     Io(io::Error),
     /// The file ends where more was promised.
@@ -35,7 +35,7 @@ impl From<String> for Fault {
 /// A seekable stream of known length, read through a window.
 ///
 /// The stream itself always stands behind the last byte of the window.
-pub(super) struct Source<R> {
+pub(crate) struct Source<R> {
     inner: R,
     length: u64,
     window: Box<[u8]>,
@@ -51,12 +51,12 @@ impl<R: Read + Seek> Source<R> {
     /// # Errors
     ///
     /// [`Fault::Io`] where the stream cannot seek.
-    pub(super) fn new(inner: R) -> Result<Self, Fault> {
+    pub(crate) fn new(inner: R) -> Result<Self, Fault> {
         Self::with_window(inner, WINDOW)
     }
 
     /// As [`Source::new`], with a window of so many bytes instead of the usual one.
-    pub(super) fn with_window(mut inner: R, window: usize) -> Result<Self, Fault> {
+    pub(crate) fn with_window(mut inner: R, window: usize) -> Result<Self, Fault> {
         let length = inner.seek(SeekFrom::End(0))?;
         inner.seek(SeekFrom::Start(0))?;
         // Small files, and tests with many of them, need no window beyond their own size.
@@ -66,19 +66,19 @@ impl<R: Read + Seek> Source<R> {
     }
 
     /// The bytes in the whole file.
-    pub(super) fn length(&self) -> u64 {
+    pub(crate) fn length(&self) -> u64 {
         self.length
     }
 
     /// The offset of the next byte.
     #[inline]
-    pub(super) fn position(&self) -> u64 {
+    pub(crate) fn position(&self) -> u64 {
         self.start + self.next as u64
     }
 
     /// The bytes from here to the end of the file.
     #[inline]
-    pub(super) fn left(&self) -> u64 {
+    pub(crate) fn left(&self) -> u64 {
         self.length.saturating_sub(self.position())
     }
 
@@ -88,7 +88,7 @@ impl<R: Read + Seek> Source<R> {
     ///
     /// [`Fault::End`] where the file has fewer, [`Fault::Io`] where it cannot be read.
     #[inline]
-    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
         const { assert!(N <= 16) };
         if let Some(bytes) = self.window[self.next..self.filled].first_chunk::<N>() {
             self.next += N;
@@ -105,7 +105,7 @@ impl<R: Read + Seek> Source<R> {
     ///
     /// As for [`Source::array`].
     #[inline]
-    pub(super) fn bytes(&mut self, count: usize) -> Result<&[u8], Fault> {
+    pub(crate) fn bytes(&mut self, count: usize) -> Result<&[u8], Fault> {
         if self.filled - self.next < count {
             self.fill(count)?;
         }
@@ -141,7 +141,7 @@ impl<R: Read + Seek> Source<R> {
     ///
     /// As for [`Source::array`].
     #[inline]
-    pub(super) fn skip(&mut self, count: u64) -> Result<(), Fault> {
+    pub(crate) fn skip(&mut self, count: u64) -> Result<(), Fault> {
         if count <= (self.filled - self.next) as u64 {
             self.next += count as usize;
             return Ok(());
@@ -174,7 +174,7 @@ impl<R: Read + Seek> Source<R> {
     }
 
     /// Whether this place lies before the window.
-    pub(super) fn is_back(&self, offset: u64) -> bool {
+    pub(crate) fn is_back(&self, offset: u64) -> bool {
         offset < self.start
     }
 
@@ -186,7 +186,7 @@ impl<R: Read + Seek> Source<R> {
     /// # Errors
     ///
     /// As for [`Source::array`].
-    pub(super) fn read_at(&mut self, offset: u64, count: usize, into: &mut Vec<u8>) -> Result<(), Fault> {
+    pub(crate) fn read_at(&mut self, offset: u64, count: usize, into: &mut Vec<u8>) -> Result<(), Fault> {
         into.clear();
         if self.length.checked_sub(offset).is_none_or(|left| left < count as u64) {
             return Err(Fault::End);

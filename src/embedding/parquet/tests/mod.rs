@@ -1,4 +1,5 @@
 mod damaged;
+mod paging;
 mod reading;
 mod refusing;
 mod travelling;

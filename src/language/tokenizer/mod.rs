@@ -1,3 +1,5 @@
+mod folder;
+
 use std::io::Write;
 use std::path::Path;
 
@@ -8,6 +10,7 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::processors::PostProcessorWrapper;
 use tokenizers::{AddedToken, TokenizerImpl};
 
+use super::ChatTemplate;
 use crate::{Error, Result, atomic};
 
 const BOS: &str = "<bos>";
@@ -17,8 +20,9 @@ const EOS: &str = "<eos>";
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
-    bos: u32,
-    eos: u32,
+    bos: Option<u32>,
+    stop: Vec<u32>,
+    chat_template: Option<ChatTemplate>,
 }
 
 impl Tokenizer {
@@ -86,17 +90,61 @@ impl Tokenizer {
         Self::load(path, BOS, EOS)
     }
 
+    /// A tokenizer and what is known about its use: the token in front of a text where there is one, the token at its
+    /// end, and the Jinja of its chat template.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] where the tokenizer does not know one of the tokens, or where the chat template is none.
+    ///
+    /// ```
+    /// use burn_revision::language::Tokenizer;
+    /// use tokenizers::models::bpe::BPE;
+    /// let mut inner = tokenizers::Tokenizer::new(BPE::default());
+    /// inner.add_special_tokens(&[tokenizers::AddedToken::from("</s>", true)]);
+    /// let tokenizer = Tokenizer::from_parts(inner, None, 0, None).unwrap();
+    /// assert_eq!((tokenizer.bos(), tokenizer.eos()), (None, 0));
+    /// ```
+    pub fn from_parts(
+        inner: tokenizers::Tokenizer,
+        bos: Option<u32>,
+        eos: u32,
+        chat_template: Option<String>,
+    ) -> Result<Self> {
+        let name = |key: &str, id: u32| {
+            inner.id_to_token(id).ok_or_else(|| {
+                let known = inner.get_vocab_size(true);
+                Error::config(key, format!("token {id}; the tokenizer knows {known} tokens"))
+            })
+        };
+        let bos_token = bos.map(|bos| name("bos token", bos)).transpose()?;
+        let eos_token = name("eos token", eos)?;
+        let chat_template = chat_template
+            .map(|source| ChatTemplate::new(&source, bos_token.as_deref(), Some(&eos_token)))
+            .transpose()?;
+        let tokenizer = Self { inner, bos, stop: vec![eos], chat_template };
+        tokenizer.checked().map_err(|detail| Error::config("tokenizer", detail))
+    }
+
     fn with_special_tokens(
         inner: tokenizers::Tokenizer,
         bos: &str,
         eos: &str,
     ) -> std::result::Result<Self, String> {
         let id = |token: &str| inner.token_to_id(token).ok_or_else(|| format!("no special token {token:?}"));
-        // Some models refuse what is not in their vocabulary; encoding must not fail in the middle of a run.
-        inner
+        Self { bos: Some(id(bos)?), stop: vec![id(eos)?], chat_template: None, inner }.checked()
+    }
+
+    /// Refuses what would fail in the middle of a run.
+    fn checked(mut self) -> std::result::Result<Self, String> {
+        // Files may ask for texts to be cut or filled up, which is the caller's to decide.
+        self.inner.with_padding(None);
+        self.inner.with_truncation(None).map_err(|source| source.to_string())?;
+        // Some models refuse what is not in their vocabulary.
+        self.inner
             .encode_fast("\u{1f600} \u{7f}\u{3042}?", false)
             .map_err(|source| format!("cannot encode any text: {source}"))?;
-        Ok(Self { bos: id(bos)?, eos: id(eos)?, inner })
+        Ok(self)
     }
 
     /// Writes `tokenizer.json`, under a temporary name first.
@@ -109,7 +157,7 @@ impl Tokenizer {
         atomic::write(path.as_ref(), |file| file.write_all(json.as_bytes()))
     }
 
-    /// The tokens of a text, without special tokens around them.
+    /// The tokens of a text, without special tokens around them; those that the text itself names are recognised.
     pub fn encode(&self, text: &str) -> Vec<u32> {
         self.inner.encode_fast(text, false).expect("byte-level tokens cover any text").get_ids().to_vec()
     }
@@ -124,14 +172,55 @@ impl Tokenizer {
         self.inner.get_vocab_size(true)
     }
 
-    /// The token in front of every text.
-    pub fn bos(&self) -> u32 {
+    /// The token in front of every text, where the model was trained with one.
+    pub fn bos(&self) -> Option<u32> {
         self.bos
     }
 
     /// The token after every answer.
     pub fn eos(&self) -> u32 {
-        self.eos
+        self.stop[0]
+    }
+
+    /// All tokens at which an answer ends, [`eos`](Self::eos) first.
+    ///
+    /// ```
+    /// let tokenizer = burn_revision::language::Tokenizer::train(&["a red apple"], 280).unwrap();
+    /// assert_eq!(tokenizer.stop_tokens(), [tokenizer.eos()]);
+    /// ```
+    pub fn stop_tokens(&self) -> &[u32] {
+        &self.stop
+    }
+
+    /// The id of a token, special ones included.
+    ///
+    /// ```
+    /// let tokenizer = burn_revision::language::Tokenizer::train(&["a red apple"], 280).unwrap();
+    /// assert_eq!(tokenizer.token("<eos>"), Some(tokenizer.eos()));
+    /// assert_eq!(tokenizer.token("no such token"), None);
+    /// ```
+    pub fn token(&self, text: &str) -> Option<u32> {
+        self.inner.token_to_id(text)
+    }
+
+    /// How the model that this came with writes conversations, where its files say so.
+    ///
+    /// ```
+    /// let tokenizer = burn_revision::language::Tokenizer::train(&["a red apple"], 280).unwrap();
+    /// assert!(tokenizer.chat_template().is_none());
+    /// ```
+    pub fn chat_template(&self) -> Option<&ChatTemplate> {
+        self.chat_template.as_ref()
+    }
+
+    /// This tokenizer with more special tokens and a chat template.
+    #[cfg(test)]
+    pub(crate) fn with_chat(&self, tokens: &[&str], template: Option<&str>) -> Self {
+        let mut inner = self.inner.clone();
+        inner.add_special_tokens(
+            &tokens.iter().map(|token| AddedToken::from(*token, true)).collect::<Vec<_>>(),
+        );
+        Self::from_parts(inner, self.bos, self.eos(), template.map(str::to_string)).unwrap()
     }
 }
 

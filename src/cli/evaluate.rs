@@ -1,0 +1,64 @@
+use std::io::Write;
+
+use burn::tensor::Device;
+use serde_json::json;
+
+use super::args::OutputOptions;
+use super::generate::{check_dim, generation, pictures, shared};
+use super::model_args::EvalCommand;
+use super::outcome::Outcome;
+use crate::language::LanguageModel;
+use crate::revision::{
+    ConversationDataset, LoadedReVision, SavedReVision, evaluate as measure, read_conversations,
+};
+use crate::training::keep_freed_memory;
+use crate::{Result, atomic};
+
+/// `eval`: a model measured on conversations.
+pub fn evaluate(command: &EvalCommand, output: &OutputOptions) -> Result<Outcome> {
+    keep_freed_memory();
+    let device = Device::default();
+    let LoadedReVision { model, tokenizer, saved } = SavedReVision::load(&command.model, &device)?;
+    let source = pictures(&command.pictures)?;
+    check_dim(&source, &model)?;
+    let (dataset, report) = ConversationDataset::collect(
+        read_conversations(&command.conversations)?.take(command.samples.unwrap_or(usize::MAX)),
+        saved.template,
+        &tokenizer,
+        model.language.max_positions().saturating_sub(model.num_visual_tokens()),
+        shared(source),
+        command.bad_samples,
+    )?;
+    if !output.quiet {
+        eprintln!("{report}");
+    }
+    let batch = command.writing.batch_size.max(1);
+    let found = measure(&model, &dataset, &tokenizer, &generation(&command.writing), batch, &device)?;
+    if let Some(path) = &command.output {
+        atomic::write(path, |file| {
+            dataset.samples().iter().zip(&found.captions).try_for_each(|(sample, text)| {
+                writeln!(file, "{}", json!({ "id": sample.id, "image": sample.image, "text": text.trim() }))
+            })
+        })?;
+    }
+    let scores = found.scores;
+    let mut outcome = Outcome::default();
+    outcome.line(format!(
+        "NLL {:.4} (perplexity {:.2}) over {} tokens of {} samples",
+        scores.nll,
+        scores.nll.exp(),
+        scores.tokens,
+        scores.samples
+    ));
+    outcome.line(format!(
+        "word F1 {:.4}  exact match {:.4}  BLEU-4 {:.4}  ROUGE-L {:.4}  CIDEr-D {}",
+        scores.word_f1,
+        scores.exact_match,
+        scores.bleu_4,
+        scores.rouge_l,
+        scores.cider_d.map_or_else(|| "-".to_string(), |cider| format!("{cider:.4}")),
+    ));
+    outcome.entry("scores", json!(scores));
+    outcome.entry("data", json!(report));
+    Ok(outcome)
+}

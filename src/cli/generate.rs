@@ -1,0 +1,119 @@
+use std::sync::Arc;
+
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use serde_json::json;
+
+use super::args::OutputOptions;
+use super::model_args::{GenerateCommand, PicturesOptions, WritingOptions};
+use super::outcome::Outcome;
+use super::progress::interrupted;
+use crate::alignment::{Statistics, align_table};
+use crate::embedding::{NonFinite, Store};
+use crate::language::GenerationConfig;
+use crate::revision::*;
+use crate::training::keep_freed_memory;
+use crate::{Error, Result};
+
+/// `generate`: texts about embeddings.
+pub fn generate(command: &GenerateCommand, output: &OutputOptions) -> Result<Outcome> {
+    keep_freed_memory();
+    let device = Device::default();
+    let LoadedReVision { model, tokenizer, saved } = SavedReVision::load(&command.model, &device)?;
+    let source = pictures(&command.pictures)?;
+    check_dim(&source, &model)?;
+    let ids = match command.ids.is_empty() {
+        true => Store::open_key(&command.pictures.embeddings, command.pictures.key.as_deref())?
+            .read_table()?
+            .ids()
+            .to_vec(),
+        false => command.ids.clone(),
+    };
+    let rows: Vec<usize> = ids
+        .iter()
+        .map(|id| {
+            let what = command.pictures.embeddings.display().to_string();
+            source.position(id).ok_or_else(|| Error::MissingId { what, id: id.clone() })
+        })
+        .collect::<Result<_>>()?;
+    let prompt = question(command.prompt.as_deref(), saved.template);
+    let conversation = Conversation {
+        id: "prompt".into(),
+        image: Some(String::new()),
+        turns: vec![Turn::new(Role::Human, prompt)],
+    };
+    let sample = saved.template.prompt(&conversation, &tokenizer)?;
+    let (end, writing) = (saved.template.end(&tokenizer)?, generation(&command.writing));
+
+    let mut outcome = Outcome::default();
+    let mut texts = Vec::new();
+    for (ids, rows) in
+        ids.chunks(command.writing.batch_size.max(1)).zip(rows.chunks(command.writing.batch_size.max(1)))
+    {
+        if interrupted().is_requested() {
+            return Err(Error::Interrupted);
+        }
+        let shown = source.show(rows, 0, 0)?;
+        let visual =
+            Tensor::from_data(TensorData::new(shown, [rows.len(), source.dim()]), (&device, DType::F32));
+        for (id, tokens) in ids.iter().zip(model.write(&sample, visual, end, &writing)) {
+            let text = tokenizer.decode(&tokens).trim().to_string();
+            if !output.json && !output.quiet {
+                println!("{id}\t{}", text.replace('\n', " "));
+            }
+            texts.push(json!({ "id": id, "text": text }));
+        }
+    }
+    outcome.entry("texts", json!(texts));
+    Ok(outcome)
+}
+
+/// What is shown: pictures, or texts that are aligned first.
+pub fn pictures(options: &PicturesOptions) -> Result<VisualSource> {
+    let store = Store::open_key(&options.embeddings, options.key.as_deref())?;
+    let Some(stats) = &options.stats else { return VisualSource::open(&store, 0.0) };
+    let statistics = Statistics::load(stats)?;
+    if statistics.dim() != store.dim() {
+        return Err(Error::mismatch(
+            "dimension of embeddings for the statistics",
+            statistics.dim(),
+            store.dim(),
+        ));
+    }
+    let device = Device::default();
+    let aligner = statistics.init(&device)?;
+    let aligned = align_table(aligner.as_ref(), &store.read_table()?, NonFinite::Error, 0, &device)?;
+    VisualSource::new(aligned.0, 0.0, NonFinite::Error)
+}
+
+/// The question with a place for the picture.
+fn question(prompt: Option<&str>, template: Template) -> String {
+    let text = match (prompt, template) {
+        (Some(prompt), _) if prompt.contains(IMAGE_PLACEHOLDER) => return prompt.to_string(),
+        (Some(prompt), _) => prompt,
+        (None, Template::Plain | Template::Completion) => "",
+        (None, _) => "Describe the picture.",
+    };
+    format!("{IMAGE_PLACEHOLDER}\n{text}").trim_end().to_string()
+}
+
+pub fn check_dim(source: &VisualSource, model: &ReVision<crate::language::LlamaDecoder>) -> Result<()> {
+    match (model.projector.input(), source.dim()) {
+        (expected, found) if expected == found => Ok(()),
+        (expected, found) => {
+            Err(Error::mismatch("dimension of embeddings for the projector", expected, found))
+        }
+    }
+}
+
+pub fn generation(options: &WritingOptions) -> GenerationConfig {
+    GenerationConfig::new()
+        .with_max_new_tokens(options.max_new_tokens)
+        .with_temperature(options.temperature)
+        .with_top_p(options.top_p)
+        .with_seed(options.seed)
+}
+
+/// A source that several data sets share.
+pub fn shared(source: VisualSource) -> Option<Arc<VisualSource>> {
+    Some(Arc::new(source))
+}

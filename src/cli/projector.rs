@@ -1,0 +1,52 @@
+use burn::tensor::{Device, FloatDType};
+
+use super::model_args::{ExportCommand, ImportCommand};
+use super::outcome::Outcome;
+use crate::Result;
+use crate::language::Pretrained;
+use crate::revision::{Projector, ReVisionConfig, SavedReVision, Tuned};
+
+/// `export`: the projector of a model as a file.
+pub fn export(command: &ExportCommand) -> Result<Outcome> {
+    let projector = SavedReVision::read_projector(&command.model, &Device::default())?;
+    projector.write(&command.output, command.dtype)?;
+    let mut outcome = Outcome::default();
+    outcome.line(format!(
+        "{} from {} to {} dimensions in {}",
+        projector.kind(),
+        projector.input(),
+        projector.output(),
+        command.output.display()
+    ));
+    outcome.entry("kind", projector.kind().to_string());
+    outcome.entry("output", command.output.display().to_string());
+    Ok(outcome)
+}
+
+/// `import`: a model of a projector and a language model.
+pub fn import(command: &ImportCommand) -> Result<Outcome> {
+    let device = Device::default();
+    let projector = Projector::read(&command.projector, &device)?;
+    let Pretrained { model: language, tokenizer } =
+        Pretrained::load(&command.language_model, FloatDType::F32, &device)?;
+    // A template that does not go with the model is found now, not at the first question.
+    command.template.end(&tokenizer)?;
+    let model = ReVisionConfig::new(projector.input())
+        .with_projector(projector.kind())
+        .with_num_visual_tokens(command.visual_tokens)
+        .init(language, &device)?
+        .with_projector(projector)?;
+    let path = &command.language_model;
+    let saved = SavedReVision {
+        revision: model.config(),
+        language_model: std::path::absolute(path).unwrap_or_else(|_| path.clone()),
+        precision: FloatDType::F32,
+        template: command.template,
+        tuned: Tuned::Nothing,
+    };
+    saved.save(&model, &command.output)?;
+    let mut outcome = Outcome::default();
+    outcome.line(format!("the model is in {}", command.output.display()));
+    outcome.entry("model", command.output.display().to_string());
+    Ok(outcome)
+}

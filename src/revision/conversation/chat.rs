@@ -1,0 +1,92 @@
+use std::borrow::Cow;
+
+use super::{Conversation, IMAGE_PLACEHOLDER, Template, TokenizedSample};
+use crate::language::{ChatTemplate, Message, Tokenizer};
+use crate::{Error, Result};
+
+impl Template {
+    /// The Jinja behind a chat template.
+    pub(super) fn chat_template(self, tokenizer: &Tokenizer) -> Result<Option<ChatTemplate>> {
+        match self {
+            Self::Plain | Self::Completion => Ok(None),
+            Self::Llama => Ok(Some(ChatTemplate::llama3())),
+            Self::Chatml => Ok(Some(ChatTemplate::chatml())),
+            Self::Chat => {
+                let own = tokenizer.chat_template().cloned();
+                own.map(Some)
+                    .ok_or_else(|| self.error("the tokenizer came without a chat template of its own"))
+            }
+        }
+    }
+
+    pub(super) fn end_of_chat(self, template: &ChatTemplate, tokenizer: &Tokenizer) -> Result<u32> {
+        let mark = template.end().map_err(|error| self.error(detail(error)))?;
+        match tokenizer.encode(mark)[..] {
+            [end] => Ok(end),
+            ref tokens => Err(self.error(format!(
+                "{mark:?} ends an answer and should be one token of the tokenizer, but is {}",
+                tokens.len()
+            ))),
+        }
+    }
+
+    /// The tokens of a conversation, or those that ask for its next answer.
+    pub(super) fn chat(
+        self,
+        template: &ChatTemplate,
+        conversation: &Conversation,
+        tokenizer: &Tokenizer,
+        prompt: bool,
+    ) -> Result<TokenizedSample> {
+        let fail = |detail: String| Error::sample(&conversation.id, detail);
+        let end = self.end_of_chat(template, tokenizer)?;
+        let turns = conversation.turns.iter();
+        let messages: Vec<Message> =
+            turns.map(|turn| Message::new(turn.from.into(), around_picture(&turn.value))).collect();
+        let segments = if prompt { template.prompt(&messages) } else { template.answers(&messages) };
+        let segments = segments.map_err(|error| fail(detail(error)))?;
+        let shown: usize =
+            segments.iter().map(|segment| segment.text.matches(IMAGE_PLACEHOLDER).count()).sum();
+        let pictures = usize::from(conversation.image.is_some());
+        if shown != pictures {
+            return Err(fail(format!(
+                "the template `{self}` was expected to leave <image> as it is and writes it {shown} times, not {pictures}"
+            )));
+        }
+        let mut sample = TokenizedSample::empty(conversation);
+        for segment in segments {
+            if !segment.labelled {
+                let (before, behind) = segment.text.split_once(IMAGE_PLACEHOLDER).unzip();
+                sample.show(before.unwrap_or(&segment.text), behind, tokenizer);
+                continue;
+            }
+            let answer = tokenizer.encode(&segment.text);
+            if answer.last() != Some(&end) {
+                return Err(fail(format!(
+                    "token {end} was expected to end an answer, found {:?} in {:?}",
+                    answer.last(),
+                    segment.text
+                )));
+            }
+            sample.push(answer, true);
+        }
+        Ok(sample)
+    }
+}
+
+/// What a turn says, without white space around the picture but with a newline where text follows on the next line.
+fn around_picture(value: &str) -> Cow<'_, str> {
+    let Some((before, behind)) = value.split_once(IMAGE_PLACEHOLDER) else { return value.into() };
+    let text = behind.trim_start();
+    let space = &behind[..behind.len() - text.len()];
+    let newline = if !text.is_empty() && space.contains('\n') { "\n" } else { "" };
+    format!("{}{IMAGE_PLACEHOLDER}{newline}{text}", before.trim_end()).into()
+}
+
+/// What an error says beside its place.
+fn detail(error: Error) -> String {
+    match error {
+        Error::Config { key, detail } => format!("{key}: {detail}"),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,108 @@
+//! Conversations, from files to labelled tokens.
+
+mod chat;
+mod read;
+mod sample;
+mod template;
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+
+use crate::language::MessageRole;
+
+pub use read::{Conversations, read_conversations};
+pub use sample::TokenizedSample;
+pub use template::Template;
+
+/// Where the visual tokens go in a human turn.
+pub const IMAGE_PLACEHOLDER: &str = "<image>";
+
+/// Who speaks; the names of other data sets, `user` and `assistant`, are read as well.
+///
+/// ```
+/// use burn_revision::revision::Role;
+/// assert_eq!(serde_json::from_str::<Role>("\"assistant\"").unwrap(), Role::Gpt);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Sets the scene; nothing is learned from these turns.
+    System,
+    /// The user; nothing is learned from these turns.
+    #[serde(alias = "user")]
+    Human,
+    /// The model; these turns are the labels.
+    #[serde(alias = "assistant")]
+    Gpt,
+}
+
+impl From<Role> for MessageRole {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::System => Self::System,
+            Role::Human => Self::User,
+            Role::Gpt => Self::Assistant,
+        }
+    }
+}
+
+/// One turn of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Turn {
+    /// Who speaks.
+    pub from: Role,
+    /// What is said; `<image>` marks where the picture is shown.
+    pub value: String,
+}
+
+impl Turn {
+    /// A turn of `from`.
+    ///
+    /// ```
+    /// use burn_revision::revision::{Role, Turn};
+    /// assert_eq!(Turn::new(Role::Human, "What is it?").from, Role::Human);
+    /// ```
+    pub fn new(from: Role, value: impl Into<String>) -> Self {
+        Self { from, value: value.into() }
+    }
+}
+
+/// A conversation, perhaps about a picture, with the field names of LLaVA's JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conversation {
+    /// The id that errors name.
+    pub id: String,
+    /// The id of the picture's embedding, or of the text embedding that stands in for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// The turns.
+    #[serde(rename = "conversations")]
+    pub turns: Vec<Turn>,
+}
+
+impl Conversation {
+    /// The shortest conversation about a picture: the picture, then its caption.
+    ///
+    /// ```
+    /// use burn_revision::revision::Conversation;
+    /// assert_eq!(Conversation::caption("c", "a.jpg", "An apple.").turns.len(), 2);
+    /// ```
+    pub fn caption(id: impl Into<String>, image: impl Into<String>, caption: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            image: Some(image.into()),
+            turns: vec![Turn::new(Role::Human, IMAGE_PLACEHOLDER), Turn::new(Role::Gpt, caption)],
+        }
+    }
+
+    /// A text to be learned as it is, without a picture.
+    ///
+    /// ```
+    /// use burn_revision::revision::Conversation;
+    /// assert_eq!(Conversation::text("t", "An apple.").image, None);
+    /// ```
+    pub fn text(id: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { id: id.into(), image: None, turns: vec![Turn::new(Role::Gpt, text)] }
+    }
+}

@@ -1,0 +1,96 @@
+use super::Conversation;
+use crate::language::Tokenizer;
+use crate::{Error, Result};
+
+/// A conversation as tokens.
+///
+/// ```
+/// use burn_revision::revision::TokenizedSample;
+/// let sample = TokenizedSample::text("t", vec![3, 1, 2]);
+/// assert_eq!((sample.num_labels(), sample.prompt_len()), (3, 0));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenizedSample {
+    /// The id of the conversation.
+    pub id: String,
+    /// The id of its picture's embedding.
+    pub image: Option<String>,
+    /// All text tokens.
+    pub tokens: Vec<u32>,
+    /// Which of them are to be predicted.
+    pub labelled: Vec<bool>,
+    /// The token in front of which the visual tokens stand, where there is a picture.
+    pub image_at: Option<usize>,
+    /// How many tokens were cut off behind these.
+    pub truncated: usize,
+}
+
+impl TokenizedSample {
+    /// A sample of `conversation` without tokens.
+    pub(super) fn empty(conversation: &Conversation) -> Self {
+        Self {
+            id: conversation.id.clone(),
+            image: conversation.image.clone(),
+            tokens: Vec::new(),
+            labelled: Vec::new(),
+            image_at: None,
+            truncated: 0,
+        }
+    }
+
+    /// A text of which every token is to be predicted.
+    pub fn text(id: impl Into<String>, tokens: Vec<u32>) -> Self {
+        let labelled = vec![true; tokens.len()];
+        Self { id: id.into(), image: None, tokens, labelled, image_at: None, truncated: 0 }
+    }
+
+    /// The number of labelled tokens.
+    pub fn num_labels(&self) -> usize {
+        self.labelled.iter().filter(|labelled| **labelled).count()
+    }
+
+    /// The number of tokens in front of the first label.
+    pub fn prompt_len(&self) -> usize {
+        self.labelled.iter().position(|labelled| *labelled).unwrap_or(self.tokens.len())
+    }
+
+    pub(super) fn push(&mut self, tokens: impl IntoIterator<Item = u32>, labelled: bool) {
+        self.tokens.extend(tokens);
+        self.labelled.resize(self.tokens.len(), labelled);
+    }
+
+    /// A text around the picture, or without one.
+    pub(super) fn show(&mut self, before: &str, behind: Option<&str>, tokenizer: &Tokenizer) {
+        self.push(tokenizer.encode(before), false);
+        if let Some(behind) = behind {
+            self.image_at = Some(self.tokens.len());
+            self.push(tokenizer.encode(behind), false);
+        }
+    }
+
+    /// Keeps the first `max_len` tokens and refuses what is of no use then.
+    pub(super) fn cut(mut self, max_len: usize) -> Result<Self> {
+        let full = self.tokens.len();
+        self.tokens.truncate(max_len);
+        self.labelled.truncate(max_len);
+        self.truncated = full - self.tokens.len();
+        if let Some(at) = self.image_at.filter(|at| *at > max_len) {
+            let detail =
+                format!("its picture stands behind {at} text tokens, the longest length is {max_len}");
+            return Err(Error::sample(self.id, detail));
+        }
+        // Nothing stands in front of the first token that could predict it.
+        if self.image_at != Some(0)
+            && let Some(first) = self.labelled.first_mut()
+        {
+            *first = false;
+        }
+        match self.num_labels() {
+            0 => Err(Error::NoLabel {
+                detail: format!("{full} tokens of which the first {} are kept", self.tokens.len()),
+                id: self.id,
+            }),
+            _ => Ok(self),
+        }
+    }
+}

@@ -1,0 +1,72 @@
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// What to do with conversations that cannot be used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BadSamples {
+    /// Refuse the data set, naming the first.
+    #[default]
+    Error,
+    /// Leave them out and count them.
+    Drop,
+}
+
+/// What became of the conversations of a data set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DatasetReport {
+    /// The conversations that were read.
+    pub read: usize,
+    /// Those that became samples.
+    pub kept: usize,
+    /// Those of the kept that were cut to fit.
+    pub truncated: usize,
+    /// The others, by reason.
+    pub dropped: BTreeMap<&'static str, Dropped>,
+}
+
+/// Conversations that were left out for one reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Dropped {
+    /// How many.
+    pub count: usize,
+    /// What was wrong with the first of them.
+    pub examples: Vec<String>,
+}
+
+const EXAMPLES: usize = 3;
+
+impl DatasetReport {
+    /// Counts a conversation that was left out; errors that are not one sample's come back.
+    pub(super) fn drop(&mut self, error: Error) -> Result<()> {
+        let reason = match &error {
+            Error::MissingId { .. } => "no embedding",
+            Error::NoLabel { .. } => "no label left",
+            Error::Sample { .. } => "unusable",
+            _ => return Err(error),
+        };
+        let dropped = self.dropped.entry(reason).or_default();
+        dropped.count += 1;
+        if dropped.examples.len() < EXAMPLES {
+            dropped.examples.push(error.to_string());
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for DatasetReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} conversations, {} kept", self.read, self.kept)?;
+        if self.truncated > 0 {
+            write!(f, ", {} of them cut to fit", self.truncated)?;
+        }
+        for (reason, dropped) in &self.dropped {
+            write!(f, "; {} dropped ({reason}), such as {}", dropped.count, dropped.examples[0])?;
+        }
+        Ok(())
+    }
+}

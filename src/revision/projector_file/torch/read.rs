@@ -1,0 +1,122 @@
+//! From the tensors of an archive to arrays.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use super::archive::Archive;
+use super::machine::{self, Entry, Item};
+use super::values::{Element, Storage};
+use super::view::View;
+use crate::embedding::FloatType;
+use crate::revision::projector_file::array::{NamedArray, decode};
+use crate::revision::projector_file::keys;
+use crate::{Error, Result};
+
+/// The pickle of a model with ten thousand tensors has 2 MB.
+const MAX_PICKLE: u64 = 1 << 24;
+
+/// Tensors may share a storage, but not so that a small file fills the memory.
+const MAX_SHARING: u32 = 16;
+
+pub(in crate::revision::projector_file) fn read(path: &Path) -> Result<Vec<NamedArray>> {
+    let mut archive = Archive::open(path)?;
+    let Some(pickle) = archive.small("data.pkl", MAX_PICKLE)? else {
+        return Err(Error::format(path, "expected an entry data.pkl, found none"));
+    };
+    let entries =
+        machine::read(&pickle).map_err(|detail| Error::format(path, format!("data.pkl: {detail}")))?;
+    let swapped = is_big_endian(path, &mut archive)?;
+    let mut reader = Reader { path, archive, swapped, storages: HashMap::new() };
+    let selected = keys::select(path, entries.iter().map(|entry| &*entry.key))?;
+    selected.into_iter().map(|index| reader.array(&entries[index])).collect()
+}
+
+fn is_big_endian(path: &Path, archive: &mut Archive) -> Result<bool> {
+    match archive.small("byteorder", 16)?.as_deref() {
+        // Older versions wrote no such entry, on machines that were little-endian.
+        None | Some(b"little") => Ok(false),
+        Some(b"big") => Ok(true),
+        Some(other) => {
+            let detail = format!("byteorder: expected little or big, found \"{}\"", other.escape_ascii());
+            Err(Error::format(path, detail))
+        }
+    }
+}
+
+/// A storage that was asked for.
+#[derive(Clone, Copy)]
+struct Used {
+    bytes: u64,
+    times: u32,
+}
+
+struct Reader<'a> {
+    path: &'a Path,
+    archive: Archive,
+    swapped: bool,
+    storages: HashMap<Box<str>, Used>,
+}
+
+impl Reader<'_> {
+    fn array(&mut self, entry: &Entry) -> Result<NamedArray> {
+        let path = self.path;
+        let wrong = |detail: String| Error::format(path, format!("{:?}: {detail}", entry.key));
+        let tensor = match &entry.value {
+            Item::Tensor(tensor) => tensor,
+            Item::Other(what) => return Err(wrong(format!("expected a tensor, found {what}"))),
+        };
+        let float = match tensor.storage.element {
+            Element::Float(float) => float,
+            Element::Other(name) => {
+                return Err(wrong(format!(
+                    "expected type float16, bfloat16, float32 or float64, found {name}"
+                )));
+            }
+        };
+        let view = View::of(tensor).map_err(wrong)?;
+        let bytes = self.claim(&tensor.storage)?.map_err(wrong)?;
+        let needed = i128::from(tensor.storage.count) * float.size() as i128;
+        if needed != i128::from(bytes) {
+            let Storage { key, count, .. } = &*tensor.storage;
+            return Err(wrong(format!(
+                "expected {needed} bytes in storage {key}, for {count} values of {float}, found {bytes}"
+            )));
+        }
+        let values = self.values(entry, &tensor.storage, &view, float, bytes)?;
+        Ok(NamedArray { name: entry.key.to_string(), shape: view.shape, values })
+    }
+
+    /// The bytes of a storage, which is used once more.
+    fn claim(&mut self, storage: &Storage) -> Result<Result<u64, String>> {
+        let key = &storage.key;
+        let used = match self.storages.get(&**key) {
+            Some(used) => *used,
+            None => match self.archive.claim(&format!("data/{key}"))? {
+                Some(bytes) => Used { bytes, times: 0 },
+                None => return Ok(Err(format!("expected an entry data/{key} in the archive, found none"))),
+            },
+        };
+        if used.times == MAX_SHARING {
+            return Ok(Err(format!("expected at most {MAX_SHARING} tensors on storage {key}, found more")));
+        }
+        self.storages.insert((**key).into(), Used { times: used.times + 1, ..used });
+        Ok(Ok(used.bytes))
+    }
+
+    fn values(
+        &mut self,
+        entry: &Entry,
+        storage: &Storage,
+        view: &View,
+        float: FloatType,
+        size: u64,
+    ) -> Result<Vec<f32>> {
+        let width = float.size() as u64;
+        let name = format!("data/{}", storage.key);
+        let mut bytes = self.archive.read(&name, size, view.offset * width, view.reach * width)?;
+        if self.swapped {
+            bytes.chunks_exact_mut(float.size()).for_each(<[u8]>::reverse);
+        }
+        Ok(view.gather(decode(self.path, &entry.key, &bytes, float)?))
+    }
+}

@@ -1,0 +1,84 @@
+//! Archives and pickles that no PyTorch would write.
+
+mod archives;
+mod mutated;
+mod pickles;
+mod views;
+
+use std::fs;
+use std::io::{Cursor, Write};
+use std::rc::Rc;
+
+use proptest::prelude::*;
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
+
+use super::machine::{self, Item};
+use super::values::{Element, Storage, Tensor};
+use super::view::View;
+use crate::embedding::FloatType;
+use crate::revision::projector_file::tests::fixture;
+use crate::revision::projector_file::{NamedArray, read_projector};
+use crate::{Error, Result};
+
+fn join(parts: &[&[u8]]) -> Vec<u8> {
+    parts.concat()
+}
+
+fn text(text: &str) -> Vec<u8> {
+    join(&[b"X", &(text.len() as u32).to_le_bytes(), text.as_bytes()])
+}
+
+fn int(value: i64) -> Vec<u8> {
+    join(&[&[0x8a, 8], &value.to_le_bytes()])
+}
+
+fn sizes(sizes: &[i64]) -> Vec<u8> {
+    join(&[b"(", &sizes.iter().flat_map(|size| int(*size)).collect::<Vec<u8>>(), b"t"])
+}
+
+/// A view of storage `key` of `count` values.
+fn tensor(class: &str, key: &str, count: i64, offset: i64, shape: &[i64], strides: &[i64]) -> Vec<u8> {
+    let class = format!("ctorch\n{class}\n");
+    let storage =
+        join(&[b"(", &text("storage"), class.as_bytes(), &text(key), &text("cpu"), &int(count), b"tQ"]);
+    let view = join(&[&int(offset), &sizes(shape), &sizes(strides)]);
+    join(&[b"ctorch._utils\n_rebuild_tensor_v2\n(", &storage, &view, b"\x89}tR"])
+}
+
+/// A dict with these values under `0.weight`, `0.bias` and so on.
+fn dict(values: &[Vec<u8>]) -> Vec<u8> {
+    let names = ["0.weight", "0.bias", "2.weight", "2.bias"];
+    let items: Vec<u8> =
+        names.iter().zip(values).flat_map(|(name, value)| join(&[&text(name), value])).collect();
+    join(&[b"\x80\x02}(", &items, b"u."])
+}
+
+fn archive(entries: &[(&str, &[u8])], method: CompressionMethod) -> Vec<u8> {
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, bytes) in entries {
+        zip.start_file(*name, SimpleFileOptions::DEFAULT.compression_method(method)).unwrap();
+        zip.write_all(bytes).unwrap();
+    }
+    zip.finish().unwrap().into_inner()
+}
+
+fn read(bytes: &[u8]) -> Result<Vec<NamedArray>> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p.bin");
+    fs::write(&path, bytes).unwrap();
+    read_projector(&path)
+}
+
+fn error_of(bytes: &[u8]) -> String {
+    match read(bytes) {
+        Err(Error::Format { detail, .. }) => detail,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// An archive of this pickle and a storage "0" of six float32 values, 0 to 5.
+fn with_storage(pickle: &[u8]) -> Vec<u8> {
+    let storage: Vec<u8> = (0..6).flat_map(|value| (value as f32).to_le_bytes()).collect();
+    archive(&[("a/data.pkl", pickle), ("a/data/0", &storage)], CompressionMethod::Stored)
+}

@@ -1,0 +1,108 @@
+//! Hugging Face folders, against what `transformers` computed from them.
+//!
+//! `tests/reference/make_llama_fixtures.py` made the folders under `tests/fixtures/llama`: small random models, and in
+//! `reference.json` and `reference.safetensors` the logits of two sequences and a greedy continuation.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{DType, Device, FloatDType, Int, Tensor, TensorData};
+use burn_revision::language::{
+    GenerationConfig, HuggingFaceFolder, KvCache, LanguageModel, LlamaDecoder, generate,
+};
+use safetensors::SafeTensors;
+
+fn folders() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/llama");
+    let mut folders: Vec<PathBuf> =
+        std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
+    folders.retain(|path| path.is_dir());
+    folders.sort();
+    assert!(folders.len() >= 12, "{folders:?}");
+    folders
+}
+
+#[derive(serde::Deserialize)]
+struct Reference {
+    input_ids: Vec<Vec<i64>>,
+    greedy: Vec<u32>,
+}
+
+struct Case {
+    folder: PathBuf,
+    tokens: Tensor<2, Int>,
+    prompt: Tensor<2, Int>,
+    greedy: Vec<u32>,
+    logits: Vec<f32>,
+}
+
+fn case(folder: &Path) -> Case {
+    let json = std::fs::read(folder.join("reference.json")).unwrap();
+    let reference: Reference = serde_json::from_slice(&json).unwrap();
+    let bytes = std::fs::read(folder.join("reference.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let logits = file.tensor("logits").unwrap().data().chunks_exact(4);
+    let ids = |ids: &[i64], rows: usize| {
+        let data = TensorData::new(ids.to_vec(), [rows, ids.len() / rows]);
+        Tensor::<2, Int>::from_data(data, &Device::default())
+    };
+    Case {
+        folder: folder.to_path_buf(),
+        tokens: ids(&reference.input_ids.concat(), reference.input_ids.len()),
+        prompt: ids(&reference.input_ids[0][..8], 1),
+        greedy: reference.greedy,
+        logits: logits.map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect(),
+    }
+}
+
+fn logits(model: &LlamaDecoder, tokens: Tensor<2, Int>) -> Vec<f32> {
+    let hidden = model.forward(model.embed(tokens), None);
+    let [rows, time, width] = hidden.dims();
+    model.logits(hidden.reshape([rows * time, width])).cast(DType::F32).into_data().try_into_vec().unwrap()
+}
+
+fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+#[test]
+fn logits_are_those_of_transformers() {
+    for folder in folders() {
+        let case = case(&folder);
+        let model =
+            HuggingFaceFolder::open(&folder).unwrap().init(FloatDType::F32, &Device::default()).unwrap();
+        let difference = largest_difference(&logits(&model, case.tokens), &case.logits);
+        assert!(difference < 1e-4, "{}: {difference}", case.folder.display());
+        // A reference of constant logits would pass with anything.
+        assert!(case.logits.iter().any(|logit| logit.abs() > 0.5), "{}", case.folder.display());
+    }
+}
+
+#[test]
+fn greedy_text_is_that_of_transformers() {
+    let config = GenerationConfig::new().with_max_new_tokens(24);
+    for folder in folders() {
+        let case = case(&folder);
+        let model =
+            HuggingFaceFolder::open(&folder).unwrap().init(FloatDType::F32, &Device::default()).unwrap();
+        let written = generate(&model, model.embed(case.prompt), u32::MAX, &config).remove(0);
+        assert_eq!(written, case.greedy, "{}", case.folder.display());
+    }
+}
+
+#[test]
+fn a_cache_changes_no_logits() {
+    for folder in folders() {
+        let case = case(&folder);
+        let model =
+            HuggingFaceFolder::open(&folder).unwrap().init(FloatDType::F32, &Device::default()).unwrap();
+        let embeddings = model.embed(case.tokens);
+        let mut cache = KvCache::new();
+        let parts: Vec<Tensor<3>> = [(0, 5), (5, 1), (6, 34)]
+            .map(|(start, len)| model.forward(embeddings.clone().narrow(1, start, len), Some(&mut cache)))
+            .to_vec();
+        let difference = (Tensor::cat(parts, 1) - model.forward(embeddings, None)).abs().max();
+        let difference: f32 = difference.into_scalar();
+        assert!(difference < 1e-4, "{}: {difference}", case.folder.display());
+    }
+}
