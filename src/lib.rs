@@ -14,7 +14,7 @@
 //! | [`report`] | a gap and what every method makes of it, measured and shown |
 //! | [`encoder`] | a contrastive dual encoder, which makes embeddings |
 //! | [`training`] | what long and interrupted runs need on top of burn-train |
-//! | [`language`] | the language model that is frozen, then tuned |
+//! | [`language`] | the language model that is frozen, then tuned; published ones, their tokenizers and chat templates |
 //! | [`revision`] | the multimodal model and its two training stages |
 //! | `cli` | the program `burn-revision`, with the feature `cli` |
 //!

@@ -17,7 +17,7 @@ fn folders() -> Vec<PathBuf> {
         std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.retain(|path| path.is_dir());
     folders.sort();
-    assert!(folders.len() >= 12, "{folders:?}");
+    assert!(folders.len() >= 13, "{folders:?}");
     folders
 }
 
@@ -104,5 +104,51 @@ fn a_cache_changes_no_logits() {
         let difference = (Tensor::cat(parts, 1) - model.forward(embeddings, None)).abs().max();
         let difference: f32 = difference.into_scalar();
         assert!(difference < 1e-4, "{}: {difference}", case.folder.display());
+    }
+}
+
+/// Both styles of `config.json`, of transformers 4 and 5, describe one model.
+#[test]
+fn either_style_of_configuration_gives_the_same_model() {
+    for folder in folders() {
+        let copy = tempfile::tempdir().unwrap();
+        std::fs::copy(folder.join("config.other.json"), copy.path().join("config.json")).unwrap();
+        let other = HuggingFaceFolder::open(copy.path()).unwrap();
+        let config = HuggingFaceFolder::open(&folder).unwrap().config().to_string();
+        assert_eq!(other.config().to_string(), config, "{}", folder.display());
+    }
+}
+
+/// Language models in half precision behind a projector in single precision: near the same logits, and gradients that
+/// reach the projector alone.
+#[test]
+fn half_precision_is_near_and_trains_a_projector_in_single_precision() {
+    use burn::module::Module;
+    use burn_revision::revision::{MicroBatch, ReVisionConfig, TokenizedSample, Trainable};
+
+    for (name, precision, dtype, tolerance) in
+        [("llama-bf16", FloatDType::BF16, DType::BF16, 0.3), ("llama-f16", FloatDType::F16, DType::F16, 0.05)]
+    {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/llama").join(name);
+        let case = case(&folder);
+        let device = Device::default();
+        let model = HuggingFaceFolder::open(&folder).unwrap().init(precision, &device).unwrap();
+        assert_eq!(model.embed(case.tokens.clone()).dtype(), dtype);
+        let found = logits(&model, case.tokens);
+        // Logits reach to about 10; rounding of 8 or 11 bits goes through two layers.
+        let difference = largest_difference(&found, &case.logits);
+        assert!(difference < tolerance, "{name}: {difference}");
+
+        let device = device.autodiff();
+        let model = HuggingFaceFolder::open(&folder).unwrap().init(precision, &device).unwrap();
+        let model = ReVisionConfig::new(6).with_num_visual_tokens(3).init(model, &device).unwrap();
+        let model = Trainable::Projector.apply(model.train()).unwrap();
+        let mut sample = TokenizedSample::text("s", vec![4, 5, 6, 7]);
+        (sample.image, sample.image_at) = (Some("p".into()), Some(0));
+        let batch = MicroBatch::new(&[&sample], Some((vec![0.4; 6], 6)), 3, &device);
+        let loss = model.loss(&batch);
+        assert_eq!(loss.dtype(), DType::F32);
+        let grads = burn::optim::GradientsParams::from_grads(loss.backward(), &model);
+        assert_eq!(grads.len(), 4, "two layers of the projector, each with weight and bias");
     }
 }

@@ -5,7 +5,6 @@ mod tiny;
 
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::store::ModuleRecord;
 use burn::tensor::Device;
@@ -13,67 +12,16 @@ use burn::train::Interrupter;
 use burn_revision::revision::*;
 use burn_revision::training::latest_checkpoint;
 use burn_revision::{Error, Result};
+use tiny::after::After;
 use tiny::*;
-
-/// Stops the run once its progress was reported `steps` times.
-struct StopAfter {
-    interrupter: Interrupter,
-    left: AtomicUsize,
-}
-
-mod stop_after {
-    use super::*;
-    use burn::train::LearnerSummary;
-    use burn::train::logger::{EvaluationProgressLogger, TrainingProgressLogger};
-    use burn::train::metric::MetricDefinition;
-    use burn::train::renderer::*;
-
-    impl MetricsRendererTraining for StopAfter {
-        fn update_train(&mut self, _: MetricState) {}
-        fn update_valid(&mut self, _: MetricState) {}
-        fn on_train_end(
-            &mut self,
-            _: Option<LearnerSummary>,
-        ) -> std::result::Result<(), Box<dyn std::error::Error>> {
-            Ok(())
-        }
-    }
-    impl TrainingProgressLogger for StopAfter {
-        fn start(&mut self, _: usize, _: usize, _: Option<usize>, _: Option<&str>) {}
-        fn update_epoch(&mut self, _: usize) {}
-        fn start_split(&mut self, _: &str, _: usize) {}
-        fn update_split(&mut self, _: usize) {
-            if self.left.fetch_sub(1, Ordering::SeqCst) == 1 {
-                self.interrupter.stop(Some("the test stops here"));
-            }
-        }
-        fn end_split(&mut self) {}
-        fn end(&mut self) {}
-        fn log_event_training(&mut self, _: String) {}
-    }
-    impl EvaluationProgressLogger for StopAfter {
-        fn start_global_progress(&mut self, _: usize) {}
-        fn start_test(&mut self, _: &str, _: usize) {}
-        fn update_test_progress(&mut self, _: usize) {}
-        fn end_test(&mut self) {}
-        fn end_global_progress(&mut self) {}
-        fn log_event_evaluation(&mut self, _: String) {}
-    }
-    impl MetricsRendererEvaluation for StopAfter {
-        fn update_test(&mut self, _: EvaluationName, _: MetricState) {}
-    }
-    impl MetricsRenderer for StopAfter {
-        fn manual_close(&mut self) {}
-        fn register_metric(&mut self, _: MetricDefinition) {}
-    }
-}
 
 fn broken_run(stage: StageConfig, folder: &Path, steps: usize) -> Error {
     let interrupter = Interrupter::new();
-    let renderer = StopAfter { interrupter: interrupter.clone(), left: AtomicUsize::new(steps) };
+    let handle = interrupter.clone();
+    let renderer = After::steps(steps, move || handle.stop(Some("the test stops here")));
     ReVisionLearner::new(stage, folder)
         .with_interrupter(interrupter)
-        .with_renderer(Box::new(renderer))
+        .with_renderer(renderer)
         .fit(model(), dataset(0.1), None)
         .unwrap_err()
 }

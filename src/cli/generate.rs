@@ -35,6 +35,12 @@ pub fn generate(command: &GenerateCommand, output: &OutputOptions) -> Result<Out
             source.position(id).ok_or_else(|| Error::MissingId { what, id: id.clone() })
         })
         .collect::<Result<_>>()?;
+    if saved.template == Template::Plain && command.prompt.is_some() {
+        return Err(Error::config(
+            "prompt",
+            "the model was trained with the template `plain`, which asks nothing",
+        ));
+    }
     let prompt = question(command.prompt.as_deref(), saved.template);
     let conversation = Conversation {
         id: "prompt".into(),

@@ -2,6 +2,7 @@ use burn::tensor::{Device, FloatDType};
 
 use super::model_args::{ExportCommand, ImportCommand};
 use super::outcome::Outcome;
+use super::train::from_anywhere;
 use crate::Result;
 use crate::language::Pretrained;
 use crate::revision::{Projector, ReVisionConfig, SavedReVision, Tuned};
@@ -36,10 +37,9 @@ pub fn import(command: &ImportCommand) -> Result<Outcome> {
         .with_num_visual_tokens(command.visual_tokens)
         .init(language, &device)?
         .with_projector(projector)?;
-    let path = &command.language_model;
     let saved = SavedReVision {
         revision: model.config(),
-        language_model: std::path::absolute(path).unwrap_or_else(|_| path.clone()),
+        language_model: from_anywhere(&command.language_model),
         precision: FloatDType::F32,
         template: command.template,
         tuned: Tuned::Nothing,

@@ -202,10 +202,15 @@ mod tests {
         let end = HELP.find("\nStage 2").unwrap();
         let run = read(&HELP[start..end]).unwrap();
         assert_eq!(run.stage.config().batch_size, 64);
-        // What stands behind a comment sign is what happens without it.
-        let uncommented = HELP[start..end].replace("  # learning_rate", "  ## learning_rate");
-        let uncommented =
-            uncommented.replace("  # checkpoint_steps", "  ## checkpoint_steps").replace("  # ", "  ");
+        // What a line says behind its comment sign is what happens without it.
+        let is_key =
+            |line: &str| line.split_once('=').is_some_and(|(key, _)| !key.trim().contains([' ', ',']));
+        let uncommented: Vec<&str> = HELP[start..end]
+            .lines()
+            .map(|line| line.strip_prefix("  # ").filter(|line| is_key(line)).unwrap_or(line))
+            .filter(|line| !line.starts_with("weights ="))
+            .collect();
+        let uncommented = uncommented.join("\n").replace("valid", "# valid");
         let uncommented = read(&uncommented).unwrap();
         assert_eq!(uncommented.stage.config().to_string(), run.stage.config().to_string());
         assert_eq!(uncommented.data.bad_samples, run.data.bad_samples);

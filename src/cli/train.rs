@@ -9,17 +9,17 @@ use super::model_args::TrainCommand;
 use super::outcome::Outcome;
 use super::progress::interrupted;
 use super::run_file::RunFile;
-use crate::Result;
 use crate::embedding::Store;
 use crate::language::{LanguageModel, LlamaDecoder, Pretrained, Tokenizer};
 use crate::revision::*;
 use crate::training::{ProgressLine, keep_freed_memory};
+use crate::{Error, Result};
 
 /// `train`: one stage, from a description to the folder of a model.
 pub fn train(command: &TrainCommand, output: &OutputOptions) -> Result<Outcome> {
     keep_freed_memory();
     let run = RunFile::read(&command.config)?;
-    let stage = run.stage.config();
+    let mut stage = run.stage.config();
     let device = Device::default();
     // Fresh projectors and adapters follow from the seed, as the order of the samples does.
     device.seed(stage.seed);
@@ -29,8 +29,17 @@ pub fn train(command: &TrainCommand, output: &OutputOptions) -> Result<Outcome> 
         }
     };
     let Start { model, tokenizer, mut saved } = start(&run, &device)?;
+    saved.tuned = saved.tuned.and_by(stage.trainable, &stage.lora)?;
+    if let Tuned::Lora(adapters) = &saved.tuned {
+        if run.stage.lora.is_some() && adapters.to_string() != stage.lora.to_string() {
+            let detail = format!("the model has adapters already, with other settings: {adapters}");
+            return Err(Error::config("lora", detail));
+        }
+        stage.lora = adapters.clone();
+    }
     saved.template = run.data.template.unwrap_or(saved.template);
     let (train, report) = dataset(&run, &run.data.conversations, &model, &tokenizer, saved.template, true)?;
+    train.check(&model)?;
     say(format!("training data: {report}"));
     let mut outcome = Outcome::default();
     outcome.entry("data", json!(report));
@@ -38,6 +47,7 @@ pub fn train(command: &TrainCommand, output: &OutputOptions) -> Result<Outcome> 
         None => None,
         Some(path) => {
             let (valid, report) = dataset(&run, path, &model, &tokenizer, saved.template, false)?;
+            valid.check(&model)?;
             say(format!("validation data: {report}"));
             outcome.entry("valid_data", json!(report));
             Some(valid)
@@ -58,10 +68,6 @@ pub fn train(command: &TrainCommand, output: &OutputOptions) -> Result<Outcome> 
         learner = learner.with_renderer(Box::new(ProgressLine::quiet()));
     }
     let result = learner.fit(model, train, valid)?;
-    saved.tuned = match (Tuned::by(stage.trainable, &stage.lora), saved.tuned) {
-        (Tuned::Nothing, before) => before,
-        (now, _) => now,
-    };
     let folder = run.output.join("model");
     saved.save(&result.model, &folder)?;
     outcome.line(format!("{} steps, the model is in {}", result.steps, folder.display()));
@@ -110,12 +116,20 @@ fn start(run: &RunFile, device: &Device) -> Result<Start> {
     }
     let saved = SavedReVision {
         revision: model.config(),
-        language_model: std::path::absolute(path).unwrap_or_else(|_| path.clone()),
+        language_model: from_anywhere(path),
         precision,
         template: Template::default(),
         tuned: Tuned::default(),
     };
     Ok(Start { model, tokenizer, saved })
+}
+
+/// The same language model, wherever the program is started next time; names on the Hub stay as they are.
+pub fn from_anywhere(path: &Path) -> std::path::PathBuf {
+    match path.exists() {
+        true => std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf()),
+        false => path.to_path_buf(),
+    }
 }
 
 fn dataset(

@@ -3,7 +3,11 @@
 //! [`LanguageModel`] is what ReVision needs of one: its width, a way from tokens to embeddings, from embeddings to
 //! hidden states (with a [`KvCache`] when it generates) and from hidden states to logits. Splitting the last two
 //! lets the loss pay for the vocabulary product only where there is a label. [`LlamaDecoder`] is the LLaMA family
-//! behind that trait; [`generate`] writes text with any of them. [`gguf`] reads models of llama.cpp.
+//! behind that trait; [`generate`] writes text with any of them.
+//!
+//! Published models come from a folder of Hugging Face ([`HuggingFaceFolder`]) or a GGUF file of llama.cpp ([`gguf`]);
+//! [`Pretrained`] takes either, and with the feature `hub` `download` fetches them. A [`Tokenizer`] knows its
+//! [`ChatTemplate`], which says how a conversation becomes text and which part of it are the answers.
 
 mod attention;
 mod cache;

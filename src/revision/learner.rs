@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::optim::OptimizerRecord;
 use burn::optim::lr_scheduler::LrSchedulerRecord;
 use burn::store::{ModuleRecord, RecordError};
-use burn::tensor::Device;
+use burn::tensor::{DType, Device, Int, Tensor};
 use burn::train::checkpoint::KeepLastNCheckpoints;
 use burn::train::metric::{LearningRateMetric, LossMetric};
 use burn::train::renderer::MetricsRenderer;
@@ -17,6 +17,7 @@ use super::dataset::ConversationBatcher;
 use super::evaluation::mean_loss;
 use super::stage::has_lora;
 use super::{Batch, ConversationDataset, ReVision, StageConfig, StageModel, Trainable};
+use crate::fingerprint::Fingerprint;
 use crate::language::LanguageModel;
 use crate::training::{
     GradientGuard, MetricsLog, ProgressLine, SequentialLoader, StepBatcher, StepJournal, StepLoader,
@@ -89,6 +90,8 @@ struct RunFile {
     samples: usize,
     /// Of samples, embeddings and noise.
     data: String,
+    /// Of the language model.
+    language: String,
     num_visual_tokens: usize,
 }
 
@@ -164,7 +167,7 @@ impl ReVisionLearner {
         let scheduler = cosine_with_warmup(stage.learning_rate, plan.steps(), stage.warmup_ratio)?;
         let optimizer = adamw(stage.weight_decay, 0.999)?;
         let num_visual_tokens = model.num_visual_tokens();
-        let (checkpoint, first_step) = self.prepare_folder(&train, num_visual_tokens)?;
+        let (checkpoint, first_step) = self.prepare_folder(&train, &model)?;
 
         let device = model.devices().first().cloned().unwrap_or_default().inner().autodiff();
         let guard =
@@ -228,6 +231,10 @@ impl ReVisionLearner {
                 format!("{} steps had gradients that are not finite; {limit} are allowed", guard.skipped());
             return Err(stopped(detail));
         }
+        // A stop in the last segment leaves nothing that could be interrupted.
+        if self.stop.is_requested() && position.next_step() < plan.steps() {
+            return Err(Error::Interrupted);
+        }
         if let Some(interruption) = result.interrupted {
             if self.stop.is_requested() {
                 return Err(Error::Interrupted);
@@ -252,10 +259,10 @@ impl ReVisionLearner {
     }
 
     /// The checkpoint to go on from and the steps in front of it, after a look at what the folder holds.
-    fn prepare_folder(
+    fn prepare_folder<L: LanguageModel>(
         &self,
         train: &ConversationDataset,
-        num_visual_tokens: usize,
+        model: &ReVision<L>,
     ) -> Result<(usize, usize)> {
         std::fs::create_dir_all(&self.directory).map_err(|source| Error::io(&self.directory, source))?;
         let path = self.directory.join("run.json");
@@ -263,7 +270,8 @@ impl ReVisionLearner {
             stage: self.config.clone(),
             samples: train.len(),
             data: train.fingerprint(),
-            num_visual_tokens,
+            language: language_fingerprint(&model.language),
+            num_visual_tokens: model.num_visual_tokens(),
         };
         let json = serde_json::to_value(&run).expect("settings are plain data");
         let checkpoint = latest_checkpoint(&self.checkpoints()).unwrap_or(0);
@@ -304,6 +312,17 @@ impl ReVisionLearner {
 
 const CHECKPOINTS: &str = "checkpoint";
 const METRICS: &str = "metrics.jsonl";
+
+/// A number that tells language models apart: of the embeddings of a few tokens, which no device rounds.
+fn language_fingerprint<L: LanguageModel>(model: &L) -> String {
+    let tokens = model.vocab_size().min(8) as i64;
+    let device = model.devices().first().cloned().unwrap_or_default();
+    let tokens = Tensor::<1, Int>::arange(0..tokens, &device).reshape([1, tokens as usize]);
+    let embeddings = model.embed(tokens).cast(DType::F32).into_data();
+    let mut hash = Fingerprint::new();
+    embeddings.iter::<f32>().for_each(|value| hash.add(&value.to_le_bytes()));
+    hash.finish()
+}
 
 /// The first setting in which two runs differ, with both values.
 fn first_difference(old: &serde_json::Value, new: &serde_json::Value) -> Option<String> {

@@ -8,7 +8,8 @@
 //! * [`StageConfig`] says what a stage trains and how, with the paper's settings as
 //!   [`pretrain`](StageConfig::pretrain) and [`finetune`](StageConfig::finetune);
 //! * [`ReVisionLearner`] runs a stage on burn-train, and resumes it exactly;
-//! * [`evaluate`] measures captions.
+//! * [`evaluate`] measures captions;
+//! * [`SavedReVision`] keeps what was trained, [`projector_file`] exchanges projectors with LLaVA and Bunny.
 //!
 //! Source: arXiv 2602.07026, Sec. 5 and App. H.
 

@@ -57,6 +57,26 @@ impl Tuned {
             Trainable::ProjectorAndLanguage | Trainable::Language => Self::Everything,
         }
     }
+
+    /// What a stage changes in a language model that others have changed already.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for adapters upon tuned weights, and for weights tuned under adapters: one file holds the one or
+    /// the other.
+    pub fn and_by(&self, trainable: Trainable, lora: &LoraConfig) -> Result<Self> {
+        let refuse = |detail: &str| Err(Error::config("trainable", detail));
+        match (self, Self::by(trainable, lora)) {
+            (before, Self::Nothing) => Ok(before.clone()),
+            // Adapters that are there learn on as they are.
+            (Self::Lora(before), Self::Lora(_)) => Ok(Self::Lora(before.clone())),
+            (Self::Lora(_), Self::Everything) => refuse("the model has adapters: only they can learn on"),
+            (Self::Everything, Self::Lora(_)) => {
+                refuse("the weights of the model were tuned: adapters can only be added to published ones")
+            }
+            (_, now) => Ok(now),
+        }
+    }
 }
 
 /// A model that was read back, and what goes with it.
@@ -75,7 +95,8 @@ const PROJECTOR: &str = "projector.safetensors";
 const LANGUAGE: &str = "language.bpk";
 
 impl SavedReVision {
-    /// Writes `model` into `folder`. The folder is made under another name first: it is complete or as it was.
+    /// Writes `model` into `folder`. The folder is made under another name and renamed: it is complete, or, for an
+    /// instant between two renamings, beside its place under a name that begins with `.partial-`.
     ///
     /// # Errors
     ///
@@ -113,7 +134,6 @@ impl SavedReVision {
             if !folder.join(DESCRIPTION).exists() && folder.read_dir().map_err(io)?.next().is_some() {
                 return Err(Error::format(folder, "the folder holds something else than a trained model"));
             }
-            std::fs::remove_dir_all(folder).map_err(io)?;
         }
         let partial = partial.keep();
         #[cfg(unix)]
@@ -122,7 +142,16 @@ impl SavedReVision {
             // Temporary folders are private.
             std::fs::set_permissions(&partial, std::fs::Permissions::from_mode(0o755)).map_err(io)?;
         }
-        std::fs::rename(&partial, folder).map_err(io)
+        // Folders cannot be exchanged in one go: the old one steps aside, and goes when the new one is there.
+        let aside = partial.with_extension("old");
+        if folder.exists() {
+            std::fs::rename(folder, &aside).map_err(io)?;
+        }
+        std::fs::rename(&partial, folder).map_err(io)?;
+        if aside.exists() {
+            std::fs::remove_dir_all(&aside).map_err(io)?;
+        }
+        Ok(())
     }
 
     /// Reads the description of the model in `folder`.

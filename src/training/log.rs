@@ -91,6 +91,8 @@ impl MetricsLog {
 impl MetricLogger for MetricsLog {
     fn log(&mut self, update: MetricsUpdate, epoch: usize, split: &Split) {
         match split {
+            // Behind the last step of an epoch, burn-train sends the means over it: no step.
+            Split::Train if update.entries_numeric.iter().all(|metric| metric.running_entry.is_none()) => {}
             Split::Train => {
                 self.step += 1;
                 let mut entry: Map<String, Value> = self.entries(&update, false).into_iter().collect();

@@ -96,8 +96,10 @@ impl MetricsRendererTraining for ProgressLine {
     fn update_train(&mut self, state: MetricState) {
         let MetricState::Numeric(entry, Some(value)) = state else { return };
         let value = match value {
-            NumericEntry::Value(value) | NumericEntry::Final(value) => value,
+            NumericEntry::Value(value) => value,
             NumericEntry::Aggregated { aggregated_value, .. } => aggregated_value,
+            // The mean over an epoch of burn-train.
+            NumericEntry::Final(_) => return,
         };
         if Some(&entry.metric_id) == self.tokens_id.as_ref() {
             self.tokens += value;

@@ -1,6 +1,8 @@
 //! A model of a few thousand weights and six captions, shared by the tests of the stages.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod after;
+
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -49,20 +51,29 @@ pub fn model_behind_another_projector() -> ReVision<LlamaDecoder> {
     config().init(model().language, &Device::default()).unwrap()
 }
 
+pub fn rows() -> Vec<f32> {
+    (0..CAPTIONS.len() * DIM).map(|i| ((i * 37 % 23) as f32 - 11.0) / 7.0).collect()
+}
+
+pub fn table(rows: Vec<f32>) -> EmbeddingTable {
+    EmbeddingTable::new((0..CAPTIONS.len()).map(|i| format!("p{i}")).collect(), rows, DIM).unwrap()
+}
+
 pub fn source(noise: f64) -> Arc<VisualSource> {
-    let rows = (0..CAPTIONS.len() * DIM).map(|i| ((i * 37 % 23) as f32 - 11.0) / 7.0).collect();
-    let ids = (0..CAPTIONS.len()).map(|i| format!("p{i}")).collect();
-    let table = EmbeddingTable::new(ids, rows, DIM).unwrap();
-    Arc::new(VisualSource::new(table, noise, NonFinite::Error).unwrap())
+    Arc::new(VisualSource::new(table(rows()), noise, NonFinite::Error).unwrap())
 }
 
 pub fn dataset(noise: f64) -> ConversationDataset {
+    dataset_of(source(noise))
+}
+
+/// Each caption behind the row of its number.
+pub fn dataset_of(source: Arc<VisualSource>) -> ConversationDataset {
     let conversations: Vec<Conversation> = CAPTIONS
         .iter()
         .enumerate()
         .map(|(i, caption)| Conversation::caption(format!("c{i}"), format!("p{i}"), *caption))
         .collect();
-    let source = source(noise);
     ConversationDataset::new(&conversations, Template::Plain, &tokenizer(), 64, Some(source)).unwrap()
 }
 

@@ -1,4 +1,5 @@
 use std::fs::File;
+#[cfg(feature = "parquet")]
 use std::ops::Range;
 use std::sync::Arc;
 
