@@ -49,7 +49,7 @@ fn the_model_reads_and_writes_as_the_reference() {
     let input = Tensor::<2, Int>::from_data(TensorData::new(row, [1, prompt.len()]), &device);
     let end = tokenizer.eos.unwrap();
     let config = GenerationConfig::new().with_max_new_tokens(24);
-    let reply = generate(&model, model.embed(input), end, &config);
+    let reply = generate(&model, model.embed(input), &[end], &config);
     let reply = tokenizer.tokenizer.decode(&reply[0], true).unwrap();
     assert_eq!(reply, "A cat is a domesticated feline that loves to play and explore.");
 }

@@ -114,6 +114,9 @@ fn a_folder_with_another_run_is_refused() -> Result<()> {
     learner(stage(), folder.path()).fit(model(), dataset(0.0), None)?;
     let again = learner(stage(), folder.path()).fit(model(), dataset(0.0), None);
     assert!(again.unwrap_err().to_string().contains("already"));
+    let other_language = config().init(fresh_language(), &Device::default()).unwrap();
+    let other_language = learner(stage(), folder.path()).resume().fit(other_language, dataset(0.0), None);
+    assert!(other_language.unwrap_err().to_string().contains("language was"));
     let other_noise = learner(stage(), folder.path()).resume().fit(model(), dataset(0.2), None);
     assert!(other_noise.unwrap_err().to_string().contains("data was"));
     let other =

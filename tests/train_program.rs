@@ -104,6 +104,13 @@ fn a_projector_that_goes_out_and_comes_back_is_the_same_model() {
             trainer.shell.bytes("back/projector.safetensors"),
             trainer.shell.bytes(&format!("one/{weights}"))
         );
+        // What is there already is not replaced.
+        trainer.shell.refused(
+            &format!("import --projector {file} --language-model lm --visual-tokens 2 --output back"),
+            2,
+            "back is there already",
+        );
+        std::fs::remove_dir_all(trainer.shell.path("back")).unwrap();
         // It is a beginning for another run as well: without a step to learn in, the loss is the same.
         trainer.stage_1("again", "valid = 'captions.jsonl'", &SHORT.replace("0.01", "1e-30"));
         let text = std::fs::read_to_string(trainer.path("again.toml")).unwrap();

@@ -1,5 +1,6 @@
 use std::io::Write;
 
+use burn::module::Module;
 use burn::tensor::Device;
 use serde_json::json;
 
@@ -19,6 +20,9 @@ pub fn evaluate(command: &EvalCommand, output: &OutputOptions) -> Result<Outcome
     keep_freed_memory();
     let device = Device::default();
     let LoadedReVision { model, tokenizer, saved } = SavedReVision::load(&command.model, &device)?;
+    // Adapters go into the weights once, not at every token.
+    let model = model.materialize();
+    let writing = generation(&command.writing)?;
     let source = pictures(&command.pictures)?;
     check_dim(&source, &model)?;
     let (dataset, report) = ConversationDataset::collect(
@@ -33,7 +37,7 @@ pub fn evaluate(command: &EvalCommand, output: &OutputOptions) -> Result<Outcome
         eprintln!("{report}");
     }
     let batch = command.writing.batch_size.max(1);
-    let found = measure(&model, &dataset, &tokenizer, &generation(&command.writing), batch, &device)?;
+    let found = measure(&model, &dataset, &tokenizer, &writing, batch, &device)?;
     if let Some(path) = &command.output {
         atomic::write(path, |file| {
             dataset.samples().iter().zip(&found.captions).try_for_each(|(sample, text)| {

@@ -1,5 +1,7 @@
+use std::io::Write;
 use std::sync::Arc;
 
+use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use serde_json::json;
 
@@ -9,7 +11,7 @@ use super::outcome::Outcome;
 use super::progress::interrupted;
 use crate::alignment::{Statistics, align_table};
 use crate::embedding::{NonFinite, Store};
-use crate::language::GenerationConfig;
+use crate::language::{GenerationConfig, LanguageModel};
 use crate::revision::*;
 use crate::training::keep_freed_memory;
 use crate::{Error, Result};
@@ -19,6 +21,8 @@ pub fn generate(command: &GenerateCommand, output: &OutputOptions) -> Result<Out
     keep_freed_memory();
     let device = Device::default();
     let LoadedReVision { model, tokenizer, saved } = SavedReVision::load(&command.model, &device)?;
+    // Adapters go into the weights once, not at every token.
+    let model = model.materialize();
     let source = pictures(&command.pictures)?;
     check_dim(&source, &model)?;
     let ids = match command.ids.is_empty() {
@@ -48,23 +52,31 @@ pub fn generate(command: &GenerateCommand, output: &OutputOptions) -> Result<Out
         turns: vec![Turn::new(Role::Human, prompt)],
     };
     let sample = saved.template.prompt(&conversation, &tokenizer)?;
-    let (end, writing) = (saved.template.end(&tokenizer)?, generation(&command.writing));
+    let (length, room) = (sample.tokens.len() + model.num_visual_tokens(), model.language.max_positions());
+    if length >= room {
+        return Err(Error::config("prompt", format!("{length} positions; the model has {room}")));
+    }
+    let (end, writing) = (saved.template.stops(&tokenizer)?, generation(&command.writing)?);
 
     let mut outcome = Outcome::default();
     let mut texts = Vec::new();
-    for (ids, rows) in
-        ids.chunks(command.writing.batch_size.max(1)).zip(rows.chunks(command.writing.batch_size.max(1)))
-    {
+    let size = command.writing.batch_size.max(1);
+    for (batch, (ids, rows)) in ids.chunks(size).zip(rows.chunks(size)).enumerate() {
+        let writing = writing.clone().with_seed(writing.seed.wrapping_add(batch as u64));
         if interrupted().is_requested() {
             return Err(Error::Interrupted);
         }
         let shown = source.show(rows, 0, 0)?;
         let visual =
             Tensor::from_data(TensorData::new(shown, [rows.len(), source.dim()]), (&device, DType::F32));
-        for (id, tokens) in ids.iter().zip(model.write(&sample, visual, end, &writing)) {
+        for (id, tokens) in ids.iter().zip(model.write(&sample, visual, &end, &writing)) {
             let text = tokenizer.decode(&tokens).trim().to_string();
             if !output.json && !output.quiet {
-                println!("{id}\t{}", text.replace('\n', " "));
+                let line = text.replace('\n', " ");
+                if writeln!(std::io::stdout(), "{id}\t{line}").is_err() {
+                    // Somebody who closes the pipe early has read enough.
+                    return Ok(Outcome::default());
+                }
             }
             texts.push(json!({ "id": id, "text": text }));
         }
@@ -111,12 +123,17 @@ pub fn check_dim(source: &VisualSource, model: &ReVision<crate::language::LlamaD
     }
 }
 
-pub fn generation(options: &WritingOptions) -> GenerationConfig {
-    GenerationConfig::new()
+pub fn generation(options: &WritingOptions) -> Result<GenerationConfig> {
+    for (name, value) in [("temperature", options.temperature), ("top-p", options.top_p)] {
+        if !value.is_finite() || value < 0.0 {
+            return Err(Error::config(name, format!("must be finite and at least 0, found {value}")));
+        }
+    }
+    Ok(GenerationConfig::new()
         .with_max_new_tokens(options.max_new_tokens)
         .with_temperature(options.temperature)
         .with_top_p(options.top_p)
-        .with_seed(options.seed)
+        .with_seed(options.seed))
 }
 
 /// A source that several data sets share.

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::run_file::Precision;
 use crate::embedding::FloatType;
 use crate::revision::{BadSamples, Template};
 
@@ -114,6 +115,9 @@ pub struct ImportCommand {
     /// How many visual tokens a picture becomes
     #[arg(long, value_name = "N")]
     pub visual_tokens: usize,
+    /// The float type of the language model's weights: f32, f16 or bf16
+    #[arg(long, value_enum, default_value_t = Precision::F32)]
+    pub precision: Precision,
     /// How conversations become tokens: plain, completion, llama, chatml or chat (the model's own)
     #[arg(long, default_value = "chat")]
     pub template: Template,

@@ -3,9 +3,9 @@ use burn::tensor::{Device, FloatDType};
 use super::model_args::{ExportCommand, ImportCommand};
 use super::outcome::Outcome;
 use super::train::from_anywhere;
-use crate::Result;
 use crate::language::Pretrained;
 use crate::revision::{Projector, ReVisionConfig, SavedReVision, Tuned};
+use crate::{Error, Result};
 
 /// `export`: the projector of a model as a file.
 pub fn export(command: &ExportCommand) -> Result<Outcome> {
@@ -26,10 +26,13 @@ pub fn export(command: &ExportCommand) -> Result<Outcome> {
 
 /// `import`: a model of a projector and a language model.
 pub fn import(command: &ImportCommand) -> Result<Outcome> {
-    let device = Device::default();
+    if command.output.exists() {
+        return Err(Error::config("output", format!("{} is there already", command.output.display())));
+    }
+    let (device, precision) = (Device::default(), FloatDType::from(command.precision));
     let projector = Projector::read(&command.projector, &device)?;
     let Pretrained { model: language, tokenizer } =
-        Pretrained::load(&command.language_model, FloatDType::F32, &device)?;
+        Pretrained::load(&command.language_model, precision, &device)?;
     // A template that does not go with the model is found now, not at the first question.
     command.template.end(&tokenizer)?;
     let model = ReVisionConfig::new(projector.input())
@@ -40,7 +43,7 @@ pub fn import(command: &ImportCommand) -> Result<Outcome> {
     let saved = SavedReVision {
         revision: model.config(),
         language_model: from_anywhere(&command.language_model),
-        precision: FloatDType::F32,
+        precision,
         template: command.template,
         tuned: Tuned::Nothing,
     };

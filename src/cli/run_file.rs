@@ -11,7 +11,7 @@ pub const HELP: &str = r#"Example, stage 1 on aligned captions:
 
   output = "runs/stage1"                  # checkpoints, metrics.jsonl and, in the end, model/
   language_model = "SmolLM2.gguf"         # a GGUF file or a folder of Hugging Face
-  # precision = "f32"                     # of its weights: f32, bf16, f16
+  # precision = "f32"                     # of its weights; bf16, f16: for a language model that stays frozen
 
   [projector]
   kind = "mlp2x_gelu"
@@ -54,7 +54,7 @@ pub struct RunFile {
     pub stage: StageSection,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     F32,
@@ -139,6 +139,12 @@ impl RunFile {
         let text = std::fs::read_to_string(path).map_err(|source| Error::io(path, source))?;
         let run: Self = toml::from_str(&text).map_err(|error| Error::format(path, error.to_string()))?;
         let wrong = |detail: &str| Err(Error::format(path, detail));
+        if run.from.is_some() && run.precision.is_some() {
+            return wrong("`from` brings its own `precision`");
+        }
+        if run.projector.as_ref().is_some_and(|own| own.weights.is_some() && own.kind.is_some()) {
+            return wrong("[projector]: the `weights` say what `kind` it is");
+        }
         match (&run.language_model, &run.from, &run.projector) {
             (Some(_), None, Some(_)) | (None, Some(_), None) => Ok(run),
             (None, None, _) => wrong("expected `language_model` and [projector], or `from`; found neither"),

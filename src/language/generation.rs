@@ -25,7 +25,7 @@ pub struct GenerationConfig {
     pub seed: u64,
 }
 
-/// Continues every sequence of a batch until `end` or the longest length; the tokens before `end`, row by row.
+/// Continues every sequence of a batch until one of `end` or the longest length; the tokens before that, row by row.
 ///
 /// `prompt` holds embeddings, `[batch, time, width]`, without padding: visual tokens can be part of it.
 ///
@@ -35,7 +35,7 @@ pub struct GenerationConfig {
 pub fn generate<L: LanguageModel>(
     model: &L,
     prompt: Tensor<3>,
-    end: u32,
+    end: &[u32],
     config: &GenerationConfig,
 ) -> Vec<Vec<u32>> {
     let [batch, time, width] = prompt.dims();
@@ -56,7 +56,7 @@ pub fn generate<L: LanguageModel>(
         let next: Vec<u32> =
             scores.chunks(model.vocab_size()).map(|row| pick(row, config, &mut rng) as u32).collect();
         for ((text, open), token) in texts.iter_mut().zip(&mut open).zip(&next) {
-            *open &= *token != end;
+            *open &= !end.contains(token);
             if *open {
                 text.push(*token);
             }
@@ -124,7 +124,7 @@ mod tests {
     fn greedy_text_is_the_argmax_of_uncached_passes() {
         let (model, prompt) = (model(), prompt(2));
         let config = GenerationConfig::new().with_max_new_tokens(6);
-        let texts = generate(&model, prompt.clone(), u32::MAX, &config);
+        let texts = generate(&model, prompt.clone(), &[], &config);
         let mut sequence = prompt;
         for position in 0..6 {
             let hidden = model.forward(sequence.clone(), None);
@@ -140,9 +140,9 @@ mod tests {
     fn rows_of_a_batch_do_not_disturb_each_other() {
         let (model, prompt) = (model(), prompt(3));
         let config = GenerationConfig::new().with_max_new_tokens(8);
-        let together = generate(&model, prompt.clone(), 5, &config);
+        let together = generate(&model, prompt.clone(), &[5], &config);
         for (row, text) in together.iter().enumerate() {
-            assert_eq!(*text, generate(&model, prompt.clone().narrow(0, row, 1), 5, &config)[0]);
+            assert_eq!(*text, generate(&model, prompt.clone().narrow(0, row, 1), &[5], &config)[0]);
         }
     }
 
@@ -150,10 +150,10 @@ mod tests {
     fn the_end_token_ends_a_row_and_is_left_out() {
         let (model, prompt) = (model(), prompt(1));
         let config = GenerationConfig::new().with_max_new_tokens(8);
-        let free = generate(&model, prompt.clone(), u32::MAX, &config).remove(0);
+        let free = generate(&model, prompt.clone(), &[], &config).remove(0);
         let end = free[3];
         let first = free.iter().position(|token| *token == end).unwrap();
-        assert_eq!(generate(&model, prompt, end, &config)[0], free[..first]);
+        assert_eq!(generate(&model, prompt, &[end], &config)[0], free[..first]);
     }
 
     #[test]
@@ -181,7 +181,7 @@ mod tests {
         let text = |seed| {
             let config =
                 GenerationConfig::new().with_temperature(1.5).with_seed(seed).with_max_new_tokens(12);
-            generate(&model, prompt.clone(), u32::MAX, &config)
+            generate(&model, prompt.clone(), &[], &config)
         };
         assert_eq!(text(3), text(3));
         assert_ne!(text(3), text(4));

@@ -16,7 +16,7 @@ use crate::{Error, Result};
 pub struct ConversationDataset {
     samples: Vec<TokenizedSample>,
     rows: Vec<Option<usize>>,
-    end: u32,
+    stops: Vec<u32>,
     source: Option<Arc<VisualSource>>,
 }
 
@@ -57,7 +57,7 @@ impl ConversationDataset {
         bad: BadSamples,
     ) -> Result<(Self, DatasetReport)> {
         let mut dataset =
-            Self { samples: Vec::new(), rows: Vec::new(), end: template.end(tokenizer)?, source };
+            Self { samples: Vec::new(), rows: Vec::new(), stops: template.stops(tokenizer)?, source };
         let mut report = DatasetReport::default();
         for conversation in conversations {
             let conversation = conversation?;
@@ -99,7 +99,12 @@ impl ConversationDataset {
 
     /// The token that ends an answer.
     pub fn end(&self) -> u32 {
-        self.end
+        self.stops[0]
+    }
+
+    /// The tokens at which writing ends, that of an answer first.
+    pub fn stops(&self) -> &[u32] {
+        &self.stops
     }
 
     /// The samples.

@@ -121,7 +121,7 @@ fn write_captions<L: LanguageModel>(
         for items in items.chunks(batch_size) {
             let batch = dataset.micro_batch(items, model.num_visual_tokens(), (0, 0), device)?;
             let embeddings = model.splice(&batch).narrow(1, 0, time);
-            let texts = generate(&model.language, embeddings, dataset.end(), generation);
+            let texts = generate(&model.language, embeddings, dataset.stops(), generation);
             for (item, text) in items.iter().zip(texts) {
                 captions[*item] = tokenizer.decode(&text);
             }

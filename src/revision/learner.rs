@@ -15,14 +15,14 @@ use serde::{Deserialize, Serialize};
 
 use super::dataset::ConversationBatcher;
 use super::evaluation::mean_loss;
-use super::stage::has_lora;
+use super::stage::{first_half_precision, has_lora};
 use super::{Batch, ConversationDataset, ReVision, StageConfig, StageModel, Trainable};
 use crate::fingerprint::Fingerprint;
 use crate::language::LanguageModel;
 use crate::training::{
     GradientGuard, MetricsLog, ProgressLine, SequentialLoader, StepBatcher, StepJournal, StepLoader,
     StepPlan, StopRequest, TokenMetric, adamw, checkpoint_files, checkpointers, cosine_with_warmup,
-    latest_checkpoint,
+    latest_checkpoint, remove_checkpoints_after,
 };
 use crate::{Error, Result, atomic};
 
@@ -90,8 +90,8 @@ struct RunFile {
     samples: usize,
     /// Of samples, embeddings and noise.
     data: String,
-    /// Of the language model.
-    language: String,
+    /// Of the language model, where its weights stay as they are and are in no checkpoint.
+    language: Option<String>,
     num_visual_tokens: usize,
 }
 
@@ -177,6 +177,11 @@ impl ReVisionLearner {
             _ => model,
         };
         let model = stage.trainable.apply(model.train())?.fork(&device);
+        if let Some(dtype) = first_half_precision(&model, stage.trainable.group()) {
+            let detail =
+                format!("weights to be trained are {dtype:?}, where AdamW loses its updates: F32 is needed");
+            return Err(Error::config("precision", detail));
+        }
         let model = StageModel::new(model, stage.trainable, guard.clone());
         let [model_files, optimizer_files, scheduler_files] = checkpointers(&self.checkpoints())?;
         if checkpoint > 0 {
@@ -270,7 +275,8 @@ impl ReVisionLearner {
             stage: self.config.clone(),
             samples: train.len(),
             data: train.fingerprint(),
-            language: language_fingerprint(&model.language),
+            language: matches!(self.config.trainable, Trainable::Projector | Trainable::ProjectorAndLora)
+                .then(|| language_fingerprint(&model.language)),
             num_visual_tokens: model.num_visual_tokens(),
         };
         let json = serde_json::to_value(&run).expect("settings are plain data");
@@ -289,6 +295,7 @@ impl ReVisionLearner {
                 return Err(Error::format(&path, format!("this is another run: {difference}")));
             }
         }
+        remove_checkpoints_after(&self.checkpoints(), checkpoint)?;
         let json = serde_json::to_vec_pretty(&json).expect("settings are plain data");
         atomic::write(&path, |file| file.write_all(&json))?;
         match checkpoint {
@@ -313,7 +320,7 @@ impl ReVisionLearner {
 const CHECKPOINTS: &str = "checkpoint";
 const METRICS: &str = "metrics.jsonl";
 
-/// A number that tells language models apart: of the embeddings of a few tokens, which no device rounds.
+/// A number that tells most language models apart: of the embeddings of a few tokens, which no device rounds.
 fn language_fingerprint<L: LanguageModel>(model: &L) -> String {
     let tokens = model.vocab_size().min(8) as i64;
     let device = model.devices().first().cloned().unwrap_or_default();

@@ -132,7 +132,7 @@ impl<L: LanguageModel> ReVision<L> {
         CrossEntropyLossConfig::new().init(&device).forward(logits, batch.targets.clone())
     }
 
-    /// Continues a prompt about each picture, `[pictures, embedding_dim]`, up to the token `end`; see
+    /// Continues a prompt about each picture, `[pictures, embedding_dim]`, up to one of the tokens `end`; see
     /// [`Template::prompt`](super::Template::prompt).
     ///
     /// # Panics
@@ -142,7 +142,7 @@ impl<L: LanguageModel> ReVision<L> {
         &self,
         prompt: &TokenizedSample,
         pictures: Tensor<2>,
-        end: u32,
+        end: &[u32],
         config: &GenerationConfig,
     ) -> Vec<Vec<u32>> {
         assert!(prompt.image_at.is_some(), "the prompt {:?} shows no picture", prompt.id);
@@ -172,7 +172,7 @@ impl<L: LanguageModel> ReVision<L> {
             image_at: Some(usize::from(bos.is_some())),
             truncated: 0,
         };
-        self.write(&prompt, pictures, eos, config)
+        self.write(&prompt, pictures, &[eos], config)
     }
 }
 

@@ -130,10 +130,9 @@ impl SavedReVision {
         let json = serde_json::to_vec_pretty(self).expect("a description is plain data");
         atomic::write(&partial.path().join(DESCRIPTION), |file| file.write_all(&json))?;
         let io = |source| Error::io(folder, source);
-        if folder.exists() {
-            if !folder.join(DESCRIPTION).exists() && folder.read_dir().map_err(io)?.next().is_some() {
-                return Err(Error::format(folder, "the folder holds something else than a trained model"));
-            }
+        let is_taken = folder.exists() && !folder.join(DESCRIPTION).exists();
+        if is_taken && folder.read_dir().map_err(io)?.next().is_some() {
+            return Err(Error::format(folder, "the folder holds something else than a trained model"));
         }
         let partial = partial.keep();
         #[cfg(unix)]

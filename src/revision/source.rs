@@ -23,7 +23,7 @@ pub struct VisualSource {
 #[derive(Debug)]
 enum Rows {
     Table(EmbeddingTable),
-    Store(StoreLookup),
+    Store(Box<StoreLookup>),
 }
 
 impl VisualSource {
@@ -49,7 +49,11 @@ impl VisualSource {
     /// As for [`StoreLookup::open`]; [`Error::Config`] for noise that is negative or not finite.
     pub fn open(store: &Store, noise: f64) -> Result<Self> {
         check_noise(noise)?;
-        Ok(Self { rows: Rows::Store(StoreLookup::open(store)?), noise, report: RowReport::default() })
+        Ok(Self {
+            rows: Rows::Store(Box::new(StoreLookup::open(store)?)),
+            noise,
+            report: RowReport::default(),
+        })
     }
 
     /// What became of the rows of a table under the policy.

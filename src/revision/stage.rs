@@ -1,6 +1,6 @@
 use burn::config::Config;
 use burn::module::{Lora, Module, ModuleVisitor, Param, ParamGroup};
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::ReVision;
@@ -73,7 +73,7 @@ fn group(targets: &[&str]) -> ParamGroup {
                 .collect()
         })
         .collect();
-    ParamGroup::from_regex(&format!(r"(^|\.)({})\.weight$", names.join("|"))).expect("names are escaped")
+    ParamGroup::from_regex(format!(r"(^|\.)({})\.weight$", names.join("|"))).expect("names are escaped")
 }
 
 impl Trainable {
@@ -124,6 +124,36 @@ impl Trainable {
 /// Whether the language model of `model` has low-rank adapters.
 pub(super) fn has_lora<L: LanguageModel>(model: &ReVision<L>) -> bool {
     count_parameters(&model.language, Trainable::adapters()) > 0
+}
+
+/// The float type of a tensor of `module` in `group` that has less than single precision, where there is one.
+pub(super) fn first_half_precision<M: Module>(module: &M, group: ParamGroup) -> Option<DType> {
+    struct Finder {
+        path: Vec<String>,
+        group: ParamGroup,
+        found: Option<DType>,
+    }
+    impl ModuleVisitor for Finder {
+        fn enter_module(&mut self, name: &str, _container_type: &str) {
+            self.path.push(name.to_string());
+        }
+
+        fn exit_module(&mut self, _name: &str, _container_type: &str) {
+            self.path.pop();
+        }
+
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let dtype = param.base().dtype();
+            if matches!(dtype, DType::F16 | DType::BF16)
+                && self.group.matches(&param.id, Some(&self.path.join(".")))
+            {
+                self.found.get_or_insert(dtype);
+            }
+        }
+    }
+    let mut finder = Finder { path: Vec::new(), group, found: None };
+    module.visit(&mut finder);
+    finder.found
 }
 
 /// The number of tensors of `module` in `group`.

@@ -57,6 +57,26 @@ pub(crate) fn checkpoint_files(folder: &Path, segment: usize) -> [PathBuf; 3] {
     RECORDS.map(|name| folder.join(format!("{name}-{segment}.bpk")))
 }
 
+/// Deletes what is left of checkpoints after `segment` that were never finished: a run that goes on must not complete
+/// them with records of another step.
+///
+/// # Errors
+///
+/// [`Error::Io`] where a file cannot be deleted.
+pub(crate) fn remove_checkpoints_after(folder: &Path, segment: usize) -> Result<()> {
+    let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let number = RECORDS.iter().find_map(|record| {
+            name.strip_prefix(record)?.strip_prefix('-')?.strip_suffix(".bpk")?.parse::<usize>().ok()
+        });
+        if number.is_some_and(|number| number > segment) && path.is_file() {
+            fs::remove_file(&path).map_err(|source| Error::io(&path, source))?;
+        }
+    }
+    Ok(())
+}
+
 /// The newest checkpoint under `folder` of which model, optimizer and scheduler are all there.
 pub fn latest_checkpoint(folder: &Path) -> Option<usize> {
     fs::read_dir(folder)
@@ -92,6 +112,17 @@ mod tests {
         scheduler.save(2, record()).unwrap();
         assert_eq!(latest_checkpoint(folder.path()), Some(2));
         Checkpointer::<ModuleRecord>::delete(&model, 2).unwrap();
+        assert_eq!(latest_checkpoint(folder.path()), Some(1));
+    }
+
+    #[test]
+    fn unfinished_checkpoints_are_not_completed_by_the_next_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let [model, optim, scheduler] = checkpointers(folder.path()).unwrap();
+        [&model, &optim, &scheduler].into_iter().for_each(|writer| writer.save(1, record()).unwrap());
+        model.save(2, record()).unwrap();
+        remove_checkpoints_after(folder.path(), 1).unwrap();
+        [&optim, &scheduler].into_iter().for_each(|writer| writer.save(2, record()).unwrap());
         assert_eq!(latest_checkpoint(folder.path()), Some(1));
     }
 

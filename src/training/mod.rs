@@ -32,7 +32,7 @@ mod stop;
 mod tokens;
 
 pub use checkpoint::latest_checkpoint;
-pub(crate) use checkpoint::{checkpoint_files, checkpointers};
+pub(crate) use checkpoint::{checkpoint_files, checkpointers, remove_checkpoints_after};
 pub use guard::GradientGuard;
 pub(crate) use journal::StepJournal;
 pub use loader::{SequentialLoader, StepBatcher, StepLoader};

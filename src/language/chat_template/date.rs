@@ -1,5 +1,3 @@
-use std::time::{SystemTime, UNIX_EPOCH};
-
 const MONTHS: [&str; 12] = [
     "January",
     "February",
@@ -23,10 +21,8 @@ pub(super) struct Date {
 }
 
 impl Date {
-    pub fn now() -> Self {
-        // A clock before 1970 is not worth an error.
-        Self { seconds: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()) }
-    }
+    /// 26 July 2024, which LLaMA 3's templates fall back to where no date is given.
+    pub const FIXED: Self = Self { seconds: 1_721_952_000 };
 
     /// As Python's `strftime`, for what chat templates ask; anything else stays as it is written.
     pub fn format(&self, format: &str) -> String {

@@ -94,8 +94,8 @@ pub struct Segment {
 /// A Hugging Face chat template: Jinja that turns messages into the text that a model was tuned on.
 ///
 /// It is rendered as `transformers` renders it: blocks are trimmed, Python's methods of strings and dictionaries are
-/// there, and so are `raise_exception`, `strftime_now`, `tojson`, `namespace`, `break` and `continue`. The date is that
-/// of the making of the template, in UTC, so that one run sees one text. Templates come with a model and are not
+/// there, and so are `raise_exception`, `strftime_now`, `tojson`, `namespace`, `break` and `continue`. The date is
+/// always 26 July 2024, so that a model sees the same text in training, after a resumption and in use. Templates come with a model and are not
 /// trusted: one that computes without end is stopped.
 ///
 /// ```

@@ -30,7 +30,9 @@ pub fn download(name: &str) -> Result<PathBuf> {
     let files = repository.info().map_err(|error| failed("the Hub's list of files", error))?.siblings;
     let is_wanted = |file: &str| {
         !file.contains('/')
-            && (file.ends_with(".json") || file.ends_with(".safetensors") || file == "chat_template.jinja")
+            && (file.ends_with(".json")
+                || file.starts_with("model") && file.ends_with(".safetensors")
+                || file == "chat_template.jinja")
     };
     let mut folder = None;
     for file in files.iter().map(|file| file.rfilename.as_str()).filter(|file| is_wanted(file)) {

@@ -35,7 +35,7 @@ pub struct CiderScores {
 /// sample without references, named by its place.
 ///
 /// ```
-/// use burn_revision::revision::captions::cider_d;
+/// use burn_revision::revision::cider_d;
 /// let references = [vec!["a red apple on a table".to_string()], vec!["two dogs run over the grass".to_string()]];
 /// let scores = cider_d(&[("a red apple on a table", &references[0]), ("a green tree", &references[1])]).unwrap();
 /// assert!((scores.samples[0] - 10.0).abs() < 1e-12);

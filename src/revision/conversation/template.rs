@@ -137,6 +137,17 @@ impl Template {
         }
     }
 
+    /// The tokens at which writing ends: [`end`](Self::end) first, then what the tokenizer knows of that kind.
+    ///
+    /// # Errors
+    ///
+    /// As [`end`](Self::end).
+    pub fn stops(&self, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
+        let end = self.end(tokenizer)?;
+        let others = tokenizer.stop_tokens().iter().copied().filter(|token| *token != end);
+        Ok(std::iter::once(end).chain(others).collect())
+    }
+
     fn lay_out(
         self,
         conversation: &Conversation,
