@@ -86,13 +86,12 @@ fn run(arguments: &Arguments) -> Result<()> {
     let mut results: Vec<VariantResult> = Vec::new();
     for variant in Variant::ALL {
         let result = variants::run(variant, &world, &folder)?;
-        let nll = result.stage1.as_ref().map_or(f64::NAN, |scores| scores.nll);
-        eprintln!(
-            "{}: NLL {nll:.3} after stage 1, {:.3} after stage 2, {:.0} s",
-            variant.title(),
-            result.stage2.nll,
-            result.seconds
-        );
+        let first = result
+            .stage1
+            .as_ref()
+            .map_or_else(String::new, |scores| format!("NLL {:.3} after stage 1, ", scores.nll));
+        let (title, second, seconds) = (variant.title(), result.stage2.nll, result.seconds);
+        eprintln!("{title}: {first}NLL {second:.3} after stage 2, {seconds:.0} s");
         results.push(result);
         let table = report::table(&blind, &results);
         let captions = report::captions(&world.test.conversations, &results);
