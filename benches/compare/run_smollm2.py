@@ -1,7 +1,7 @@
 """Stage-1 training and generation with SmolLM2-135M, side by side: this project and PyTorch with transformers.
 
-    python benches/compare/run_smollm2.py --rust target/release/examples/smollm2_bench
-    python benches/compare/run_smollm2.py --rust flex=PATH --rust ndarray=PATH --rounds 5 --only stage1
+    python benches/compare/run_smollm2.py --rust target/debug/deps/smollm2-...
+    python benches/compare/run_smollm2.py --rust "flex=env BURN_DEVICE=flex PATH" --rust "tch=env BURN_DEVICE=tch PATH" --only stage1
 
 Each program is called with the arguments of `smollm2.py` and prints one line of JSON with the same keys, as a process
 of its own.  The programs take turns: all of them once in a round, the order turned round from round to round.
@@ -14,6 +14,7 @@ import json
 import os
 import pathlib
 import shlex
+import shutil
 import statistics
 import subprocess
 import sys
@@ -41,7 +42,7 @@ def works(steps, new):
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rust", action="append", default=[], metavar="[NAME=]PATH", help="a program of this project; may be repeated")
+    parser.add_argument("--rust", action="append", default=[], metavar="[NAME=]COMMAND", help="a program of this project, or a command that starts it; may be repeated")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=8, help="of stage 1, of which the first two are not timed")
     parser.add_argument("--new", type=int, default=64, help="tokens to generate")
@@ -59,12 +60,14 @@ def programs(args):
     found = {}
     for text in args.rust:
         name, equals, path = text.partition("=")
-        name, path = (name, path) if equals else ("burn-revision", text)
+        if not equals or " " in name:
+            name, path = "burn-revision", text
         if name in found or name == TORCH:
             raise SystemExit(f"two programs are called {name}; write --rust NAME=PATH")
-        if not pathlib.Path(path).is_file():
-            raise SystemExit(f"{path} is not there")
-        found[name] = [str(pathlib.Path(path).resolve())]
+        command = shlex.split(path)
+        if shutil.which(command[0]) is None:
+            raise SystemExit(f"{command[0]} is not there, or is no program")
+        found[name] = command
     if not args.no_torch:
         found[TORCH] = [sys.executable, str(HERE / "smollm2.py")]
     return found

@@ -89,8 +89,8 @@ fn run(arguments: &Arguments) -> Result<()> {
         let first = result
             .stage1
             .as_ref()
-            .map_or_else(String::new, |scores| format!("NLL {:.3} after stage 1, ", scores.nll));
-        let (title, second, seconds) = (variant.title(), result.stage2.nll, result.seconds);
+            .map_or_else(String::new, |found| format!("NLL {:.3} after stage 1, ", found.scores.nll));
+        let (title, second, seconds) = (variant.title(), result.stage2.scores.nll, result.seconds);
         eprintln!("{title}: {first}NLL {second:.3} after stage 2, {seconds:.0} s");
         results.push(result);
         let table = report::table(&blind, &results);

@@ -3,24 +3,26 @@ use std::fmt::Write;
 use burn_revision::revision::{CaptionScores, Conversation};
 
 use crate::variants::{Variant, VariantResult};
+use crate::world::Measured;
 
 /// Pictures whose captions are shown.
 const SHOWN: usize = 12;
 
 /// The table of the README, as Markdown.
 pub fn table(blind: &CaptionScores, results: &[VariantResult]) -> String {
-    let mut text = String::from(
-        "| stage 1 is shown | NLL | word F1 | ROUGE-L | CIDEr-D | NLL | word F1 | ROUGE-L | CIDEr-D |\n\
+    let mut text = format!(
+        "{} held-out pictures. The language model as it came, without a picture: NLL {:.3}.\n\n\
+         | stage 1 is shown | NLL | another picture | word F1 | CIDEr-D | NLL | another picture | word F1 | CIDEr-D |\n\
          |---|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+        blind.samples, blind.nll
     );
-    let cells = |scores: &CaptionScores| {
-        let cider = scores.cider_d.map_or_else(|| "-".to_string(), |cider| format!("{cider:.3}"));
-        format!(" {:.3} | {:.3} | {:.3} | {cider} |", scores.nll, scores.word_f1, scores.rouge_l)
+    let cells = |found: &Measured| {
+        let cider = found.scores.cider_d.map_or_else(|| "-".to_string(), |cider| format!("{cider:.3}"));
+        let (scores, other) = (&found.scores, found.other_nll - found.scores.nll);
+        format!(" {:.3} | {other:+.3} | {:.3} | {cider} |", scores.nll, scores.word_f1)
     };
-    let none = " | | | |";
-    let _ = writeln!(text, "| the language model, blind |{}{none}", cells(blind));
     for result in results {
-        let first = result.stage1.as_ref().map_or_else(|| none.to_string(), cells);
+        let first = result.stage1.as_ref().map_or_else(|| " | | | |".to_string(), cells);
         let _ = writeln!(text, "| {} |{first}{}", result.variant.title(), cells(&result.stage2));
     }
     text
@@ -38,14 +40,15 @@ pub fn captions(test: &[Conversation], results: &[VariantResult]) -> String {
     let cell = |caption: &str| caption.trim().replace(['\n', '|'], " ");
     for index in (0..SHOWN.min(test.len())).map(|index| index * test.len() / SHOWN.min(test.len())) {
         let truth = test[index].turns.last().map_or("", |turn| &turn.value);
+        let written = |found: &Measured| cell(&found.captions[index]);
         let _ = writeln!(
             text,
             "| {} | {} | {} | {} | {} |",
             test[index].id,
             cell(truth),
-            cell(&ours.stage1_captions[index]),
-            cell(&ours.stage2_captions[index]),
-            cell(&bound.stage2_captions[index]),
+            ours.stage1.as_ref().map_or_else(String::new, written),
+            written(&ours.stage2),
+            written(&bound.stage2),
         );
     }
     text

@@ -8,7 +8,7 @@ use burn_revision::language::LlamaDecoder;
 use burn_revision::revision::*;
 use serde::Serialize;
 
-use crate::world::World;
+use crate::world::{Measured, World};
 
 /// What stage 1 is shown in place of pictures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -55,10 +55,8 @@ impl Variant {
 #[derive(Clone, Debug, Serialize)]
 pub struct VariantResult {
     pub variant: Variant,
-    pub stage1: Option<CaptionScores>,
-    pub stage2: CaptionScores,
-    pub stage1_captions: Vec<String>,
-    pub stage2_captions: Vec<String>,
+    pub stage1: Option<Measured>,
+    pub stage2: Measured,
     pub seconds: f64,
 }
 
@@ -92,13 +90,5 @@ pub fn run(variant: Variant, world: &World, folder: &Path) -> Result<VariantResu
     let data = world.pictures(&world.stage2)?;
     let model = fit("stage2", world.settings.stage2(world.seed), model, data)?.model;
     let stage2 = world.measure(&model)?;
-    let (stage1, stage1_captions) = stage1.map(|found| (found.scores, found.captions)).unzip();
-    Ok(VariantResult {
-        variant,
-        stage1,
-        stage2: stage2.scores,
-        stage1_captions: stage1_captions.unwrap_or_default(),
-        stage2_captions: stage2.captions,
-        seconds: begun.elapsed().as_secs_f64(),
-    })
+    Ok(VariantResult { variant, stage1, stage2, seconds: begun.elapsed().as_secs_f64() })
 }

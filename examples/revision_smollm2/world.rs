@@ -6,11 +6,24 @@ use burn_revision::Result;
 use burn_revision::embedding::{EmbeddingTable, NonFinite, read_table};
 use burn_revision::language::{GenerationConfig, LlamaDecoder, Pretrained, Tokenizer};
 use burn_revision::revision::*;
+use serde::Serialize;
 
 use crate::settings::Settings;
 
 pub const EVAL_BATCH: usize = 32;
 const MAX_LEN: usize = 48;
+/// LLaVA's for stage 1: a picture, then its caption. Here for both stages, so that they can be compared.
+const TEMPLATE: Template = Template::Plain;
+
+/// What a model does on held-out pictures.
+#[derive(Clone, Debug, Serialize)]
+pub struct Measured {
+    #[serde(flatten)]
+    pub scores: CaptionScores,
+    /// The NLL of the captions when each comes with the picture of another: how much the picture matters.
+    pub other_nll: f64,
+    pub captions: Vec<String>,
+}
 
 /// Embeddings and the conversations about them.
 pub struct Set {
@@ -82,19 +95,38 @@ impl World {
         source: VisualSource,
     ) -> Result<ConversationDataset> {
         let source = Some(Arc::new(source));
-        ConversationDataset::new(conversations, Template::Chatml, &self.tokenizer, MAX_LEN, source)
+        ConversationDataset::new(conversations, TEMPLATE, &self.tokenizer, MAX_LEN, source)
     }
 
     /// Conversations about the pictures of a set.
     pub fn pictures(&self, set: &Set) -> Result<ConversationDataset> {
-        self.dataset(&set.conversations, VisualSource::new(set.embeddings.clone(), 0.0, NonFinite::Error)?)
+        self.dataset(&set.conversations, self.source(set)?)
     }
 
     /// A model, measured on held-out pictures.
-    pub fn measure(&self, model: &ReVision<LlamaDecoder>) -> Result<Evaluation> {
+    pub fn measure(&self, model: &ReVision<LlamaDecoder>) -> Result<Measured> {
         let generation = GenerationConfig::new().with_max_new_tokens(self.settings.new_tokens);
         let test = self.pictures(&self.test)?;
-        evaluate(model, &test, &self.tokenizer, &generation, EVAL_BATCH, &self.device)
+        let Evaluation { scores, captions } =
+            evaluate(model, &test, &self.tokenizer, &generation, EVAL_BATCH, &self.device)?;
+        let others = self.dataset(&self.exchanged(), self.source(&self.test)?)?;
+        let other_nll = mean_nll(model, &others, EVAL_BATCH, &self.device)?;
+        Ok(Measured { scores, other_nll, captions })
+    }
+
+    /// The held-out captions, each with the picture of the one a third of the list away.
+    fn exchanged(&self) -> Vec<Conversation> {
+        let conversations = &self.test.conversations;
+        let mut exchanged = conversations.clone();
+        for (index, conversation) in exchanged.iter_mut().enumerate() {
+            let other = (index + conversations.len() / 3) % conversations.len();
+            conversation.image = conversations[other].image.clone();
+        }
+        exchanged
+    }
+
+    fn source(&self, set: &Set) -> Result<VisualSource> {
+        VisualSource::new(set.embeddings.clone(), 0.0, NonFinite::Error)
     }
 
     /// The language model as it came, without pictures, on the same captions.
@@ -107,7 +139,9 @@ impl World {
             }
         }
         let generation = GenerationConfig::new().with_max_new_tokens(self.settings.new_tokens);
-        let texts = ConversationDataset::new(&captions, Template::Chatml, &self.tokenizer, MAX_LEN, None)?;
+        // `plain` has no room for a question.
+        let texts =
+            ConversationDataset::new(&captions, Template::Completion, &self.tokenizer, MAX_LEN, None)?;
         evaluate(&self.model, &texts, &self.tokenizer, &generation, EVAL_BATCH, &self.device)
     }
 }

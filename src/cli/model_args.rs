@@ -17,6 +17,10 @@ pub struct TrainCommand {
     /// Read the data, say what would be trained on, and stop
     #[arg(long)]
     pub dry_run: bool,
+    /// Draw curves in the terminal; q asks whether to stop, and a stop saves first
+    #[cfg(feature = "tui")]
+    #[arg(long, conflicts_with_all = ["quiet", "dry_run"])]
+    pub tui: bool,
 }
 
 #[derive(Args)]

@@ -67,6 +67,10 @@ pub fn train(command: &TrainCommand, output: &OutputOptions) -> Result<Outcome> 
     if output.quiet {
         learner = learner.with_renderer(Box::new(ProgressLine::quiet()));
     }
+    #[cfg(feature = "tui")]
+    if command.tui {
+        learner = learner.with_renderer(curves()?);
+    }
     let result = learner.fit(model, train, valid)?;
     let folder = run.output.join("model");
     saved.save(&result.model, &folder)?;
@@ -82,6 +86,16 @@ pub fn train(command: &TrainCommand, output: &OutputOptions) -> Result<Outcome> 
     outcome.entry("skipped_steps", result.skipped_steps);
     outcome.entry("valid_loss", json!(result.valid_loss));
     Ok(outcome)
+}
+
+/// burn-train's curves. Ctrl-C does not reach the program while they are shown.
+#[cfg(feature = "tui")]
+fn curves() -> Result<Box<dyn burn::train::renderer::MetricsRenderer>> {
+    if !std::io::IsTerminal::is_terminal(&std::io::stdout()) {
+        return Err(Error::config("--tui", "curves need a terminal, and standard output is none"));
+    }
+    let keyboard = interrupted().interrupter().clone();
+    Ok(Box::new(burn::train::renderer::tui::TuiMetricsRendererWrapper::new(keyboard, None)))
 }
 
 /// What a run begins with.

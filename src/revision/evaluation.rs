@@ -55,9 +55,8 @@ pub fn evaluate<L: LanguageModel>(
     batch_size: usize,
     device: &Device,
 ) -> Result<Evaluation> {
-    dataset.check(model)?;
     let tokens = dataset.samples().iter().map(TokenizedSample::num_labels).sum();
-    let nll = mean_loss(model, dataset, batch_size, device)?;
+    let nll = mean_nll(model, dataset, batch_size, device)?;
     let captions = write_captions(model, dataset, tokenizer, generation, batch_size, device)?;
     let truths: Vec<String> =
         dataset.samples().iter().map(|sample| answer(sample, dataset.end(), tokenizer)).collect();
@@ -81,14 +80,23 @@ pub fn evaluate<L: LanguageModel>(
     Ok(Evaluation { scores, captions })
 }
 
-/// The mean negative log-likelihood of all labelled tokens of `dataset`, in nats. Where the source has noise, it is
-/// that of step 0.
-pub(super) fn mean_loss<L: LanguageModel>(
+/// The mean negative log-likelihood of all labelled tokens of `dataset`, in nats: the part of [`evaluate`] that writes
+/// nothing. Where the source has noise, it is that of step 0.
+///
+/// # Errors
+///
+/// What [`ConversationDataset::check`] and [`VisualSource::show`](super::VisualSource::show) refuse.
+///
+/// # Panics
+///
+/// Panics if `batch_size` is zero.
+pub fn mean_nll<L: LanguageModel>(
     model: &ReVision<L>,
     dataset: &ConversationDataset,
     batch_size: usize,
     device: &Device,
 ) -> Result<f64> {
+    dataset.check(model)?;
     let mut items: Vec<usize> = (0..dataset.len()).collect();
     items.sort_by_key(|item| dataset.samples()[*item].tokens.len());
     let (mut sum, mut labels) = (0.0, 0);

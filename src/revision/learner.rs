@@ -14,7 +14,7 @@ use burn::train::{Interrupter, Learner, SupervisedTraining};
 use serde::{Deserialize, Serialize};
 
 use super::dataset::ConversationBatcher;
-use super::evaluation::mean_loss;
+use super::evaluation::mean_nll;
 use super::stage::{first_half_precision, has_lora};
 use super::{Batch, ConversationDataset, ReVision, StageConfig, StageModel, Trainable};
 use crate::fingerprint::Fingerprint;
@@ -250,7 +250,7 @@ impl ReVisionLearner {
         let device = device.inner();
         Ok(StageOutcome {
             valid_loss: valid
-                .map(|valid| mean_loss(&model, &valid, stage.micro_batch_size, &device))
+                .map(|valid| mean_nll(&model, &valid, stage.micro_batch_size, &device))
                 .transpose()?,
             model,
             steps: plan.steps(),

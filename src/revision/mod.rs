@@ -35,7 +35,7 @@ pub use conversation::{
 };
 pub use dataset::ConversationDataset;
 pub use dropped::{BadSamples, DatasetReport, Dropped};
-pub use evaluation::{CaptionScores, Evaluation, evaluate, word_f1};
+pub use evaluation::{CaptionScores, Evaluation, evaluate, mean_nll, word_f1};
 pub use learner::{ReVisionLearner, StageOutcome};
 pub use model::{ReVision, ReVisionConfig};
 pub use projector::{Projector, ProjectorKind};

@@ -1,6 +1,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use burn::train::Interrupter;
+
 /// A request to end a run soon without losing anything: the step at hand is finished, a checkpoint is written, and the run
 /// returns [`Error::Interrupted`](crate::Error::Interrupted). Clones share the request.
 ///
@@ -11,9 +13,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// for_the_signal_handler.request();
 /// assert!(stop.is_requested());
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct StopRequest {
     requested: Arc<AtomicBool>,
+    interrupter: Interrupter,
 }
 
 impl StopRequest {
@@ -29,6 +32,37 @@ impl StopRequest {
 
     /// Whether somebody has asked.
     pub fn is_requested(&self) -> bool {
+        // burn-train's renderers forget a stop when training ends.
+        if self.interrupter.should_stop() {
+            self.request();
+        }
         self.requested.load(Ordering::SeqCst)
+    }
+
+    /// For renderers that let their users stop a run: to stop this is to [`request`](Self::request).
+    ///
+    /// ```
+    /// use burn_revision::training::StopRequest;
+    /// let stop = StopRequest::new();
+    /// stop.interrupter().stop(None);
+    /// assert!(stop.is_requested());
+    /// ```
+    pub fn interrupter(&self) -> &Interrupter {
+        &self.interrupter
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_by_a_renderer_outlives_its_reset() {
+        let stop = StopRequest::new();
+        stop.interrupter().stop(Some("by a key"));
+        assert!(stop.is_requested());
+        stop.interrupter().reset();
+        assert!(stop.is_requested());
+        assert!(stop.clone().is_requested());
     }
 }
