@@ -9,7 +9,7 @@ use tempfile::NamedTempFile;
 use crate::{Error, Result};
 
 /// Lets `write` fill a temporary file in the folder of `path`, flushes it to the disk and renames it to `path`.
-/// Where any of that fails, what stood at `path` still stands there, and nothing else is left.
+/// Folders that are not there are made. Where any of that fails, what stood at `path` still stands there, and nothing else is left.
 pub(crate) fn write(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<&mut File>) -> std::io::Result<()>,
@@ -28,6 +28,7 @@ fn temporary(path: &Path) -> std::io::Result<NamedTempFile> {
         Some(folder) if !folder.as_os_str().is_empty() => folder.to_path_buf(),
         _ => PathBuf::from("."),
     };
+    std::fs::create_dir_all(&folder)?;
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     {
@@ -58,7 +59,12 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_not_there_is_an_error() {
-        assert!(write(Path::new("no/such/folder/data"), |_| Ok(())).is_err());
+    fn folders_are_made_unless_a_file_is_in_their_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/folder/data");
+        write(&path, |file| file.write_all(b"data")).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"data");
+        let error = write(&path.join("below/data"), |_| Ok(())).unwrap_err();
+        assert!(error.to_string().contains("below"), "{error}");
     }
 }

@@ -90,7 +90,8 @@ fn what_goes_wrong_has_a_code_and_a_name() {
     shell.refused("align --text small.npy --image image.npy --output out.npy", 3, "expected 32, found 16");
     shell.refused("align --text nan.npy --image image.npy --output out.npy", 3, "nan.npy: row 1, column 8");
     shell.refused("align --text none.npy --image image.npy --output out.npy", 4, "none.npy");
-    shell.refused(&format!("{ALIGN} no/such/folder/out.npy"), 4, "no/such/folder");
+    shell.refused(&format!("{ALIGN} text.npy/out.npy"), 4, "text.npy/out.npy");
+    shell.run(&format!("{ALIGN} new/folder/out.npy --quiet"));
     shell.refused("apply --stats text.npy --text text.npy --output out.npy", 3, "text.npy");
     let bomb = corpus.join("bomb_p4.pkl");
     shell.refused(&format!("convert {} out.npy", bomb.display()), 3, "STACK_GLOBAL at byte");
