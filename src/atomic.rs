@@ -9,7 +9,8 @@ use tempfile::NamedTempFile;
 use crate::{Error, Result};
 
 /// Lets `write` fill a temporary file in the folder of `path`, flushes it to the disk and renames it to `path`.
-/// Folders that are not there are made. Where any of that fails, what stood at `path` still stands there, and nothing else is left.
+/// Folders that are not there are made. Where any of that fails, what stood at `path` still stands there, and nothing
+/// but such folders is left.
 pub(crate) fn write(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<&mut File>) -> std::io::Result<()>,

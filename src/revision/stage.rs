@@ -128,42 +128,22 @@ pub(super) fn has_lora<L: LanguageModel>(model: &ReVision<L>) -> bool {
 
 /// The float type of a tensor of `module` in `group` that has less than single precision, where there is one.
 pub(super) fn first_half_precision<M: Module>(module: &M, group: ParamGroup) -> Option<DType> {
-    struct Finder {
-        path: Vec<String>,
-        group: ParamGroup,
-        found: Option<DType>,
-    }
-    impl ModuleVisitor for Finder {
-        fn enter_module(&mut self, name: &str, _container_type: &str) {
-            self.path.push(name.to_string());
-        }
-
-        fn exit_module(&mut self, _name: &str, _container_type: &str) {
-            self.path.pop();
-        }
-
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let dtype = param.base().dtype();
-            if matches!(dtype, DType::F16 | DType::BF16)
-                && self.group.matches(&param.id, Some(&self.path.join(".")))
-            {
-                self.found.get_or_insert(dtype);
-            }
-        }
-    }
-    let mut finder = Finder { path: Vec::new(), group, found: None };
-    module.visit(&mut finder);
-    finder.found
+    float_types(module, group).into_iter().find(|dtype| matches!(dtype, DType::F16 | DType::BF16))
 }
 
 /// The number of tensors of `module` in `group`.
 pub(super) fn count_parameters<M: Module>(module: &M, group: ParamGroup) -> usize {
-    struct Counter {
+    float_types(module, group).len()
+}
+
+/// The float types of the tensors of `module` in `group`.
+fn float_types<M: Module>(module: &M, group: ParamGroup) -> Vec<DType> {
+    struct Collector {
         path: Vec<String>,
         group: ParamGroup,
-        count: usize,
+        found: Vec<DType>,
     }
-    impl ModuleVisitor for Counter {
+    impl ModuleVisitor for Collector {
         fn enter_module(&mut self, name: &str, _container_type: &str) {
             self.path.push(name.to_string());
         }
@@ -173,12 +153,14 @@ pub(super) fn count_parameters<M: Module>(module: &M, group: ParamGroup) -> usiz
         }
 
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.count += usize::from(self.group.matches(&param.id, Some(&self.path.join("."))));
+            if self.group.matches(&param.id, Some(&self.path.join("."))) {
+                self.found.push(param.base().dtype());
+            }
         }
     }
-    let mut counter = Counter { path: Vec::new(), group, count: 0 };
-    module.visit(&mut counter);
-    counter.count
+    let mut collector = Collector { path: Vec::new(), group, found: Vec::new() };
+    module.visit(&mut collector);
+    collector.found
 }
 
 /// How a stage is trained.

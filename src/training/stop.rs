@@ -19,6 +19,12 @@ pub struct StopRequest {
     interrupter: Interrupter,
 }
 
+impl std::fmt::Debug for StopRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StopRequest").field("requested", &self.is_requested()).finish()
+    }
+}
+
 impl StopRequest {
     /// No request yet.
     pub fn new() -> Self {
