@@ -8,6 +8,7 @@
 //!
 //! | room | what is in it |
 //! |---|---|
+//! | [`device`] | the device that `BURN_DEVICE` names |
 //! | [`embedding`] | tables of embeddings, in memory and on disk |
 //! | [`geometry`] | moments of a cloud of embeddings, the gap between two, neighbourhoods |
 //! | [`alignment`] | moving text embeddings into the distribution of image embeddings |
@@ -43,6 +44,7 @@ pub mod alignment;
 mod atomic;
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod device;
 pub mod embedding;
 pub mod encoder;
 mod error;
@@ -55,3 +57,33 @@ pub mod revision;
 pub mod training;
 
 pub use error::{Error, Result};
+
+/// The book's programs are compiled and run as documentation tests.
+#[cfg(doctest)]
+mod book {
+    macro_rules! pages {
+        ($($page:ident),*) => {
+            $(
+                #[doc = include_str!(concat!("../book/src/", stringify!($page), ".md"))]
+                mod $page {}
+            )*
+        };
+    }
+    pages!(
+        backends,
+        captions,
+        data,
+        domains,
+        encoder,
+        figures,
+        fixed_frame,
+        gap,
+        gap_report,
+        language_model,
+        limits,
+        realign,
+        scaling,
+        troubleshooting,
+        two_stages
+    );
+}

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, FloatDType};
 use burn_revision::Result;
+use burn_revision::device::from_environment;
 use burn_revision::embedding::{EmbeddingTable, NonFinite, read_table};
 use burn_revision::language::{GenerationConfig, LlamaDecoder, Pretrained, Tokenizer};
 use burn_revision::revision::*;
@@ -61,7 +62,7 @@ pub struct World {
 
 impl World {
     pub fn read(settings: Settings, data: &Path, language: &Path, seed: u64) -> Result<Self> {
-        let device = Device::default();
+        let device = from_environment()?;
         let table = |name: &str| read_table(data.join(format!("{name}.safetensors")));
         let statistics = (table("encoder_texts")?, table("encoder_images")?);
         let Pretrained { model, tokenizer } = Pretrained::load(language, FloatDType::F32, &device)?;

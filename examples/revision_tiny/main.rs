@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use burn::tensor::Device;
+use burn_revision::device::from_environment;
 use burn_revision::language::Tokenizer;
 use burn_revision::revision::ReVision;
 use burn_revision::{Error, Result};
@@ -79,7 +79,7 @@ fn settings(arguments: &Arguments) -> Settings {
 fn run(arguments: &Arguments) -> Result<()> {
     let started = Instant::now();
     let settings = settings(arguments);
-    let device = Device::default();
+    let device = from_environment()?;
     let pictures = Pictures::load();
     println!(
         "{} pictures drawn in {:.1} s ({} emoji without a drawing, {} drawings without a name); device {device:?}",
@@ -192,7 +192,7 @@ fn replay(arguments: &Arguments) -> Result<()> {
         serde_json::from_slice(&text).map_err(|source| Error::format(&path, source.to_string()))?;
     let seed = report.seeds.first().ok_or_else(|| Error::format(&path, "no seed in the report"))?;
     let weights = arguments.output.join("weights");
-    let device = Device::default();
+    let device = from_environment()?;
     let settings: Settings = serde_json::from_value(report.settings.clone())
         .map_err(|source| Error::format(&path, source.to_string()))?;
 

@@ -1,7 +1,6 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use burn::tensor::Device;
 use serde_json::json;
 
 use super::args::{
@@ -11,6 +10,7 @@ use super::outcome::Outcome;
 use super::progress::Progress;
 use crate::alignment::stream::{self, ApplyOptions, ApplyReport, Compute, FitOptions};
 use crate::alignment::{Method, Statistics};
+use crate::device::from_environment;
 use crate::embedding::Store;
 use crate::{Error, Result};
 
@@ -19,7 +19,7 @@ pub fn align(command: &AlignCommand, output: &OutputOptions) -> Result<Outcome> 
     let begun = Instant::now();
     let progress = Progress::new(output);
     let (text, image) = (open(&command.text, &command.rows)?, open(&command.image, &command.rows)?);
-    let options = fit_options(&command.rows, command.method.centroid_sample, &progress);
+    let options = fit_options(&command.rows, command.method.centroid_sample, &progress)?;
     let write = apply_options(&command.write, &command.rows, &progress)?;
     stream::check_output(&text, &[&image], &command.output, &write)?;
     image.check_ids()?;
@@ -52,7 +52,7 @@ pub fn fit(command: &FitCommand, output: &OutputOptions) -> Result<Outcome> {
         Ok(store)
     };
     let (text, image) = (open(&command.text)?, open(&command.image)?);
-    let options = fit_options(&command.rows, command.method.centroid_sample, &progress);
+    let options = fit_options(&command.rows, command.method.centroid_sample, &progress)?;
     let (statistics, traffic) = match (&command.from, &text, &image) {
         (Some(from), Some(text), _) => {
             let mut statistics = Statistics::load(from)?;
@@ -100,22 +100,26 @@ fn open(path: &Path, rows: &RowOptions) -> Result<Store> {
     Store::open_key(path, rows.key.as_deref())
 }
 
-fn compute(rows: &RowOptions) -> Compute {
-    match rows.compute {
+fn compute(rows: &RowOptions) -> Result<Compute> {
+    Ok(match rows.compute {
         ComputeChoice::Host => Compute::Host,
-        ComputeChoice::Device => Compute::Device(Device::default()),
-    }
+        ComputeChoice::Device => Compute::Device(from_environment()?),
+    })
 }
 
-fn fit_options<'a>(rows: &RowOptions, centroid_sample: Option<usize>, watch: &'a Progress) -> FitOptions<'a> {
-    FitOptions {
+fn fit_options<'a>(
+    rows: &RowOptions,
+    centroid_sample: Option<usize>,
+    watch: &'a Progress,
+) -> Result<FitOptions<'a>> {
+    Ok(FitOptions {
         policy: rows.non_finite.unwrap_or_default(),
         threads: rows.threads,
-        compute: compute(rows),
+        compute: compute(rows)?,
         centroid_sample,
         seed: rows.seed,
         watch,
-    }
+    })
 }
 
 fn apply_options<'a>(
@@ -131,7 +135,7 @@ fn apply_options<'a>(
         policy: rows.non_finite,
         seed: rows.seed,
         threads: rows.threads,
-        compute: compute(rows),
+        compute: compute(rows)?,
         resume: write.resume,
         overwrite: write.overwrite,
         sync: write.sync,

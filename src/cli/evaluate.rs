@@ -1,13 +1,13 @@
 use std::io::Write;
 
 use burn::module::Module;
-use burn::tensor::Device;
 use serde_json::json;
 
 use super::args::OutputOptions;
 use super::generate::{check_dim, generation, pictures, shared};
 use super::model_args::EvalCommand;
 use super::outcome::Outcome;
+use crate::device::from_environment;
 use crate::language::LanguageModel;
 use crate::revision::{
     ConversationDataset, LoadedReVision, SavedReVision, evaluate as measure, read_conversations,
@@ -18,7 +18,7 @@ use crate::{Result, atomic};
 /// `eval`: a model measured on conversations.
 pub fn evaluate(command: &EvalCommand, output: &OutputOptions) -> Result<Outcome> {
     keep_freed_memory();
-    let device = Device::default();
+    let device = from_environment()?;
     let LoadedReVision { model, tokenizer, saved } = SavedReVision::load(&command.model, &device)?;
     // Adapters go into the weights once, not at every token.
     let model = model.materialize();

@@ -1,11 +1,11 @@
 use std::path::Path;
 
-use burn::tensor::Device;
 use serde_json::json;
 
 use super::args::{GapCommand, OutputOptions};
 use super::outcome::Outcome;
 use super::progress::Progress;
+use crate::device::from_environment;
 use crate::embedding::Store;
 use crate::report::{GapReport, MethodReport, ReportConfig, render};
 use crate::{Error, Result, atomic};
@@ -22,7 +22,7 @@ pub fn gap(command: &GapCommand, output: &OutputOptions) -> Result<Outcome> {
         return Err(Error::config("output", detail));
     }
     std::fs::create_dir_all(&command.output).map_err(|error| Error::io(&command.output, error))?;
-    let (report, samples) = config.build(&text, &image, &Device::default(), &progress)?;
+    let (report, samples) = config.build(&text, &image, &from_environment()?, &progress)?;
     drop(progress);
     if command.samples {
         samples.save(&command.output)?;

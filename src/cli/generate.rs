@@ -2,7 +2,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use burn::module::Module;
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Tensor, TensorData};
 use serde_json::json;
 
 use super::args::OutputOptions;
@@ -10,6 +10,7 @@ use super::model_args::{GenerateCommand, PicturesOptions, WritingOptions};
 use super::outcome::Outcome;
 use super::progress::interrupted;
 use crate::alignment::{Statistics, align_table};
+use crate::device::from_environment;
 use crate::embedding::{NonFinite, Store};
 use crate::language::{GenerationConfig, LanguageModel};
 use crate::revision::*;
@@ -19,7 +20,7 @@ use crate::{Error, Result};
 /// `generate`: texts about embeddings.
 pub fn generate(command: &GenerateCommand, output: &OutputOptions) -> Result<Outcome> {
     keep_freed_memory();
-    let device = Device::default();
+    let device = from_environment()?;
     let LoadedReVision { model, tokenizer, saved } = SavedReVision::load(&command.model, &device)?;
     // Adapters go into the weights once, not at every token.
     let model = model.materialize();
@@ -97,7 +98,7 @@ pub fn pictures(options: &PicturesOptions) -> Result<VisualSource> {
             store.dim(),
         ));
     }
-    let device = Device::default();
+    let device = from_environment()?;
     let aligner = statistics.init(&device)?;
     let aligned = align_table(aligner.as_ref(), &store.read_table()?, NonFinite::Error, 0, &device)?;
     VisualSource::new(aligned.0, 0.0, NonFinite::Error)

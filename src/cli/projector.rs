@@ -1,15 +1,16 @@
-use burn::tensor::{Device, FloatDType};
+use burn::tensor::FloatDType;
 
 use super::model_args::{ExportCommand, ImportCommand};
 use super::outcome::Outcome;
 use super::train::from_anywhere;
+use crate::device::from_environment;
 use crate::language::Pretrained;
 use crate::revision::{Projector, ReVisionConfig, SavedReVision, Tuned};
 use crate::{Error, Result};
 
 /// `export`: the projector of a model as a file.
 pub fn export(command: &ExportCommand) -> Result<Outcome> {
-    let projector = SavedReVision::read_projector(&command.model, &Device::default())?;
+    let projector = SavedReVision::read_projector(&command.model, &from_environment()?)?;
     projector.write(&command.output, command.dtype)?;
     let mut outcome = Outcome::default();
     outcome.line(format!(
@@ -29,7 +30,7 @@ pub fn import(command: &ImportCommand) -> Result<Outcome> {
     if command.output.exists() {
         return Err(Error::config("output", format!("{} is there already", command.output.display())));
     }
-    let (device, precision) = (Device::default(), FloatDType::from(command.precision));
+    let (device, precision) = (from_environment()?, FloatDType::from(command.precision));
     let projector = Projector::read(&command.projector, &device)?;
     let Pretrained { model: language, tokenizer } =
         Pretrained::load(&command.language_model, precision, &device)?;

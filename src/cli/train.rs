@@ -9,6 +9,7 @@ use super::model_args::TrainCommand;
 use super::outcome::Outcome;
 use super::progress::interrupted;
 use super::run_file::RunFile;
+use crate::device::from_environment;
 use crate::embedding::Store;
 use crate::language::{LanguageModel, LlamaDecoder, Pretrained, Tokenizer};
 use crate::revision::*;
@@ -20,7 +21,7 @@ pub fn train(command: &TrainCommand, output: &OutputOptions) -> Result<Outcome> 
     keep_freed_memory();
     let run = RunFile::read(&command.config)?;
     let mut stage = run.stage.config();
-    let device = Device::default();
+    let device = from_environment()?;
     // Fresh projectors and adapters follow from the seed, as the order of the samples does.
     device.seed(stage.seed);
     let say = |line: String| {

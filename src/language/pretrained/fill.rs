@@ -4,6 +4,7 @@ use std::path::Path;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 
+use crate::device::require_dtype;
 use crate::language::{LlamaConfig, LlamaDecoder};
 use crate::{Error, Result};
 
@@ -26,7 +27,7 @@ pub(super) fn fill(
     precision: FloatDType,
     device: &Device,
 ) -> Result<LlamaDecoder> {
-    check_precision(precision, device)?;
+    require_dtype(device, precision.into(), "precision")?;
     let mut unused: HashSet<String> = source.names().into_iter().filter(|name| !is_derived(name)).collect();
     if config.tie_word_embeddings {
         // Some files repeat the embedding matrix as the head.
@@ -54,14 +55,6 @@ const HEAD: &str = "lm_head.weight";
 /// Old files hold the rotary frequencies, which follow from the configuration.
 fn is_derived(name: &str) -> bool {
     name.ends_with(".rotary_emb.inv_freq")
-}
-
-fn check_precision(precision: FloatDType, device: &Device) -> Result<()> {
-    let dtype: DType = precision.into();
-    match device.supports_dtype(dtype) {
-        true => Ok(()),
-        false => Err(Error::config("precision", format!("{device:?} does not compute in {dtype:?}"))),
-    }
 }
 
 struct Fill<'a, S> {
