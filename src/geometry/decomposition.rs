@@ -12,6 +12,8 @@ use crate::Result;
 /// delta = P_U (x - y - m)    the residual in U               zeta  = P_V (x - y - m)    the residual in V
 /// ```
 ///
+/// $$ x - y = \\beta + \\gamma + \\delta + \\zeta $$
+///
 /// `delta` and `zeta` have mean zero and are orthogonal to each other in every pair.
 ///
 /// ```

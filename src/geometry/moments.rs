@@ -26,6 +26,8 @@ const BLOCK: usize = 512;
 /// S    = S_a + S_b + delta delta^T n_a n_b / n         (S = sum (x - mean)(x - mean)^T; the trace likewise)
 /// ```
 ///
+/// $$ S = S_a + S_b + \\frac{n_a n_b}{n}\\,\\delta\\delta^\\top $$
+///
 /// The same formula merges moments that were gathered apart, by threads or machines ([`Moments::merge`]). Divisors
 /// are `N`, as in arXiv 2602.07026, Sec. 4.
 ///

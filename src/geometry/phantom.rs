@@ -25,6 +25,8 @@ pub struct DriftComparison {
 /// E unit(z) - mu_x        against  -S w + (3/2) (w^T S w) mu_x,   w = mu_x - s mu_y
 /// ```
 ///
+/// $$ E\\,\\pi(z) - \\pi(\\mu_x) \\approx -\\frac{1}{r^2} S a - \\frac{1}{2r^2}\\,a\\,\\mathrm{tr} S + \\frac{3}{2r^2}\\,a\\,(a^\\top S a) $$
+///
 /// The first expands in `||z - mu_x|| / r` and fails where a cloud is as
 /// wide as it is far from zero, as those of contrastive encoders are. The second expands in `||z||^2 - 1`, which is small
 /// because text embeddings lie on the sphere.

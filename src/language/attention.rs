@@ -3,10 +3,9 @@ use burn::module::{Initializer, Module};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
-use burn::tensor::{Bool, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 
 use super::{KvCache, RotaryAngles};
-use burn::tensor::Device;
 
 /// Configuration of [`CausalSelfAttention`].
 #[derive(Config, Debug)]
@@ -104,21 +103,13 @@ impl CausalSelfAttention {
         } else {
             let options =
                 AttentionModuleOptions { is_causal: seen == time && time > 1, ..Default::default() };
-            let mask =
-                (time > 1 && seen > time).then(|| self.continuation_mask(batch, time, seen, &query.device()));
-            attention(query, key, value, mask, None, options)
+            // As a bias and not as a mask, which LibTorch reads the other way round (burn-tch 0.22.1).
+            let bias = (time > 1 && seen > time)
+                .then(|| causal_bias(time, seen, &query).expand([batch, self.num_heads, time, seen]));
+            attention(query, key, value, None, bias, options)
         };
         let mixed = mixed.swap_dims(1, 2).reshape([batch * time, self.num_heads * self.head_dim]);
         self.o_proj.forward(mixed).reshape([batch, time, width])
-    }
-
-    /// Hides from `time` new positions, the last of `seen`, what lies ahead of each (`true` = masked).
-    fn continuation_mask(&self, batch: usize, time: usize, seen: usize, device: &Device) -> Tensor<4, Bool> {
-        let start = (seen - time) as i64;
-        let query = Tensor::<1, Int>::arange(start..seen as i64, device).reshape([1, 1, time, 1]);
-        let key = Tensor::<1, Int>::arange(0..seen as i64, device).reshape([1, 1, 1, seen]);
-        let shape = [batch, self.num_heads, time, seen];
-        key.expand(shape).greater(query.expand(shape))
     }
 
     /// Gives every query head a key or value head of its own.
@@ -157,7 +148,7 @@ fn differentiable_attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>) 
         let seen = before + start + len;
         let query = query.clone().narrow(2, start, len);
         let (key, value) = (key.clone().narrow(2, 0, seen), value.clone().narrow(2, 0, seen));
-        let scores = query.matmul(key.swap_dims(2, 3)) + hidden(len, seen, &value);
+        let scores = query.matmul(key.swap_dims(2, 3)) + causal_bias(len, seen, &value);
         // A shift changes no softmax, so nothing flows through it.
         let highest = scores.clone().detach().max_dim(3);
         let weights = (scores - highest).exp();
@@ -168,7 +159,7 @@ fn differentiable_attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>) 
 }
 
 /// What is added to the scores of the last `len` of `seen` positions, `[1, 1, len, seen]`: nothing up to each itself.
-fn hidden(len: usize, seen: usize, like: &Tensor<4>) -> Tensor<4> {
+fn causal_bias(len: usize, seen: usize, like: &Tensor<4>) -> Tensor<4> {
     let ahead = |query: usize, key: usize| if key > query + seen - len { HIDDEN } else { 0.0 };
     let values: Vec<f32> = (0..len).flat_map(|query| (0..seen).map(move |key| ahead(query, key))).collect();
     let (device, dtype) = (like.device().inner(), like.dtype());
@@ -191,15 +182,13 @@ mod tests {
         let device = Device::default();
         for (time, seen) in [(1, 1), (7, 7), (300, 300), (140, 300)] {
             let (query, key, value) = (random(time, &device), random(seen, &device), random(seen, &device));
-            let config = CausalSelfAttentionConfig::new(24, 3, 3, 8);
-            let layer = config.init(&Initializer::Zeros, &device);
-            let mask = layer.continuation_mask(2, time, seen, &device);
+            let bias = causal_bias(time, seen, &query).expand([2, 3, time, seen]);
             let burns = attention(
                 query.clone(),
                 key.clone(),
                 value.clone(),
-                Some(mask),
                 None,
+                Some(bias),
                 AttentionModuleOptions::default(),
             );
             let tracked = [query, key, value].map(Tensor::from_inner);
@@ -218,7 +207,7 @@ mod tests {
         let weights = random(time, &device);
         let plain = |query: Tensor<4>, key: Tensor<4>, value: Tensor<4>| {
             let scores = query.matmul(key.swap_dims(2, 3)).div_scalar(8f64.sqrt());
-            let bias = hidden(time, time, &scores);
+            let bias = causal_bias(time, time, &scores);
             burn::tensor::activation::softmax(scores + bias, 3).matmul(value)
         };
         let grads = |attend: &dyn Fn(Tensor<4>, Tensor<4>, Tensor<4>) -> Tensor<4>| {

@@ -57,7 +57,8 @@ impl MicroBatch {
         num_visual_tokens: usize,
         device: &Device,
     ) -> Self {
-        let text_time = samples.iter().map(|sample| sample.tokens.len()).max().unwrap_or(0);
+        // At least one, of padding: not every backend can embed nothing.
+        let text_time = samples.iter().map(|sample| sample.tokens.len()).max().unwrap_or(0).max(1);
         let spliced = |sample: &TokenizedSample| {
             sample.tokens.len() + if sample.image_at.is_some() { num_visual_tokens } else { 0 }
         };

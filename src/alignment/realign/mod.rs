@@ -119,6 +119,9 @@ impl ReAlignConfig {
 /// e^  = e'' / ||e''||
 /// ```
 ///
+/// $$ \\tilde e = \\mu_x + s\\,(e_y - \\mu_y), \\qquad s = \\sqrt{T_x / (T_y + \\epsilon)}, \\qquad
+/// \\hat e = \\mathrm{unit}(e' - E e' + \\mu_x) $$
+///
 /// The statistics are constants of the module: saved with it, moved with it, and never trained, even after
 /// `unfreeze()`. Images stay as they are.
 ///

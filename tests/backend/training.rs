@@ -1,0 +1,115 @@
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::AdamWConfig;
+use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
+use burn::train::{Interrupter, TrainStep};
+use burn_revision::language::LlamaDecoder;
+use burn_revision::revision::*;
+use burn_revision::training::GradientGuard;
+
+use crate::agreement::{assert_close, device, reference};
+use crate::tiny::{CAPTIONS, assert_same, dataset, learner, measure, model, stage, weights};
+
+/// The gradient by every weight of a module that has one, by path.
+pub fn gradients<M: Module>(module: &M, grads: &Gradients) -> Vec<(String, TensorData)> {
+    struct Visitor<'a> {
+        grads: &'a Gradients,
+        path: Vec<String>,
+        found: Vec<(String, TensorData)>,
+    }
+    impl ModuleVisitor for Visitor<'_> {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.path.push(name.into());
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.path.pop();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(grad) = param.val().grad(self.grads) {
+                self.found.push((self.path.join("."), grad.into_data()));
+            }
+        }
+    }
+    let mut visitor = Visitor { grads, path: Vec::new(), found: Vec::new() };
+    module.visit(&mut visitor);
+    visitor.found
+}
+
+/// The model in training on a device, with what `trainable` leaves free.
+fn in_training(trainable: Trainable, device: &Device) -> ReVision<LlamaDecoder> {
+    let device = device.clone().autodiff();
+    trainable.apply(model().fork(&device).train()).unwrap()
+}
+
+#[test]
+fn the_loss_and_its_gradients_agree() {
+    for trainable in [Trainable::Projector, Trainable::ProjectorAndLanguage] {
+        let run = |device: &Device| {
+            let model = in_training(trainable, device);
+            let batch =
+                dataset(0.1).micro_batch(&[0, 2, 3, 5], 3, (7, 1), &device.clone().autodiff()).unwrap();
+            let loss = model.loss(&batch);
+            (loss.to_data(), gradients(&model, &loss.backward()))
+        };
+        let ((loss, found), (expected_loss, expected)) = (run(&device()), run(&reference()));
+        assert_close(loss, expected_loss, DType::F32, "loss");
+        let paths = |grads: &[(String, TensorData)]| -> Vec<String> {
+            grads.iter().map(|(path, _)| path.clone()).collect()
+        };
+        assert_eq!(paths(&found), paths(&expected));
+        let frozen = found.iter().all(|(path, _)| path.starts_with("projector."));
+        assert_eq!(frozen, trainable == Trainable::Projector, "no gradient is computed for frozen weights");
+        for ((path, found), (_, expected)) in found.into_iter().zip(expected) {
+            assert_close(found, expected, DType::F32, &path);
+        }
+    }
+}
+
+/// A step of AdamW: its first step moves each weight by the learning rate, in the direction of its gradient.
+#[test]
+fn one_training_step_agrees() {
+    let run = |device: &Device| {
+        let model = in_training(Trainable::ProjectorAndLanguage, device);
+        let model = StageModel::new(
+            model,
+            Trainable::ProjectorAndLanguage,
+            GradientGuard::new(Some(1.0), 0, Interrupter::new()),
+        );
+        let device = device.clone().autodiff();
+        let micro = [&[0, 1, 2][..], &[3, 4, 5]]
+            .map(|items| dataset(0.0).micro_batch(items, 3, (0, 0), &device).unwrap())
+            .to_vec();
+        let output = TrainStep::step(&model, Batch { micro });
+        // An epsilon far above the rounding of gradients: else the signs of those that are nearly zero would decide.
+        let mut optimizer = AdamWConfig::new().with_epsilon(1e-2).init();
+        weights(&model.optimize(&mut optimizer, 1e-2.into(), output.grads))
+    };
+    let (found, expected) = (run(&device()), run(&reference()));
+    assert_eq!(found.len(), expected.len());
+    for (((path, found), (_, expected)), (_, before)) in
+        found.into_iter().zip(expected).zip(weights(&model()))
+    {
+        assert_ne!(found, before, "{path} was trained");
+        assert_close(found, expected, DType::F32, &path);
+    }
+}
+
+#[test]
+fn stage_1_leaves_every_bit_of_the_language_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let before = model();
+    let after = learner(stage(), folder.path()).fit(before.clone(), dataset(0.1), None).unwrap().model;
+    assert_same(&before.language, &after.language);
+    for ((path, old), (_, new)) in weights(&before.projector).iter().zip(&weights(&after.projector)) {
+        assert_ne!(old, new, "{path}");
+    }
+}
+
+#[test]
+fn a_stage_learns_its_captions() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = StageConfig::finetune().with_learning_rate(1e-2).with_batch_size(6).with_max_steps(Some(60));
+    let before = model();
+    let after = learner(stage, folder.path()).fit(before.clone(), dataset(0.0), None).unwrap().model;
+    assert!(measure(&after).scores.nll < 0.2 * measure(&before).scores.nll);
+    assert_eq!(measure(&after).captions, CAPTIONS);
+}
