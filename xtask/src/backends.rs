@@ -1,0 +1,173 @@
+use std::fmt::Display;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use serde_json::Value;
+
+use crate::machine::{BACKENDS, missing, prepare};
+use crate::root;
+
+#[derive(Args)]
+pub struct Options {
+    /// The backends; without any, flex and ndarray, wgpu where there is a Vulkan driver, tch where LIBTORCH names one
+    #[arg(value_parser = clap::builder::PossibleValuesParser::new(BACKENDS))]
+    backends: Vec<String>,
+    /// Run `revision_tiny --quick` on each as well
+    #[arg(long)]
+    example: bool,
+}
+
+const USUAL: [&str; 4] = ["flex", "ndarray", "wgpu", "tch"];
+const SUITE: &str = "backend";
+const EXAMPLE: &str = "revision_tiny";
+
+/// How a group of tests, or the example, went.
+struct Cell {
+    passed: bool,
+    took: Duration,
+    output: String,
+}
+
+/// Builds the suite once for all backends and runs each group of its tests on each; whether all passed.
+pub fn run(options: &Options) -> Result<bool, String> {
+    let named: Vec<&str> = options.backends.iter().map(String::as_str).collect();
+    let wanted = if named.is_empty() { USUAL.to_vec() } else { named };
+    let (lacking, present): (Vec<_>, Vec<_>) =
+        wanted.iter().map(|name| (*name, missing(name))).partition(|(_, why)| why.is_some());
+    // Who asked for a backend by name does not want to hear that the others passed.
+    if let (false, Some((name, Some(why)))) = (options.backends.is_empty(), lacking.first()) {
+        return Err(format!("{name}: {why}"));
+    }
+    let present: Vec<&str> = present.into_iter().map(|(name, _)| name).collect();
+
+    // Copies: somebody who builds something else meanwhile must not change what is measured.
+    let copies = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let copied = |built: PathBuf, name: &str| -> Result<PathBuf, String> {
+        let copy = copies.path().join(name);
+        std::fs::copy(&built, &copy).map_err(|error| format!("{}: {error}", built.display()))?;
+        Ok(copy)
+    };
+    let suite = copied(build(&["--test", SUITE], &present, SUITE)?, SUITE)?;
+    let groups = groups(&suite, present.first().copied().unwrap_or("flex"))?;
+    let example = match options.example {
+        true => Some(copied(build(&["--example", EXAMPLE], &present, EXAMPLE)?, EXAMPLE)?),
+        false => None,
+    };
+
+    let mut heads: Vec<String> = groups.iter().map(|(group, tests)| format!("{group} ({tests})")).collect();
+    heads.extend(example.iter().map(|_| format!("{EXAMPLE} --quick")));
+    heads.push("all".into());
+    println!("| backend | {} |\n|---|{}", heads.join(" | "), "--:|".repeat(heads.len()));
+    let mut failures = Vec::new();
+    for backend in present {
+        let mut cells: Vec<(String, Cell)> = Vec::new();
+        for (group, tests) in &groups {
+            cells.push((group.clone(), test(&suite, backend, group, *tests)?));
+        }
+        if let Some(example) = &example {
+            cells.push((EXAMPLE.into(), show(example, backend)?));
+        }
+        let total: Duration = cells.iter().map(|(_, cell)| cell.took).sum();
+        let mut texts: Vec<String> = cells.iter().map(|(_, cell)| cell.to_string()).collect();
+        texts.push(seconds(total));
+        println!("| {backend} | {} |", texts.join(" | "));
+        failures.extend(
+            cells.into_iter().filter(|(_, cell)| !cell.passed).map(|(group, cell)| (backend, group, cell)),
+        );
+    }
+    for (backend, why) in &lacking {
+        println!("| {backend} | not run: {} |", why.as_deref().unwrap_or_default());
+    }
+    for (backend, group, cell) in &failures {
+        eprintln!("\n== {group} on {backend}\n{}", cell.output);
+    }
+    Ok(failures.is_empty())
+}
+
+impl Display for Cell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.passed { "" } else { "FAILED " })?;
+        f.write_str(&seconds(self.took))
+    }
+}
+
+fn seconds(took: Duration) -> String {
+    format!("{:.1} s", took.as_secs_f64())
+}
+
+/// Builds a target with the features of `backends`; where its executable lies.
+fn build(target: &[&str], backends: &[&str], name: &str) -> Result<PathBuf, String> {
+    let verb = if target[0] == "--test" { ["test", "--no-run"].as_slice() } else { &["build"] };
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    cargo.args(verb).args(target).args(["--features", &backends.join(",")]);
+    // What `cargo run` has told this program about itself makes some build scripts, and all behind them, run again.
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|prefix| name.starts_with(prefix)) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo.args(["--message-format", "json-render-diagnostics"]).current_dir(root()).stdout(Stdio::piped());
+    eprintln!("building {name} for {} (the first time takes minutes)", backends.join(", "));
+    let mut child = cargo.spawn().map_err(|error| format!("cargo: {error}"))?;
+    let lines = BufReader::new(child.stdout.take().expect("standard output is piped")).lines();
+    let mut found = None;
+    for line in lines.map_while(Result::ok) {
+        let Ok(message) = serde_json::from_str::<Value>(&line) else { continue };
+        if message["target"]["name"] == name
+            && let Some(path) = message["executable"].as_str()
+        {
+            found = Some(PathBuf::from(path));
+        }
+    }
+    let status = child.wait().map_err(|error| format!("cargo: {error}"))?;
+    found.filter(|_| status.success()).ok_or_else(|| format!("{name} could not be built"))
+}
+
+/// The groups of tests, which are the modules of the suite, and how many tests each has.
+fn groups(suite: &Path, backend: &str) -> Result<Vec<(String, usize)>, String> {
+    let listed = execute(suite, backend, &["--list", "--format", "terse"])?;
+    let mut groups: Vec<(String, usize)> = Vec::new();
+    for line in String::from_utf8_lossy(&listed.stdout).lines() {
+        let Some((group, _)) = line.split_once("::") else { continue };
+        match groups.iter_mut().find(|(known, _)| known == group) {
+            Some((_, tests)) => *tests += 1,
+            None => groups.push((group.to_string(), 1)),
+        }
+    }
+    if groups.is_empty() {
+        return Err(format!("{} lists no tests:\n{}", suite.display(), text(&listed)));
+    }
+    Ok(groups)
+}
+
+fn test(suite: &Path, backend: &str, group: &str, tests: usize) -> Result<Cell, String> {
+    let started = Instant::now();
+    let output = execute(suite, backend, &[&format!("{group}::")])?;
+    let took = started.elapsed();
+    let output_text = text(&output);
+    // A filter that matches nothing passes as well.
+    let ran = output_text.contains(&format!("{tests} passed"));
+    Ok(Cell { passed: output.status.success() && ran, took, output: output_text })
+}
+
+fn show(example: &Path, backend: &str) -> Result<Cell, String> {
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let started = Instant::now();
+    let output = execute(example, backend, &["--quick", "--output", &folder.path().to_string_lossy()])?;
+    Ok(Cell { passed: output.status.success(), took: started.elapsed(), output: text(&output) })
+}
+
+fn execute(program: &Path, backend: &str, arguments: &[&str]) -> Result<Output, String> {
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(root());
+    prepare(&mut command, backend);
+    command.output().map_err(|error| format!("{}: {error}", program.display()))
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}

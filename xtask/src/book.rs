@@ -1,0 +1,48 @@
+//! A reader who pastes the book's commands gets what the book prints: this pastes them.
+
+mod page;
+mod shell;
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::root;
+use page::{Session, sessions, unlike};
+use shell::Shell;
+
+#[derive(Args)]
+pub struct Options {
+    /// The pages, by the name of their file without `.md`; without any, the first three chapters
+    pages: Vec<String>,
+}
+
+/// The chapters that a newcomer follows.
+const FIRST: [&str; 3] = ["gap", "realign", "two_stages"];
+
+/// Runs the commands of pages in one shell, in the order of the pages; whether all printed what the pages say.
+pub fn run(options: &Options) -> Result<bool, String> {
+    let named: Vec<&str> = options.pages.iter().map(String::as_str).collect();
+    let pages = if named.is_empty() { FIRST.to_vec() } else { named };
+    let mut shell = Shell::start(&root())?;
+    let (mut ran, mut failed) = (0, 0);
+    for page in pages {
+        let path: PathBuf = root().join("book/src").join(format!("{page}.md"));
+        let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        for Session { line, command, expected } in sessions(&text)? {
+            eprintln!("{page}.md:{line}: $ {command}");
+            let (printed, status) = shell.run(&command)?;
+            ran += 1;
+            let complaint = match unlike(&expected, &printed) {
+                _ if status != 0 => Some(format!("ended with {status}")),
+                difference => difference,
+            };
+            if let Some(complaint) = complaint {
+                failed += 1;
+                println!("{page}.md:{line}: $ {command}\n{complaint}\nprinted:\n{printed}");
+            }
+        }
+    }
+    println!("{ran} commands, {failed} unlike the book");
+    Ok(failed == 0 && ran > 0)
+}
