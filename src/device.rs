@@ -3,7 +3,11 @@
 //! Backends are cargo features, several of which may be compiled in; `BURN_DEVICE` picks one when a program starts. Burn's own
 //! `Device::default()` does so too, and panics where that cannot be; here the same is an error that says what to do.
 
-use burn::tensor::{DType, Device};
+use std::any::Any;
+use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
+use std::sync::{Arc, Mutex, Once, OnceLock};
+
+use burn::tensor::{DType, Device, Tensor};
 
 use crate::{Error, Result};
 
@@ -29,9 +33,13 @@ const VARIABLE: &str = "BURN_DEVICE";
 /// This knows the backends that were switched on by features of *this* crate. Who switches them on by features of `burn` asks
 /// Burn: `Device::default()`.
 ///
+/// The first call computes one number on the device. Burn panics where there is no driver or card, so meanwhile the process's
+/// panic hook is replaced; call this before starting threads that may panic.
+///
 /// # Errors
 ///
-/// [`Error::Config`] for a name that is not one of [`BACKENDS`], for a backend that is not compiled in, and where none is.
+/// [`Error::Config`] for a name that is not one of [`BACKENDS`], for a backend that is not compiled in, where none is, and
+/// for a device that cannot be had.
 ///
 /// ```
 /// let device = burn_revision::device::from_environment()?;
@@ -41,7 +49,77 @@ const VARIABLE: &str = "BURN_DEVICE";
 pub fn from_environment() -> Result<Device> {
     let name = std::env::var_os(VARIABLE).map(|name| name.to_string_lossy().into_owned());
     check_name(name.as_deref(), &BACKENDS)?;
-    Ok(Device::default())
+    static FAILURE: OnceLock<Option<String>> = OnceLock::new();
+    match FAILURE.get_or_init(|| panics_of(|| compute_on(&Device::default()))) {
+        None => Ok(Device::default()),
+        Some(failure) => Err(Error::config(VARIABLE, unavailable(name.as_deref(), failure))),
+    }
+}
+
+/// From now on a panic that speaks of memory is followed, once, by what to do about it: backends panic where a device has
+/// too little. For programs; a library leaves the panic hook alone.
+pub fn advise_on_panics() {
+    let before = panic::take_hook();
+    let said = Once::new();
+    panic::set_hook(Box::new(move |info| {
+        before(info);
+        if speaks_of_memory(&message(info)) {
+            said.call_once(|| eprintln!("{MEMORY_ADVICE}"));
+        }
+    }));
+}
+
+const MEMORY_ADVICE: &str = "advice: the device has too little memory for this. A smaller micro_batch_size changes no result; \
+     then fewer num_visual_tokens or a smaller max_length; then precision = \"bf16\" for a frozen language model; \
+     or compute in the host's memory: BURN_DEVICE=flex";
+
+/// Whether the message of a panic is about memory; the words are those of CubeCL, wgpu, CUDA and LibTorch.
+fn speaks_of_memory(message: &str) -> bool {
+    let message = message.to_lowercase();
+    ["out of memory", "outofmemory", "out_of_memory", "can't allocate", "not enough memory"]
+        .iter()
+        .any(|words| message.contains(words))
+}
+
+/// Backends look for their device at the first number that is asked for.
+fn compute_on(device: &Device) {
+    let _ = Tensor::<1>::ones([1], device).into_data();
+}
+
+fn unavailable(name: Option<&str>, failure: &str) -> String {
+    let device = name.map_or("Burn's choice".to_string(), |name| format!("{name:?}"));
+    let failure = failure.lines().next().unwrap_or_default();
+    format!(
+        "the device ({device}) cannot be had: {failure}. Is there a driver, and does it see the card? `vulkaninfo --summary` \
+         lists what wgpu and vulkan can use, `nvidia-smi` what cuda can. {VARIABLE}=flex computes without"
+    )
+}
+
+/// What was said first by the panics during `work`, on whatever thread; none if it returned. Nothing is printed.
+fn panics_of(work: impl FnOnce()) -> Option<String> {
+    let messages = Arc::new(Mutex::new(Vec::new()));
+    let before = panic::take_hook();
+    let heard = messages.clone();
+    panic::set_hook(Box::new(move |info| {
+        if let Ok(mut heard) = heard.lock() {
+            heard.push(message(info));
+        }
+    }));
+    let done = panic::catch_unwind(AssertUnwindSafe(work));
+    panic::set_hook(before);
+    let first = messages.lock().ok().and_then(|messages| messages.first().cloned());
+    done.err().map(|payload| first.unwrap_or_else(|| text(payload.as_ref())))
+}
+
+fn message(info: &PanicHookInfo<'_>) -> String {
+    text(info.payload())
+}
+
+fn text(payload: &(dyn Any + Send)) -> String {
+    let literal = payload.downcast_ref::<&str>().map(ToString::to_string);
+    literal
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without words".into())
 }
 
 /// Refuses a device without the type; `key` is the setting that asked for it.
@@ -108,6 +186,35 @@ mod tests {
         assert!(error.contains("\"gpu\"") && error.contains("flex, wgpu, cuda"), "{error}");
         let error = refused(None, &[("flex", false)]);
         assert!(error.contains("--features flex"), "{error}");
+    }
+
+    #[test]
+    fn panics_become_what_was_said_first() {
+        assert_eq!(panics_of(|| {}), None);
+        let failure = panics_of(|| {
+            let service = std::thread::spawn(|| panic!("no adapter found"));
+            service.join().expect("the service answers");
+        });
+        assert_eq!(failure.as_deref(), Some("no adapter found"));
+    }
+
+    #[test]
+    fn a_device_that_cannot_be_had_leads_to_another() {
+        let error = unavailable(Some("wgpu"), "no adapter found\nstack of words");
+        assert!(error.contains("\"wgpu\"") && error.contains("no adapter found"), "{error}");
+        assert!(error.contains("BURN_DEVICE=flex") && !error.contains("stack"), "{error}");
+    }
+
+    #[test]
+    fn memory_is_heard_in_the_words_of_the_backends() {
+        for message in [
+            "can't allocate buffer of size: 68719476736",
+            "CUDA_ERROR_OUT_OF_MEMORY",
+            "wgpu error: Out of Memory",
+        ] {
+            assert!(speaks_of_memory(message), "{message}");
+        }
+        assert!(!speaks_of_memory("index out of bounds"));
     }
 
     #[test]

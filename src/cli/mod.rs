@@ -19,10 +19,12 @@ mod run_file;
 mod stats;
 mod train;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
+use crate::device::advise_on_panics;
 use crate::{Error, Result};
 use args::{Arguments, Command};
 use outcome::Outcome;
@@ -30,7 +32,11 @@ use outcome::Outcome;
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match run(&arguments) {
+    advise_on_panics();
+    let Ok(done) = catch_unwind(AssertUnwindSafe(|| run(&arguments))) else {
+        return ExitCode::FAILURE;
+    };
+    match done {
         Ok(outcome) => {
             outcome.print(arguments.output.json, arguments.output.quiet);
             ExitCode::SUCCESS
