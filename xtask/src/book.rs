@@ -13,17 +13,23 @@ use shell::Shell;
 
 #[derive(Args)]
 pub struct Options {
-    /// The pages, by the name of their file without `.md`; without any, the first three chapters
+    /// The pages, by the name of their file without `.md`, each behind those whose files it uses; without any, the first
+    /// three chapters
     pages: Vec<String>,
 }
 
 /// The chapters that a newcomer follows.
 const FIRST: [&str; 3] = ["gap", "realign", "two_stages"];
 
-/// Runs the commands of pages in one shell, in the order of the pages; whether all printed what the pages say.
+/// Runs the commands of pages in one shell, in the order of the pages; whether all printed what the pages say. What an earlier
+/// reader left in `target/book` is removed: no command of the book overwrites anything.
 pub fn run(options: &Options) -> Result<bool, String> {
     let named: Vec<&str> = options.pages.iter().map(String::as_str).collect();
     let pages = if named.is_empty() { FIRST.to_vec() } else { named };
+    let outputs = root().join("target/book");
+    if outputs.exists() {
+        std::fs::remove_dir_all(&outputs).map_err(|error| format!("{}: {error}", outputs.display()))?;
+    }
     let mut shell = Shell::start(&root())?;
     let (mut ran, mut failed) = (0, 0);
     for page in pages {
