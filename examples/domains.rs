@@ -1,7 +1,7 @@
 //! How far apart the pictures of three styles of drawing are: what statistics of one leave of the gap to another.
 //!
 //! ```text
-//! cargo run --features cli --example domains
+//! cargo run --example domains
 //! ```
 
 use std::collections::BTreeMap;

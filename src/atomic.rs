@@ -11,7 +11,19 @@ use crate::{Error, Result};
 /// Lets `write` fill a temporary file in the folder of `path`, flushes it to the disk and renames it to `path`.
 /// Folders that are not there are made. Where any of that fails, what stood at `path` still stands there, and nothing
 /// but such folders is left.
-pub(crate) fn write(
+///
+/// ```
+/// # let folder = tempfile::tempdir().unwrap();
+/// let path = folder.path().join("results/table.csv");
+/// burn_revision::atomic::write(&path, |file| std::io::Write::write_all(file, b"method,gap\n"))?;
+/// assert!(path.exists());
+/// # Ok::<(), burn_revision::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// [`Error::Io`] where `write` fails, or the folder cannot be made or written to.
+pub fn write(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<&mut File>) -> std::io::Result<()>,
 ) -> Result<()> {

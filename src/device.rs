@@ -5,7 +5,7 @@
 
 use std::any::Any;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
-use std::sync::{Arc, Mutex, Once, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use burn::tensor::{DType, Device, Tensor};
 
@@ -54,31 +54,6 @@ pub fn from_environment() -> Result<Device> {
         None => Ok(Device::default()),
         Some(failure) => Err(Error::config(VARIABLE, unavailable(name.as_deref(), failure))),
     }
-}
-
-/// From now on a panic that speaks of memory is followed, once, by what to do about it: backends panic where a device has
-/// too little. For programs; a library leaves the panic hook alone.
-pub fn advise_on_panics() {
-    let before = panic::take_hook();
-    let said = Once::new();
-    panic::set_hook(Box::new(move |info| {
-        before(info);
-        if speaks_of_memory(&message(info)) {
-            said.call_once(|| eprintln!("{MEMORY_ADVICE}"));
-        }
-    }));
-}
-
-const MEMORY_ADVICE: &str = "advice: the device has too little memory for this. A smaller micro_batch_size changes nothing but rounding; \
-     then fewer num_visual_tokens or a smaller max_length; then precision = \"bf16\" for a frozen language model; \
-     then adapters, trainable = \"projector-and-lora\"; or compute in the host's memory: BURN_DEVICE=flex";
-
-/// Whether the message of a panic is about memory; the words are those of CubeCL, wgpu, CUDA and LibTorch.
-fn speaks_of_memory(message: &str) -> bool {
-    let message = message.to_lowercase();
-    ["out of memory", "outofmemory", "out_of_memory", "can't allocate", "not enough memory"]
-        .iter()
-        .any(|words| message.contains(words))
 }
 
 /// Backends look for their device at the first number that is asked for.
@@ -203,18 +178,6 @@ mod tests {
         let error = unavailable(Some("wgpu"), "no adapter found\nstack of words");
         assert!(error.contains("\"wgpu\"") && error.contains("no adapter found"), "{error}");
         assert!(error.contains("BURN_DEVICE=flex") && !error.contains("stack"), "{error}");
-    }
-
-    #[test]
-    fn memory_is_heard_in_the_words_of_the_backends() {
-        for message in [
-            "can't allocate buffer of size: 68719476736",
-            "CUDA_ERROR_OUT_OF_MEMORY",
-            "wgpu error: Out of Memory",
-        ] {
-            assert!(speaks_of_memory(message), "{message}");
-        }
-        assert!(!speaks_of_memory("index out of bounds"));
     }
 
     #[test]

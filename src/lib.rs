@@ -17,7 +17,7 @@
 //! | [`training`] | what long and interrupted runs need on top of burn-train |
 //! | [`language`] | the language model that is frozen, then tuned; published ones, their tokenizers and chat templates |
 //! | [`revision`] | the multimodal model and its two training stages |
-//! | `cli` | the program `burn-revision`, with the feature `cli` |
+//! | [`atomic`] | files that are complete or not there |
 //!
 //! The way of the data: embeddings, moments, ReAlign, aligned embeddings joined by id with conversations, projector,
 //! frozen language model, loss; and at inference picture, projector, language model, text.
@@ -41,9 +41,7 @@
 //! No type here names a backend: everything takes a [`Device`](burn::tensor::Device) or works where its input is.
 
 pub mod alignment;
-mod atomic;
-#[cfg(feature = "cli")]
-pub mod cli;
+pub mod atomic;
 pub mod device;
 pub mod embedding;
 pub mod encoder;

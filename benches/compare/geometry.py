@@ -4,7 +4,7 @@ covariance   two matrices of 200,000 x 1280 float32: float32 products of chunks,
 eigen        all eigenvalues and eigenvectors of one 1280 x 1280 covariance, float64
 neighbours   the exact 20 nearest neighbours of 20,000 rows of 1280 dimensions, by cosine
 
-    cargo bench --profile dev --features cli --bench geometry --no-run
+    cargo bench --profile dev --bench geometry --no-run
     python benches/compare/geometry.py --program target/debug/deps/geometry-...
 
 Prints medians, ratios and the spread.  NumPy and scikit-learn use as many threads as this project: one for each core.

@@ -1,7 +1,7 @@
 //! Draws the diagrams of the book:
 //!
 //! ```text
-//! cargo run --example book_figures --features report -- book/src/images
+//! cargo run --example book_figures -- book/src/images
 //! ```
 
 mod clouds;

@@ -55,7 +55,6 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    burn_revision::device::advise_on_panics();
     burn_revision::training::keep_freed_memory();
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,

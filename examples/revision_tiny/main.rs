@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use burn_revision::device::{advise_on_panics, from_environment};
+use burn_revision::device::from_environment;
 use burn_revision::language::Tokenizer;
 use burn_revision::revision::ReVision;
 use burn_revision::{Error, Result};
@@ -62,7 +62,6 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    advise_on_panics();
     let done = if arguments.replay { replay(&arguments) } else { run(&arguments) };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,7 +1,7 @@
 //! Mutated files: whatever the bytes are, the readers of matrices and of records return a result.
 //!
 //! A short run is a test like any other. For a long one say how many seconds:
-//! `FUZZ_SECONDS=600 cargo test --features cli --lib damaged_ -- --nocapture`
+//! `FUZZ_SECONDS=600 cargo test --lib damaged_ -- --nocapture`
 
 use std::io::Cursor;
 use std::path::{Path, PathBuf};

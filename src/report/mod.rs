@@ -2,7 +2,7 @@
 //!
 //! [`ReportConfig::build`] reads rows of both stores, cuts them into two halves, fits the fixed frame and all methods on
 //! one of them and measures on the other. The result is a [`GapReport`]: plain data that serialises to JSON, prints as a
-//! table, and with the feature `report` renders as one self-contained HTML page. [`Samples`] holds the rows and indexes
+//! table; the program `burn-revision` makes one self-contained HTML page of it. [`Samples`] holds the rows and indexes
 //! that were measured, so that every number can be computed again by other means.
 //!
 //! ```no_run
@@ -21,8 +21,6 @@
 mod config;
 mod curves;
 mod gap;
-#[cfg(feature = "report")]
-mod html;
 mod input;
 mod methods;
 mod model;
@@ -31,7 +29,5 @@ mod samples;
 mod slices;
 
 pub use config::ReportConfig;
-#[cfg(feature = "report")]
-pub use html::render;
 pub use model::*;
 pub use samples::Samples;

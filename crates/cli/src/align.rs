@@ -1,0 +1,165 @@
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::args::{
+    AlignCommand, ApplyCommand, ComputeChoice, FitCommand, OutputOptions, RowOptions, WriteOptions,
+};
+use super::outcome::Outcome;
+use super::progress::Progress;
+use burn_revision::alignment::stream::{self, ApplyOptions, ApplyReport, Compute, FitOptions};
+use burn_revision::alignment::{Method, Statistics};
+use burn_revision::device::from_environment;
+use burn_revision::embedding::Store;
+use burn_revision::{Error, Result};
+
+/// `align`: fit and apply.
+pub fn align(command: &AlignCommand, output: &OutputOptions) -> Result<Outcome> {
+    let begun = Instant::now();
+    let progress = Progress::new(output);
+    let (text, image) = (open(&command.text, &command.rows)?, open(&command.image, &command.rows)?);
+    let options = fit_options(&command.rows, command.method.centroid_sample, &progress)?;
+    let write = apply_options(&command.write, &command.rows, &progress)?;
+    stream::check_output(&text, &[&image], &command.output, &write)?;
+    image.check_ids()?;
+    let (statistics, mut traffic) = stream::fit(&command.method.method()?, &text, &image, &options)?;
+    if let Some(path) = &command.stats {
+        statistics.save(path)?;
+    }
+    let report = stream::apply(&statistics, &text, &command.output, &write)?;
+    traffic += report.traffic;
+    let mut outcome = Outcome::default();
+    outcome.rows("image", &statistics.report().image);
+    outcome.rows("text", &report.rows);
+    describe(&mut outcome, &statistics, &options.compute);
+    written(&mut outcome, &report, &command.output);
+    if let Some(path) = &command.stats {
+        outcome.line(format!("statistics in {}", path.display()));
+        outcome.entry("stats", path.display().to_string());
+    }
+    outcome.traffic(traffic, begun.elapsed(), output.verbose);
+    Ok(outcome)
+}
+
+/// `fit`: statistics only; or half of them.
+pub fn fit(command: &FitCommand, output: &OutputOptions) -> Result<Outcome> {
+    let begun = Instant::now();
+    let progress = Progress::new(output);
+    let open = |path: &Option<std::path::PathBuf>| -> Result<Option<Store>> {
+        let store = path.as_deref().map(|path| open(path, &command.rows)).transpose()?;
+        store.iter().try_for_each(Store::check_ids)?;
+        Ok(store)
+    };
+    let (text, image) = (open(&command.text)?, open(&command.image)?);
+    let options = fit_options(&command.rows, command.method.centroid_sample, &progress)?;
+    let (statistics, traffic) = match (&command.from, &text, &image) {
+        (Some(from), Some(text), _) => {
+            let mut statistics = Statistics::load(from)?;
+            if command.rows.non_finite.is_some_and(|policy| policy != statistics.policy()) {
+                let detail = format!("{} was fitted with {}", from.display(), statistics.policy());
+                return Err(Error::config("non-finite", detail));
+            }
+            let options = FitOptions { policy: statistics.policy(), ..options.clone() };
+            let traffic = stream::fit_centroid(&mut statistics, text, &options)?;
+            (statistics, traffic)
+        }
+        (None, Some(text), Some(image)) if !command.moments => {
+            stream::fit(&command.method.method()?, text, image, &options)?
+        }
+        _ => stream::fit_moments(&command.method.method()?, text.as_ref(), image.as_ref(), &options)?,
+    };
+    statistics.save(&command.output)?;
+    let mut outcome = Outcome::default();
+    outcome.rows("image", &statistics.report().image);
+    outcome.rows("text", &statistics.report().text);
+    describe(&mut outcome, &statistics, &options.compute);
+    outcome.line(format!("statistics in {}", command.output.display()));
+    outcome.entry("stats", command.output.display().to_string());
+    outcome.traffic(traffic, begun.elapsed(), output.verbose);
+    Ok(outcome)
+}
+
+/// `apply`: aligned rows from statistics.
+pub fn apply(command: &ApplyCommand, output: &OutputOptions) -> Result<Outcome> {
+    let begun = Instant::now();
+    let progress = Progress::new(output);
+    let statistics = Statistics::load(&command.stats)?;
+    let text = open(&command.text, &command.rows)?;
+    let options = apply_options(&command.write, &command.rows, &progress)?;
+    let report = stream::apply(&statistics, &text, &command.output, &options)?;
+    let mut outcome = Outcome::default();
+    outcome.rows("text", &report.rows);
+    describe(&mut outcome, &statistics, &options.compute);
+    written(&mut outcome, &report, &command.output);
+    outcome.traffic(report.traffic, begun.elapsed(), output.verbose);
+    Ok(outcome)
+}
+
+fn open(path: &Path, rows: &RowOptions) -> Result<Store> {
+    Store::open_key(path, rows.key.as_deref())
+}
+
+fn compute(rows: &RowOptions) -> Result<Compute> {
+    Ok(match rows.compute {
+        ComputeChoice::Host => Compute::Host,
+        ComputeChoice::Device => Compute::Device(from_environment()?),
+    })
+}
+
+fn fit_options<'a>(
+    rows: &RowOptions,
+    centroid_sample: Option<usize>,
+    watch: &'a Progress,
+) -> Result<FitOptions<'a>> {
+    Ok(FitOptions {
+        policy: rows.non_finite.unwrap_or_default(),
+        threads: rows.threads,
+        compute: compute(rows)?,
+        centroid_sample,
+        seed: rows.seed,
+        watch,
+    })
+}
+
+fn apply_options<'a>(
+    write: &WriteOptions,
+    rows: &RowOptions,
+    watch: &'a Progress,
+) -> Result<ApplyOptions<'a>> {
+    let checkpoint = Duration::try_from_secs_f64(write.checkpoint)
+        .map_err(|error| Error::config("checkpoint", format!("{} seconds: {error}", write.checkpoint)))?;
+    Ok(ApplyOptions {
+        float: write.dtype,
+        format: write.format,
+        policy: rows.non_finite,
+        seed: rows.seed,
+        threads: rows.threads,
+        compute: compute(rows)?,
+        resume: write.resume,
+        overwrite: write.overwrite,
+        sync: write.sync,
+        checkpoint,
+        watch,
+    })
+}
+
+fn describe(outcome: &mut Outcome, statistics: &Statistics, compute: &Compute) {
+    super::stats::describe(outcome, statistics);
+    outcome.line(format!("computed on the {}", compute.name()));
+    outcome.entry("compute", compute.name());
+    if let Method::C3 { sigma, .. } = statistics.method() {
+        outcome.entry("sigma", sigma);
+    }
+    if statistics.method().moves_images() {
+        outcome.line("this method moves images too: subtract their mean, image_mean of the statistics, where they are used");
+    }
+}
+
+fn written(outcome: &mut Outcome, report: &ApplyReport, output: &Path) {
+    let files = report.files.len();
+    let what = if files == 1 { String::new() } else { format!("{files} files in ") };
+    outcome.line(format!("aligned rows in {what}{}", output.display()));
+    let files: Vec<String> = report.files.iter().map(|file| file.display().to_string()).collect();
+    outcome.entry("files", json!(files));
+}

@@ -1,0 +1,399 @@
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::model_args::{EvalCommand, ExportCommand, GenerateCommand, ImportCommand, TrainCommand};
+use burn_revision::Result;
+use burn_revision::alignment::Method;
+use burn_revision::embedding::{FloatType, Format, NonFinite};
+
+#[derive(Parser)]
+#[command(
+    name = "burn-revision",
+    version,
+    about = "Close the modality gap between text and image embeddings, and train multimodal language models on text",
+    long_about = "Measure the modality gap, and move text embeddings into the distribution of image embeddings, file to file.\n\n\
+        Embeddings are read from a file, a folder of shards or a quoted pattern ('captions/*.npy'): .npy, .safetensors, \
+        .parquet, or the .pkl shards of the ReVision authors (read without executing anything in them). Ids stand in \
+        NAME.jsonl beside NAME.npy or NAME.safetensors, one object with an \"id\" a line, or in the other columns of a \
+        Parquet file; they travel along to the output.",
+    after_help = "Examples:\n  \
+        burn-revision align --text captions.npy --image images.npy --output aligned.npy\n  \
+        burn-revision fit --text captions/ --image images/ --output realign.safetensors\n  \
+        burn-revision apply --stats realign.safetensors --text captions/ --output aligned/ --dtype f16\n  \
+        burn-revision convert 'shards/*.pkl' captions/ --format safetensors\n  \
+        burn-revision gap --text captions.npy --image images.npy --output gap/\n  \
+        burn-revision train --config stage1.toml\n  \
+        burn-revision generate --model runs/stage1/model --embeddings pictures.npy\n\n\
+        Exit codes: 0 done, 2 usage or settings, 3 data, 4 files, 130 interrupted, 1 anything else."
+)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+    #[command(flatten)]
+    pub output: OutputOptions,
+}
+
+#[derive(Args)]
+pub struct OutputOptions {
+    /// Print the result as one JSON object
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print no progress and no result
+    #[arg(long, global = true)]
+    pub quiet: bool,
+    /// Print how many bytes were read and written, and at what rate
+    #[arg(long, global = true)]
+    pub verbose: bool,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Fit a method on text and image embeddings, and align the text
+    #[command(
+        after_help = "Example:\n  burn-revision align --text captions.npy --image images.npy --output aligned.npy \
+        --stats realign.safetensors\n\nImages are read once and texts up to three times. The two sets need not be \
+        paired, nor equal in size. An interrupted run goes on with --resume, to the same bytes."
+    )]
+    Align(AlignCommand),
+    /// Fit a method, and write its statistics
+    #[command(
+        after_help = "On one machine:\n  burn-revision fit --text captions/ --image images/ --output realign.safetensors\n\n\
+        On several machines, each with rows of its own:\n  \
+        burn-revision fit --moments --text part1/ --image images1/ --output part1.safetensors     (on each)\n  \
+        burn-revision stats merge part*.safetensors --output moments.safetensors\n  \
+        burn-revision fit --from moments.safetensors --text part1/ --output centroid1.safetensors  (on each)\n  \
+        burn-revision stats merge centroid*.safetensors --output realign.safetensors"
+    )]
+    Fit(FitCommand),
+    /// Align text embeddings with statistics that were fitted before
+    #[command(
+        after_help = "Example:\n  burn-revision apply --stats realign.safetensors --text captions/ --output aligned/"
+    )]
+    Apply(ApplyCommand),
+    /// Measure the modality gap of two sets, and what each method makes of it
+    #[command(
+        after_help = "Examples:\n  burn-revision gap --text captions.npy --image images.npy --output gap/\n  \
+        burn-revision gap --text texts.safetensors --image images.safetensors --output gap/ --paired --pair-by text_id \
+        --domain-by source --methods identity,mean-shift,realign\n\nWrites DIR/report.json and DIR/report.html, one page \
+        that needs no network. Both sets are cut into halves: methods are fitted on one and measured on the other. Large \
+        sets are sampled (--rows); everything measured is held in memory: 4 GB for 40,000 rows of 1280 dimensions in each set."
+    )]
+    Gap(GapCommand),
+    /// Show or merge statistics
+    Stats(StatsCommand),
+    /// Write embeddings in another format or float type, with their ids
+    #[command(after_help = "Examples:\n  burn-revision convert captions.npy captions.safetensors\n  \
+        burn-revision convert 'shards/*.pkl' captions/ --format npy --dtype f16")]
+    Convert(ConvertCommand),
+    /// Train a multimodal model: stage 1 on aligned text, stage 2 on pictures
+    #[command(after_help = super::run_file::HELP)]
+    Train(TrainCommand),
+    /// Write texts about embeddings of pictures
+    #[command(
+        after_help = "Examples:\n  burn-revision generate --model runs/stage2/model --embeddings pictures.npy --ids cat,dog\n  \
+        burn-revision generate --model runs/stage2/model --embeddings pictures.npy --prompt 'What colour is it?'\n\n\
+        Prints `id<TAB>text` lines. Embeddings of captions stand in for pictures with --stats, the statistics that \
+        `fit` or `align --stats` wrote."
+    )]
+    Generate(GenerateCommand),
+    /// Measure a model on conversations: likelihood of the answers, and how well it writes them
+    #[command(
+        after_help = "Example:\n  burn-revision eval --model runs/stage2/model --conversations test.jsonl --embeddings pictures.npy \
+        --output written.jsonl\n\nWritten texts are compared with the first answer of each conversation: word F1, exact match, \
+        BLEU-4, ROUGE-L and CIDEr-D, over lower-case words."
+    )]
+    Eval(EvalCommand),
+    /// Write the projector of a model under LLaVA's keys, for PyTorch or as .safetensors
+    #[command(
+        after_help = "Example:\n  burn-revision export --model runs/stage1/model --output mm_projector.bin --dtype f16"
+    )]
+    Export(ExportCommand),
+    /// Make a model of a projector with LLaVA's or Bunny's keys and a language model
+    #[command(
+        after_help = "Example:\n  burn-revision import --projector mm_projector.bin --language-model Llama-3-8B-Instruct/ \
+        --visual-tokens 576 --template llama --output model/"
+    )]
+    Import(ImportCommand),
+    /// Print a script that completes arguments in a shell
+    #[command(
+        after_help = "Example:\n  burn-revision completions bash > ~/.local/share/bash-completion/completions/burn-revision"
+    )]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Args)]
+pub struct AlignCommand {
+    /// Text embeddings: a file, a folder of shards, or a quoted pattern
+    #[arg(long, value_name = "PATH")]
+    pub text: PathBuf,
+    /// Image embeddings, which show where to go
+    #[arg(long, value_name = "PATH")]
+    pub image: PathBuf,
+    /// The aligned text: a file where the text is one, else a folder
+    #[arg(long, value_name = "PATH")]
+    pub output: PathBuf,
+    /// Write the fitted statistics as well
+    #[arg(long, value_name = "PATH")]
+    pub stats: Option<PathBuf>,
+    #[command(flatten)]
+    pub method: MethodOptions,
+    #[command(flatten)]
+    pub write: WriteOptions,
+    #[command(flatten)]
+    pub rows: RowOptions,
+}
+
+#[derive(Args)]
+pub struct FitCommand {
+    /// Text embeddings: a file, a folder of shards, or a quoted pattern
+    #[arg(long, value_name = "PATH", required_unless_present = "image")]
+    pub text: Option<PathBuf>,
+    /// Image embeddings
+    #[arg(long, value_name = "PATH", required_unless_present_any = ["moments", "from"])]
+    pub image: Option<PathBuf>,
+    /// The file of statistics to write
+    #[arg(long, value_name = "PATH")]
+    pub output: PathBuf,
+    /// Gather the moments only, of either set or of both, to be merged with others
+    #[arg(long)]
+    pub moments: bool,
+    /// Go on from merged moments: run the centroid pass over this text
+    #[arg(long, value_name = "STATS", conflicts_with_all = ["moments", "image", "method"], requires = "text")]
+    pub from: Option<PathBuf>,
+    #[command(flatten)]
+    pub method: MethodOptions,
+    #[command(flatten)]
+    pub rows: RowOptions,
+}
+
+#[derive(Args)]
+pub struct ApplyCommand {
+    /// The statistics that `fit` or `align` wrote
+    #[arg(long, value_name = "PATH")]
+    pub stats: PathBuf,
+    /// Text embeddings: a file, a folder of shards, or a quoted pattern
+    #[arg(long, value_name = "PATH")]
+    pub text: PathBuf,
+    /// The aligned text: a file where the text is one, else a folder
+    #[arg(long, value_name = "PATH")]
+    pub output: PathBuf,
+    #[command(flatten)]
+    pub write: WriteOptions,
+    #[command(flatten)]
+    pub rows: RowOptions,
+}
+
+#[derive(Args)]
+pub struct GapCommand {
+    /// Text embeddings: a file, a folder of shards, or a quoted pattern
+    #[arg(long, value_name = "PATH")]
+    pub text: PathBuf,
+    /// Image embeddings
+    #[arg(long, value_name = "PATH")]
+    pub image: PathBuf,
+    /// The folder for report.json and report.html
+    #[arg(long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// Rows are pairs: an image belongs to the text of the same id, or to the one that --pair-by names
+    #[arg(long)]
+    pub paired: bool,
+    /// The field of an image's record that holds the id of its text
+    #[arg(long, value_name = "FIELD", requires = "paired")]
+    pub pair_by: Option<String>,
+    /// The methods [default: all]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub methods: Vec<Method>,
+    /// The field of the records that names the domain, for the matrix of domains
+    #[arg(long, value_name = "FIELD")]
+    pub domain_by: Option<String>,
+    /// The field of a text's record that holds the caption [default: text or caption]
+    #[arg(long, value_name = "FIELD")]
+    pub caption: Option<String>,
+    /// Let only rows take part whose record has this value in this field (records without the field take part)
+    #[arg(long, value_name = "FIELD=VALUE")]
+    pub only: Option<String>,
+    /// Rows of each set that may be read: an even sample of larger ones
+    #[arg(long, value_name = "N", default_value_t = 40_000)]
+    pub rows: usize,
+    /// Held-out rows of each set that neighbours and cosines are measured on
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub probe: usize,
+    /// The neighbours of a row
+    #[arg(long, default_value_t = 20)]
+    pub k: usize,
+    /// The share of the energy of both covariances that the fixed frame holds
+    #[arg(long, value_name = "SHARE", default_value_t = 0.9)]
+    pub energy: f64,
+    /// What is added to eigenvalues before they are inverted, relative to their mean
+    #[arg(long, default_value_t = 1e-3)]
+    pub ridge: f64,
+    /// C3: the standard deviation of its noise, for each coordinate [default: 0.1265, made for 512 dimensions; 0.02 fits
+    /// the figures of arXiv 2602.07026]
+    #[arg(long)]
+    pub sigma: Option<f64>,
+    /// Pairs of rows for each density of cosines
+    #[arg(long, value_name = "N", default_value_t = 20_000)]
+    pub cosine_pairs: usize,
+    /// Rows with NaN, infinities or without direction: error, skip or zero (then those without direction are left out)
+    #[arg(long, value_name = "POLICY", default_value = "error")]
+    pub non_finite: NonFinite,
+    /// The matrix of .safetensors files or the column of .parquet files, where there are several
+    #[arg(long, value_name = "NAME")]
+    pub key: Option<String>,
+    /// The seed of the halves, of all samples and of noise
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Keep the rows and indexes that were measured as well: samples.safetensors and samples.json
+    #[arg(long)]
+    pub samples: bool,
+    /// Replace a report that is there
+    #[arg(long)]
+    pub overwrite: bool,
+}
+
+#[derive(Args)]
+pub struct MethodOptions {
+    /// How to align: realign, mean-shift, c3, c3-zero-mean, unicorn, gr-clip or identity
+    #[arg(long, default_value = "realign")]
+    pub method: Method,
+    /// C3: the standard deviation of its noise, for each coordinate [default: 0.1265]
+    #[arg(long)]
+    pub sigma: Option<f64>,
+    /// ReAlign: how often the centroid step is done [default: 1]
+    #[arg(long, value_name = "N")]
+    pub centroid_passes: Option<usize>,
+    /// ReAlign: let the centroid step see so many text rows only, drawn evenly [default: all]
+    #[arg(long, value_name = "ROWS")]
+    pub centroid_sample: Option<usize>,
+}
+
+impl MethodOptions {
+    /// The method with its settings.
+    pub fn method(&self) -> Result<Method> {
+        let alone = |given: bool, option: &str, name: &str| match given {
+            true => Err(burn_revision::Error::config(
+                option,
+                format!("a setting of {name}, not of {}", self.method),
+            )),
+            false => Ok(()),
+        };
+        match self.method {
+            Method::C3 { sigma, variant } => {
+                alone(self.centroid_passes.is_some(), "centroid-passes", "realign")?;
+                alone(self.centroid_sample.is_some(), "centroid-sample", "realign")?;
+                Ok(Method::C3 { sigma: self.sigma.unwrap_or(sigma), variant })
+            }
+            Method::ReAlign { eps, centroid_passes } => {
+                alone(self.sigma.is_some(), "sigma", "c3")?;
+                Ok(Method::ReAlign { eps, centroid_passes: self.centroid_passes.unwrap_or(centroid_passes) })
+            }
+            method => {
+                alone(self.sigma.is_some(), "sigma", "c3")?;
+                alone(self.centroid_passes.is_some(), "centroid-passes", "realign")?;
+                alone(self.centroid_sample.is_some(), "centroid-sample", "realign")?;
+                Ok(method)
+            }
+        }
+    }
+}
+
+#[derive(Args)]
+pub struct WriteOptions {
+    /// The type of the values written: f32, f16, bf16 (.safetensors only) or f64
+    #[arg(long, default_value = "f32")]
+    pub dtype: FloatType,
+    /// The format of the files written: npy, safetensors or parquet [default: by the name of the output, or as the input]
+    #[arg(long)]
+    pub format: Option<Format>,
+    /// Go on with a run of the same command that was interrupted
+    #[arg(long)]
+    pub resume: bool,
+    /// Replace output that is there
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Wait until files are on the disk before they get their names: safe against loss of power, and slower
+    #[arg(long)]
+    pub sync: bool,
+    /// Save how far a file has come every so many seconds, for --resume
+    #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
+    pub checkpoint: f64,
+}
+
+#[derive(Args)]
+pub struct RowOptions {
+    /// Rows with NaN, infinities or without direction: error, skip or zero (as the authors' script) [default: error, or as fitted]
+    #[arg(long, value_name = "POLICY")]
+    pub non_finite: Option<NonFinite>,
+    /// The matrix of .safetensors files or the column of .parquet files, where there are several
+    #[arg(long, value_name = "NAME")]
+    pub key: Option<String>,
+    /// Threads [default: one for each core]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Where to compute: in fused float64 loops on the host, or as tensors on the device that BURN_DEVICE names
+    #[arg(long, value_enum, default_value_t = ComputeChoice::Host)]
+    pub compute: ComputeChoice,
+    /// The seed of noise and samples
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ComputeChoice {
+    Host,
+    Device,
+}
+
+#[derive(Args)]
+pub struct StatsCommand {
+    #[command(subcommand)]
+    pub action: StatsAction,
+}
+
+#[derive(Subcommand)]
+pub enum StatsAction {
+    /// Show what a file of statistics says
+    Show {
+        /// The file
+        path: PathBuf,
+    },
+    /// Merge statistics of different rows, or parts of one centroid pass; exact to float64
+    Merge {
+        /// The files
+        #[arg(required = true, num_args = 2..)]
+        paths: Vec<PathBuf>,
+        /// The file to write
+        #[arg(long, value_name = "PATH")]
+        output: PathBuf,
+    },
+}
+
+#[derive(Args)]
+pub struct ConvertCommand {
+    /// A file, a folder of shards, or a quoted pattern
+    pub input: PathBuf,
+    /// A file where the input is one, else a folder
+    pub output: PathBuf,
+    /// The format of the files written: npy, safetensors or parquet [default: by the name of the output, or as the input]
+    #[arg(long)]
+    pub format: Option<Format>,
+    /// The type of the values written: f16, bf16, f32 or f64 [default: as they are stored]
+    #[arg(long)]
+    pub dtype: Option<FloatType>,
+    /// The matrix of .safetensors files or the column of .parquet files, where there are several
+    #[arg(long, value_name = "NAME")]
+    pub key: Option<String>,
+    /// Threads [default: one for each core]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Go on with a run of the same command that was interrupted
+    #[arg(long)]
+    pub resume: bool,
+    /// Replace output that is there
+    #[arg(long)]
+    pub overwrite: bool,
+}

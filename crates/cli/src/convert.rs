@@ -1,0 +1,33 @@
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::args::{ConvertCommand, OutputOptions};
+use super::outcome::Outcome;
+use super::progress::Progress;
+use burn_revision::Result;
+use burn_revision::alignment::stream::{self, ConvertOptions};
+use burn_revision::embedding::Store;
+
+/// `convert`: the same rows in another format or type.
+pub fn convert(command: &ConvertCommand, output: &OutputOptions) -> Result<Outcome> {
+    let begun = Instant::now();
+    let progress = Progress::new(output);
+    let store = Store::open_key(&command.input, command.key.as_deref())?;
+    let options = ConvertOptions {
+        float: command.dtype,
+        format: command.format,
+        threads: command.threads,
+        resume: command.resume,
+        overwrite: command.overwrite,
+        watch: &progress,
+    };
+    let report = stream::convert(&store, &command.output, &options)?;
+    let mut outcome = Outcome::default();
+    outcome.rows("rows", &report.rows);
+    outcome.line(format!("{} files in {}", report.files.len(), command.output.display()));
+    let files: Vec<String> = report.files.iter().map(|file| file.display().to_string()).collect();
+    outcome.entry("files", json!(files));
+    outcome.traffic(report.traffic, begun.elapsed(), output.verbose);
+    Ok(outcome)
+}

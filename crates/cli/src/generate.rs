@@ -1,0 +1,146 @@
+use std::io::Write;
+use std::sync::Arc;
+
+use burn::module::Module;
+use burn::tensor::{DType, Tensor, TensorData};
+use serde_json::json;
+
+use super::args::OutputOptions;
+use super::model_args::{GenerateCommand, PicturesOptions, WritingOptions};
+use super::outcome::Outcome;
+use super::progress::interrupted;
+use burn_revision::alignment::{Statistics, align_table};
+use burn_revision::device::from_environment;
+use burn_revision::embedding::{NonFinite, Store};
+use burn_revision::language::{GenerationConfig, LanguageModel};
+use burn_revision::revision::*;
+use burn_revision::training::keep_freed_memory;
+use burn_revision::{Error, Result};
+
+/// `generate`: texts about embeddings.
+pub fn generate(command: &GenerateCommand, output: &OutputOptions) -> Result<Outcome> {
+    keep_freed_memory();
+    let device = from_environment()?;
+    let LoadedReVision { model, tokenizer, saved } = SavedReVision::load(&command.model, &device)?;
+    // Adapters go into the weights once, not at every token.
+    let model = model.materialize();
+    let source = pictures(&command.pictures)?;
+    check_dim(&source, &model)?;
+    let ids = match command.ids.is_empty() {
+        true => Store::open_key(&command.pictures.embeddings, command.pictures.key.as_deref())?
+            .read_table()?
+            .ids()
+            .to_vec(),
+        false => command.ids.clone(),
+    };
+    let rows: Vec<usize> = ids
+        .iter()
+        .map(|id| {
+            let what = command.pictures.embeddings.display().to_string();
+            source.position(id).ok_or_else(|| Error::MissingId { what, id: id.clone() })
+        })
+        .collect::<Result<_>>()?;
+    if saved.template == Template::Plain && command.prompt.is_some() {
+        return Err(Error::config(
+            "prompt",
+            "the model was trained with the template `plain`, which asks nothing",
+        ));
+    }
+    let prompt = question(command.prompt.as_deref(), saved.template);
+    let conversation = Conversation {
+        id: "prompt".into(),
+        image: Some(String::new()),
+        turns: vec![Turn::new(Role::Human, prompt)],
+    };
+    let sample = saved.template.prompt(&conversation, &tokenizer)?;
+    let (length, room) = (sample.tokens.len() + model.num_visual_tokens(), model.language.max_positions());
+    if length >= room {
+        return Err(Error::config("prompt", format!("{length} positions; the model has {room}")));
+    }
+    let (end, writing) = (saved.template.stops(&tokenizer)?, generation(&command.writing)?);
+
+    let mut outcome = Outcome::default();
+    let mut texts = Vec::new();
+    let size = command.writing.batch_size.max(1);
+    for (batch, (ids, rows)) in ids.chunks(size).zip(rows.chunks(size)).enumerate() {
+        let writing = writing.clone().with_seed(writing.seed.wrapping_add(batch as u64));
+        if interrupted().is_requested() {
+            return Err(Error::Interrupted);
+        }
+        let shown = source.show(rows, 0, 0)?;
+        let visual =
+            Tensor::from_data(TensorData::new(shown, [rows.len(), source.dim()]), (&device, DType::F32));
+        for (id, tokens) in ids.iter().zip(model.write(&sample, visual, &end, &writing)) {
+            let text = tokenizer.decode(&tokens).trim().to_string();
+            if !output.json && !output.quiet {
+                let line = text.replace('\n', " ");
+                if writeln!(std::io::stdout(), "{id}\t{line}").is_err() {
+                    // Somebody who closes the pipe early has read enough.
+                    return Ok(Outcome::default());
+                }
+            }
+            texts.push(json!({ "id": id, "text": text }));
+        }
+    }
+    outcome.entry("texts", json!(texts));
+    Ok(outcome)
+}
+
+/// What is shown: pictures, or texts that are aligned first.
+pub fn pictures(options: &PicturesOptions) -> Result<VisualSource> {
+    let store = Store::open_key(&options.embeddings, options.key.as_deref())?;
+    let Some(stats) = &options.stats else { return VisualSource::open(&store, 0.0) };
+    let statistics = Statistics::load(stats)?;
+    if statistics.dim() != store.dim() {
+        return Err(Error::mismatch(
+            "dimension of embeddings for the statistics",
+            statistics.dim(),
+            store.dim(),
+        ));
+    }
+    let device = from_environment()?;
+    let aligner = statistics.init(&device)?;
+    let aligned = align_table(aligner.as_ref(), &store.read_table()?, NonFinite::Error, 0, &device)?;
+    VisualSource::new(aligned.0, 0.0, NonFinite::Error)
+}
+
+/// The question with a place for the picture.
+fn question(prompt: Option<&str>, template: Template) -> String {
+    let text = match (prompt, template) {
+        (Some(prompt), _) if prompt.contains(IMAGE_PLACEHOLDER) => return prompt.to_string(),
+        (Some(prompt), _) => prompt,
+        (None, Template::Plain | Template::Completion) => "",
+        (None, _) => "Describe the picture.",
+    };
+    format!("{IMAGE_PLACEHOLDER}\n{text}").trim_end().to_string()
+}
+
+pub fn check_dim(
+    source: &VisualSource,
+    model: &ReVision<burn_revision::language::LlamaDecoder>,
+) -> Result<()> {
+    match (model.projector.input(), source.dim()) {
+        (expected, found) if expected == found => Ok(()),
+        (expected, found) => {
+            Err(Error::mismatch("dimension of embeddings for the projector", expected, found))
+        }
+    }
+}
+
+pub fn generation(options: &WritingOptions) -> Result<GenerationConfig> {
+    for (name, value) in [("temperature", options.temperature), ("top-p", options.top_p)] {
+        if !value.is_finite() || value < 0.0 {
+            return Err(Error::config(name, format!("must be finite and at least 0, found {value}")));
+        }
+    }
+    Ok(GenerationConfig::new()
+        .with_max_new_tokens(options.max_new_tokens)
+        .with_temperature(options.temperature)
+        .with_top_p(options.top_p)
+        .with_seed(options.seed))
+}
+
+/// A source that several data sets share.
+pub fn shared(source: VisualSource) -> Option<Arc<VisualSource>> {
+    Some(Arc::new(source))
+}

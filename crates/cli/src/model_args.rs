@@ -1,0 +1,139 @@
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::run_file::Precision;
+use burn_revision::embedding::FloatType;
+use burn_revision::revision::{BadSamples, Template};
+
+#[derive(Args)]
+pub struct TrainCommand {
+    /// The description of the run, a TOML file
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Go on where an earlier run of the same description stopped
+    #[arg(long)]
+    pub resume: bool,
+    /// Read the data, say what would be trained on, and stop
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Draw curves in the terminal; q asks whether to stop, and a stop saves first
+    #[cfg(feature = "tui")]
+    #[arg(long, conflicts_with_all = ["quiet", "dry_run"])]
+    pub tui: bool,
+}
+
+#[derive(Args)]
+pub struct PicturesOptions {
+    /// Embeddings of pictures: a file, a folder of shards, or a quoted pattern
+    #[arg(long, value_name = "PATH")]
+    pub embeddings: PathBuf,
+    /// The matrix of .safetensors files or the column of .parquet files, where there are several
+    #[arg(long, value_name = "NAME")]
+    pub key: Option<String>,
+    /// Statistics of `fit`: the embeddings are texts, to be aligned before they are shown
+    #[arg(long, value_name = "FILE")]
+    pub stats: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct WritingOptions {
+    /// The number of tokens to write at most
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub max_new_tokens: usize,
+    /// Above 0, tokens are drawn at random; scores are divided by it
+    #[arg(long, default_value_t = 0.0)]
+    pub temperature: f64,
+    /// Tokens are drawn from the smallest set with this probability
+    #[arg(long, default_value_t = 1.0)]
+    pub top_p: f64,
+    /// The seed of the draws
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Samples that go through the model together
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub batch_size: usize,
+}
+
+#[derive(Args)]
+pub struct GenerateCommand {
+    /// The folder of a trained model
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+    #[command(flatten)]
+    pub pictures: PicturesOptions,
+    /// The pictures to write about [default: all]
+    #[arg(long, value_name = "IDS", value_delimiter = ',')]
+    pub ids: Vec<String>,
+    /// The question; `<image>` marks where the picture stands, in front of it without a mark
+    #[arg(long, value_name = "TEXT")]
+    pub prompt: Option<String>,
+    #[command(flatten)]
+    pub writing: WritingOptions,
+}
+
+#[derive(Args)]
+pub struct EvalCommand {
+    /// The folder of a trained model
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// Conversations in LLaVA's format: .json, .jsonl or a folder of them
+    #[arg(long, value_name = "PATH")]
+    pub conversations: PathBuf,
+    #[command(flatten)]
+    pub pictures: PicturesOptions,
+    /// Measure the first N conversations only
+    #[arg(long, value_name = "N")]
+    pub samples: Option<usize>,
+    /// Conversations that cannot be used: error or drop
+    #[arg(long, value_name = "POLICY", default_value = "error", value_parser = bad_samples)]
+    pub bad_samples: BadSamples,
+    /// Write what the model wrote, one JSON object a line
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub writing: WritingOptions,
+}
+
+#[derive(Args)]
+pub struct ExportCommand {
+    /// The folder of a trained model
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// The file to write: .safetensors, or .bin for PyTorch
+    #[arg(long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// The type of the values: f16, bf16 or f32
+    #[arg(long, default_value = "f32")]
+    pub dtype: FloatType,
+}
+
+#[derive(Args)]
+pub struct ImportCommand {
+    /// The projector: .safetensors, or what PyTorch saved
+    #[arg(long, value_name = "FILE")]
+    pub projector: PathBuf,
+    /// The language model: a GGUF file or a folder of Hugging Face
+    #[arg(long, value_name = "PATH")]
+    pub language_model: PathBuf,
+    /// How many visual tokens a picture becomes
+    #[arg(long, value_name = "N")]
+    pub visual_tokens: usize,
+    /// The float type of the language model's weights: f32, f16 or bf16
+    #[arg(long, value_enum, default_value_t = Precision::F32)]
+    pub precision: Precision,
+    /// How conversations become tokens: plain, completion, llama, chatml or chat (the model's own)
+    #[arg(long, default_value = "chat")]
+    pub template: Template,
+    /// The folder of the model
+    #[arg(long, value_name = "DIR")]
+    pub output: PathBuf,
+}
+
+fn bad_samples(text: &str) -> Result<BadSamples, String> {
+    match text {
+        "error" => Ok(BadSamples::Error),
+        "drop" => Ok(BadSamples::Drop),
+        _ => Err(format!("expected error or drop, found {text:?}")),
+    }
+}

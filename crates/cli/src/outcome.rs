@@ -1,0 +1,66 @@
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use burn_revision::alignment::stream::Traffic;
+use burn_revision::embedding::RowReport;
+
+/// What a command has to say at its end: lines for people, and the same as JSON.
+#[derive(Default)]
+pub struct Outcome {
+    lines: Vec<String>,
+    json: Map<String, Value>,
+}
+
+impl Outcome {
+    /// Something worth a line.
+    pub fn line(&mut self, line: impl Into<String>) {
+        self.lines.push(line.into());
+    }
+
+    /// An entry of the JSON object.
+    pub fn entry(&mut self, key: &str, value: impl Into<Value>) {
+        self.json.insert(key.to_string(), value.into());
+    }
+
+    /// What became of the rows of a set.
+    pub fn rows(&mut self, set: &str, report: &RowReport) {
+        let RowReport { rows, skipped, zeroed, .. } = report;
+        let mut line = format!("{set}: {rows} rows");
+        if *skipped > 0 {
+            line += &format!(", {skipped} left out");
+        }
+        if *zeroed > 0 {
+            line += &format!(", {zeroed} let through with zeros or without direction");
+        }
+        self.line(line);
+        self.entry(set, json!(report));
+    }
+
+    /// Bytes and rates; a line only where it was asked for.
+    pub fn traffic(&mut self, traffic: Traffic, elapsed: Duration, verbose: bool) {
+        let seconds = elapsed.as_secs_f64();
+        let rate = (traffic.read + traffic.written) as f64 / seconds / 1e9;
+        if verbose {
+            let (read, written) = (traffic.read as f64 / 1e6, traffic.written as f64 / 1e6);
+            self.line(format!("read {read:.1} MB, wrote {written:.1} MB in {seconds:.3} s: {rate:.2} GB/s"));
+        }
+        self.entry(
+            "traffic",
+            json!({ "read": traffic.read, "written": traffic.written, "seconds": seconds }),
+        );
+    }
+
+    /// Prints it to standard output.
+    pub fn print(&self, json: bool, quiet: bool) {
+        use std::io::Write;
+        let mut stdout = std::io::stdout().lock();
+        // Somebody who closes the pipe early has read enough.
+        let _ = match (json, quiet) {
+            (true, _) if self.json.is_empty() => Ok(()),
+            (true, _) => writeln!(stdout, "{}", Value::Object(self.json.clone())),
+            (false, true) => Ok(()),
+            (false, false) => self.lines.iter().try_for_each(|line| writeln!(stdout, "{line}")),
+        };
+    }
+}

@@ -1,0 +1,103 @@
+//! The report as one HTML page, which needs neither scripts nor a network.
+//!
+//! The page is written as well-formed XML too, so that a strict parser can check it. All strings of a report
+//! are escaped where they enter the page.
+
+mod axis;
+mod chart;
+mod clouds;
+mod cosines;
+mod domains;
+mod efficiency;
+mod figure;
+mod frame;
+mod gaps;
+mod lengths;
+mod measure;
+mod measured;
+mod methods;
+mod palette;
+mod projection;
+mod quantities;
+mod residual;
+mod summary;
+mod table;
+mod text;
+
+#[cfg(test)]
+mod sample;
+#[cfg(test)]
+mod tests;
+
+use std::fmt::Write;
+
+use burn_revision::report::GapReport;
+use figure::Rows;
+use palette::Palette;
+
+/// The style of the page.
+const STYLE: &str = include_str!("style.css");
+
+/// What all sections read.
+struct Page<'a> {
+    /// The report.
+    report: &'a GapReport,
+    /// The colours of its methods.
+    palette: Palette,
+}
+
+/// One section of the page.
+struct Section {
+    /// The anchor.
+    id: &'static str,
+    /// The title.
+    title: &'static str,
+    /// On which rows its numbers were measured, where that is one answer.
+    rows: Option<Rows>,
+    /// The markup.
+    body: String,
+}
+
+/// Writes the report as one HTML page.
+///
+/// Numbers that are not finite and parts that the report does not have are shown as a dash with the reason, or
+/// left out; no report makes this panic.
+pub fn render(report: &GapReport) -> String {
+    let page = Page { report, palette: Palette::new(report) };
+    let sections: Vec<Section> = [
+        Some(summary::section(&page)),
+        Some(clouds::section(&page)),
+        Some(frame::section(&page)),
+        Some(projection::section(&page)),
+        Some(gaps::section(&page)),
+        Some(cosines::section(&page)),
+        Some(methods::section(&page)),
+        efficiency::section(&page),
+        domains::section(&page),
+        lengths::section(&page),
+        Some(measured::section(&page)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+
+    let mut out = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
+         <meta name=\"color-scheme\" content=\"light\"/>\n<title>Modality gap report</title>\n\
+         <style>\n{STYLE}</style>\n</head>\n<body>\n<header>\n<h1>Modality gap report</h1>\n\
+         <p class=\"lead\">{} dimensions · seed {} · written by {}</p>\n</header>\n<nav>\n<ol>\n",
+        text::count(report.data.dim),
+        report.settings.seed,
+        text::escape(&report.created_by)
+    );
+    for Section { id, title, .. } in &sections {
+        _ = writeln!(out, "<li><a href=\"#{id}\">{title}</a></li>");
+    }
+    out.push_str("</ol>\n</nav>\n<main>\n");
+    for (place, Section { id, title, rows, body }) in sections.iter().enumerate() {
+        out.push_str(&figure::section(id, &format!("{}. {title}", place + 1), *rows, body));
+    }
+    out.push_str("</main>\n</body>\n</html>\n");
+    out
+}

@@ -1,0 +1,176 @@
+use std::path::Path;
+use std::sync::Arc;
+
+use burn::tensor::{Device, FloatDType};
+use serde_json::json;
+
+use super::args::OutputOptions;
+use super::model_args::TrainCommand;
+use super::outcome::Outcome;
+use super::progress::interrupted;
+use super::run_file::RunFile;
+use burn_revision::device::from_environment;
+use burn_revision::embedding::Store;
+use burn_revision::language::{LanguageModel, LlamaDecoder, Pretrained, Tokenizer};
+use burn_revision::revision::*;
+use burn_revision::training::{ProgressLine, keep_freed_memory};
+use burn_revision::{Error, Result};
+
+/// `train`: one stage, from a description to the folder of a model.
+pub fn train(command: &TrainCommand, output: &OutputOptions) -> Result<Outcome> {
+    keep_freed_memory();
+    let run = RunFile::read(&command.config)?;
+    let mut stage = run.stage.config();
+    let device = from_environment()?;
+    // Fresh projectors and adapters follow from the seed, as the order of the samples does.
+    device.seed(stage.seed);
+    let say = |line: String| {
+        if !output.quiet {
+            eprintln!("{line}");
+        }
+    };
+    let Start { model, tokenizer, mut saved } = start(&run, &device)?;
+    saved.tuned = saved.tuned.and_by(stage.trainable, &stage.lora)?;
+    if let Tuned::Lora(adapters) = &saved.tuned {
+        if run.stage.lora.is_some() && adapters.to_string() != stage.lora.to_string() {
+            let detail = format!("the model has adapters already, with other settings: {adapters}");
+            return Err(Error::config("lora", detail));
+        }
+        stage.lora = adapters.clone();
+    }
+    saved.template = run.data.template.unwrap_or(saved.template);
+    let (train, report) = dataset(&run, &run.data.conversations, &model, &tokenizer, saved.template, true)?;
+    train.check(&model)?;
+    say(format!("training data: {report}"));
+    let mut outcome = Outcome::default();
+    outcome.entry("data", json!(report));
+    let valid = match &run.data.valid {
+        None => None,
+        Some(path) => {
+            let (valid, report) = dataset(&run, path, &model, &tokenizer, saved.template, false)?;
+            valid.check(&model)?;
+            say(format!("validation data: {report}"));
+            outcome.entry("valid_data", json!(report));
+            Some(valid)
+        }
+    };
+    if command.dry_run {
+        outcome.line(format!("{report}"));
+        return Ok(outcome);
+    }
+
+    let label = format!("{}", run.output.file_name().unwrap_or_default().display());
+    let mut learner =
+        ReVisionLearner::new(stage.clone(), &run.output).with_label(label).with_stop(interrupted().clone());
+    if command.resume {
+        learner = learner.resume();
+    }
+    if output.quiet {
+        learner = learner.with_renderer(Box::new(ProgressLine::quiet()));
+    }
+    #[cfg(feature = "tui")]
+    if command.tui {
+        learner = learner.with_renderer(curves()?);
+    }
+    let result = learner.fit(model, train, valid)?;
+    let folder = run.output.join("model");
+    saved.save(&result.model, &folder)?;
+    outcome.line(format!("{} steps, the model is in {}", result.steps, folder.display()));
+    if result.skipped_steps > 0 {
+        outcome.line(format!("{} steps were skipped: their gradients were not finite", result.skipped_steps));
+    }
+    if let Some(loss) = result.valid_loss {
+        outcome.line(format!("validation loss {loss:.4}"));
+    }
+    outcome.entry("model", folder.display().to_string());
+    outcome.entry("steps", result.steps);
+    outcome.entry("skipped_steps", result.skipped_steps);
+    outcome.entry("valid_loss", json!(result.valid_loss));
+    Ok(outcome)
+}
+
+/// burn-train's curves. Ctrl-C does not reach the program while they are shown.
+#[cfg(feature = "tui")]
+fn curves() -> Result<Box<dyn burn::train::renderer::MetricsRenderer>> {
+    if !std::io::IsTerminal::is_terminal(&std::io::stdout()) {
+        return Err(Error::config("--tui", "curves need a terminal, and standard output is none"));
+    }
+    let keyboard = interrupted().interrupter().clone();
+    Ok(Box::new(burn::train::renderer::tui::TuiMetricsRendererWrapper::new(keyboard, None)))
+}
+
+/// What a run begins with.
+struct Start {
+    model: ReVision<LlamaDecoder>,
+    tokenizer: Tokenizer,
+    saved: SavedReVision,
+}
+
+fn start(run: &RunFile, device: &Device) -> Result<Start> {
+    if let Some(from) = &run.from {
+        let LoadedReVision { model, tokenizer, saved } = SavedReVision::load(from, device)?;
+        return Ok(Start { model, tokenizer, saved });
+    }
+    let (path, projector) = match (&run.language_model, &run.projector) {
+        (Some(path), Some(projector)) => (path, projector),
+        _ => unreachable!("the description was checked"),
+    };
+    let precision = run.precision.map_or(FloatDType::F32, FloatDType::from);
+    let Pretrained { model: language, tokenizer } = Pretrained::load(path, precision, device)?;
+    let dim = match (&projector.weights, &run.data.embeddings) {
+        (Some(weights), _) => Projector::read(weights, device)?.input(),
+        (None, Some(embeddings)) => Store::open_key(embeddings, run.data.key.as_deref())?.dim(),
+        (None, None) => language.width(),
+    };
+    let revision = ReVisionConfig::new(dim)
+        .with_projector(projector.kind.unwrap_or(ProjectorKind::MlpGelu(2)))
+        .with_num_visual_tokens(projector.num_visual_tokens);
+    let mut model = revision.init(language, device)?;
+    if let Some(weights) = &projector.weights {
+        model = model.with_projector(Projector::read(weights, device)?)?;
+    }
+    let saved = SavedReVision {
+        revision: model.config(),
+        language_model: from_anywhere(path),
+        precision,
+        template: Template::default(),
+        tuned: Tuned::default(),
+    };
+    Ok(Start { model, tokenizer, saved })
+}
+
+/// The same language model, wherever the program is started next time; names on the Hub stay as they are.
+pub fn from_anywhere(path: &Path) -> std::path::PathBuf {
+    match path.exists() {
+        true => std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf()),
+        false => path.to_path_buf(),
+    }
+}
+
+fn dataset(
+    run: &RunFile,
+    conversations: &Path,
+    model: &ReVision<LlamaDecoder>,
+    tokenizer: &Tokenizer,
+    template: Template,
+    is_training: bool,
+) -> Result<(ConversationDataset, DatasetReport)> {
+    let data = &run.data;
+    let embeddings = match is_training {
+        true => data.embeddings.as_ref(),
+        false => data.valid_embeddings.as_ref().or(data.embeddings.as_ref()),
+    };
+    let source = embeddings.map(|path| {
+        let store = Store::open_key(path, data.key.as_deref())?;
+        VisualSource::open(&store, if is_training { data.noise } else { 0.0 })
+    });
+    let room = model.language.max_positions().saturating_sub(model.num_visual_tokens());
+    ConversationDataset::collect(
+        read_conversations(conversations)?,
+        template,
+        tokenizer,
+        data.max_length.unwrap_or(room).min(room),
+        source.transpose()?.map(Arc::new),
+        data.bad_samples,
+    )
+}

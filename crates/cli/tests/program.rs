@@ -1,0 +1,179 @@
+//! The program `burn-revision` as somebody at a shell meets it.
+
+mod shell;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use burn_revision::embedding::{EmbeddingTable, read_table, write_table};
+use shell::Shell;
+
+const ALIGN: &str = "align --text text.npy --image image.npy --output";
+
+#[test]
+fn align_is_fit_and_apply() {
+    let shell = Shell::new();
+    let output = shell.run(&format!("{ALIGN} one.npy --stats one.safetensors --verbose"));
+    let text = String::from_utf8(output.stdout).unwrap();
+    for expected in ["image: 200 rows", "text: 300 rows", "realign, 32 dimensions", "host (float64", "GB/s"] {
+        assert!(text.contains(expected), "{text}");
+    }
+    shell.run("fit --text text.npy --image image.npy --output two.safetensors --threads 1");
+    assert_eq!(shell.bytes("one.safetensors"), shell.bytes("two.safetensors"));
+    shell.run("apply --stats two.safetensors --text text.npy --output two.npy");
+    assert_eq!(shell.bytes("one.npy"), shell.bytes("two.npy"));
+    assert_eq!(read_table(shell.path("one.npy")).unwrap().ids()[299], "text.npy 299");
+    let shown = shell.run("stats show one.safetensors --json");
+    let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!(shown["header"]["counts"]["text"], 300);
+    assert_eq!(shown["header"]["version"], 1);
+}
+
+#[test]
+fn parts_of_many_machines_merge() {
+    let shell = Shell::new();
+    shell.table("more.npy", 100, 1.0);
+    shell.run("fit --moments --text text.npy --image image.npy --output a.safetensors");
+    shell.run("fit --moments --text more.npy --output b.safetensors");
+    shell.run("stats merge a.safetensors b.safetensors --output moments.safetensors");
+    shell.refused(
+        "apply --stats moments.safetensors --text text.npy --output x.npy",
+        2,
+        "0 of 400 text rows",
+    );
+    shell.run("fit --from moments.safetensors --text text.npy --output c.safetensors");
+    shell.run("fit --from moments.safetensors --text more.npy --output d.safetensors");
+    let merged = shell.run("stats merge c.safetensors d.safetensors --output whole.safetensors");
+    assert!(!String::from_utf8(merged.stdout).unwrap().contains("not ready"));
+    shell.run("apply --stats whole.safetensors --text text.npy --output aligned.npy");
+    shell.refused("stats merge c.safetensors c.safetensors --output x.safetensors", 3, "centroid pass");
+    shell.refused("stats merge a.safetensors text.npy --output x.safetensors", 3, "text.npy");
+}
+
+#[test]
+fn files_are_converted_back_and_forth() {
+    let shell = Shell::new();
+    shell.run("convert text.npy there.parquet");
+    shell.run("convert there.parquet tensors/ --format safetensors");
+    shell.run("convert tensors/there.safetensors back.npy");
+    assert_eq!(shell.bytes("back.npy"), shell.bytes("text.npy"));
+    assert_eq!(shell.bytes("back.jsonl"), shell.bytes("text.jsonl"));
+    shell.run(&format!("{ALIGN} half.npy --dtype f16"));
+    shell.run("align --text there.parquet --image image.npy --output aligned.parquet");
+    shell.run(&format!("{ALIGN} aligned.npy"));
+    let tables =
+        ["aligned.parquet", "aligned.npy", "half.npy"].map(|name| read_table(shell.path(name)).unwrap());
+    assert_eq!(tables[0], tables[1]);
+    for (half, single) in tables[2].rows().iter().zip(tables[1].rows()) {
+        assert!((half - single).abs() <= 0.0005, "{half} and {single}");
+    }
+    shell.refused("convert text.npy bf16.npy --dtype bf16", 2, "bf16");
+    shell.refused("convert text.npy text.pkl", 2, "pickle files are read");
+}
+
+#[test]
+fn what_goes_wrong_has_a_code_and_a_name() {
+    let shell = Shell::new();
+    std::fs::write(shell.path("broken.npy"), b"\x93NUMPY\x01\x00").unwrap();
+    let mut rows = vec![1.0; 64];
+    rows[40] = f32::NAN;
+    write_table(&EmbeddingTable::numbered(rows, 32).unwrap(), shell.path("nan.npy")).unwrap();
+    write_table(&EmbeddingTable::numbered(vec![1.0; 32], 16).unwrap(), shell.path("small.npy")).unwrap();
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/corpus/pickle");
+    shell.refused("align --text text.npy", 2, "--image");
+    shell.refused(&format!("{ALIGN} out.npy --method rotate"), 2, "realign, mean-shift, c3, c3-zero-mean");
+    shell.refused(&format!("{ALIGN} out.npy --sigma 0.1"), 2, "a setting of c3");
+    shell.refused(&format!("{ALIGN} text.npy"), 2, "is an input");
+    shell.refused(&format!("{ALIGN} image.npy --overwrite"), 2, "is an input");
+    shell.refused("align --text broken.npy --image image.npy --output out.npy", 3, "broken.npy");
+    shell.refused("align --text small.npy --image image.npy --output out.npy", 3, "expected 32, found 16");
+    shell.refused("align --text nan.npy --image image.npy --output out.npy", 3, "nan.npy: row 1, column 8");
+    shell.refused("align --text none.npy --image image.npy --output out.npy", 4, "none.npy");
+    shell.refused(&format!("{ALIGN} text.npy/out.npy"), 4, "text.npy/out.npy");
+    shell.run(&format!("{ALIGN} new/folder/out.npy --quiet"));
+    shell.refused("apply --stats text.npy --text text.npy --output out.npy", 3, "text.npy");
+    let bomb = corpus.join("bomb_p4.pkl");
+    shell.refused(&format!("convert {} out.npy", bomb.display()), 3, "STACK_GLOBAL at byte");
+    assert!(!shell.path("out.npy").exists());
+    shell.run("align --text nan.npy --image image.npy --output out.npy --non-finite zero --quiet");
+}
+
+#[test]
+fn help_teaches_and_shells_complete() {
+    let shell = Shell::new();
+    for line in ["--help", "align --help", "fit --help", "convert --help", "stats merge --help"] {
+        let text = String::from_utf8(shell.run(line).stdout).unwrap();
+        assert!(text.contains("Usage:"), "{line}");
+        assert!(
+            line.contains("merge") || text.contains("Example") || text.contains("machine"),
+            "{line}: {text}"
+        );
+    }
+    for name in ["bash", "zsh", "fish"] {
+        let script = shell.run(&format!("completions {name}")).stdout;
+        assert!(String::from_utf8(script).unwrap().contains("centroid-sample"), "{name}");
+    }
+}
+
+/// Killed without warning, it goes on to the same bytes.
+#[test]
+fn a_killed_run_goes_on() {
+    let shell = Shell::new();
+    shell.table("long.npy", 60_000, 1.0);
+    shell.run("fit --text long.npy --image image.npy --output s.safetensors --method c3");
+    // Noise is drawn for every row, which takes long enough to be killed.
+    let line = "apply --stats s.safetensors --text long.npy --threads 1 --quiet --output";
+    shell.run(&format!("{line} whole.npy"));
+    let mut kills = 0;
+    for attempt in 0..50 {
+        let mut command = shell.command(&format!("{line} parts.npy --checkpoint 0 --resume"));
+        let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+        // Until it has come further than the one before.
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(150) && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        match child.try_wait().unwrap() {
+            Some(status) => {
+                assert!(status.success(), "attempt {attempt}");
+                break;
+            }
+            None => {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                kills += 1;
+                assert!(!shell.path("parts.npy").exists(), "a file that is not complete has its name");
+            }
+        }
+    }
+    assert!(kills > 0, "it was too quick to be killed");
+    assert_eq!(shell.bytes("parts.npy"), shell.bytes("whole.npy"));
+    assert_eq!(shell.bytes("parts.jsonl"), shell.bytes("whole.jsonl"));
+}
+
+/// A limit on the size of files stands for a disk without room.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_leaves_earlier_shards_and_the_rest_can_follow() {
+    let shell = Shell::new();
+    std::fs::create_dir(shell.path("shards")).unwrap();
+    shell.table("shards/0.npy", 100, 1.0);
+    shell.table("shards/1.npy", 2000, 1.0);
+    shell.run("fit --text shards --image image.npy --output s.safetensors");
+    let line = "apply --stats s.safetensors --text shards --output";
+    shell.run(&format!("{line} whole"));
+    let program = env!("CARGO_BIN_EXE_burn-revision");
+    let limited = Command::new("sh")
+        .args(["-c", &format!("trap '' XFSZ; ulimit -f 100; exec {program} {line} parts")])
+        .current_dir(shell.folder.path())
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&limited.stderr);
+    assert_eq!(limited.status.code(), Some(4), "{error}");
+    assert!(error.contains("1.npy") && !error.contains("panicked"), "{error}");
+    assert_eq!(shell.bytes("parts/0.npy"), shell.bytes("whole/0.npy"));
+    assert!(!shell.path("parts/1.npy").exists());
+    shell.run(&format!("{line} parts --resume"));
+    assert_eq!(shell.bytes("parts/1.npy"), shell.bytes("whole/1.npy"));
+}
