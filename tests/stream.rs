@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use burn::tensor::Device;
 use burn_revision::alignment::stream::{
-    ApplyOptions, Compute, ConvertOptions, FitOptions, Watch, apply, convert, fit, fit_centroid, fit_moments,
+    ApplyOptions, Compute, ConvertOptions, FitOptions, apply, convert, fit, fit_centroid, fit_moments,
 };
 use burn_revision::alignment::{C3Variant, Method, ReAlignConfig, Statistics};
 use burn_revision::embedding::{
-    EmbeddingTable, FloatType, Format, NonFinite, Store, read_table, write_table,
+    EmbeddingTable, FloatType, Format, NonFinite, Progress, Store, read_table, write_table,
 };
 use burn_revision::{Error, Result};
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
@@ -126,14 +126,14 @@ fn statistics_of_files_are_those_of_the_table() {
         .unwrap();
     let whole =
         fit(&realign(), &world.store("text.safetensors"), &world.store("image.npy"), &FitOptions::default());
-    let (whole, traffic) = whole.unwrap();
+    let (whole, bytes) = whole.unwrap();
     let expected = expected.statistics();
     let means: Vec<f32> = whole.text().mean().iter().map(|&mean| mean as f32).collect();
     assert_eq!(means, expected.text_mean, "to the last bit");
     for (found, expected) in whole.centroids()[0].iter().zip(&expected.centroids[0]) {
         assert!((found - expected).abs() < 1e-7);
     }
-    assert_eq!(traffic.read, ((1500 * 2 + 900) * DIM * 4) as u64);
+    assert_eq!(bytes.read, ((1500 * 2 + 900) * DIM * 4) as u64);
 }
 
 #[test]
@@ -194,13 +194,13 @@ fn rows_without_ids_keep_their_numbers_where_others_are_left_out() {
 /// Stops a job after so many rows.
 struct After(AtomicUsize);
 
-impl Watch for After {
+impl Progress for After {
     fn advance(&self, rows: usize) {
         let left = self.0.load(Ordering::SeqCst);
         self.0.store(left.saturating_sub(rows), Ordering::SeqCst);
     }
 
-    fn cancelled(&self) -> bool {
+    fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::SeqCst) == 0
     }
 }
@@ -232,9 +232,13 @@ fn an_interrupted_job_goes_on_to_the_same_bytes() {
         apply(&statistics, &store, &whole, &options).unwrap();
         let mut interruptions = 0;
         for rows in (64..).step_by(320) {
-            let watch = After(AtomicUsize::new(rows));
-            let options =
-                ApplyOptions { resume: true, checkpoint: Duration::ZERO, watch: &watch, ..options.clone() };
+            let progress = After(AtomicUsize::new(rows));
+            let options = ApplyOptions {
+                resume: true,
+                checkpoint: Duration::ZERO,
+                progress: &progress,
+                ..options.clone()
+            };
             match apply(&statistics, &store, &parts, &options) {
                 Err(Error::Interrupted) => interruptions += 1,
                 done => {
@@ -256,8 +260,8 @@ fn another_job_is_not_gone_on_with() {
     let world = World::new();
     let statistics = world.fit(realign());
     let (store, out) = (world.store("text"), world.path("out"));
-    let watch = After(AtomicUsize::new(500));
-    let options = ApplyOptions { checkpoint: Duration::ZERO, watch: &watch, ..ApplyOptions::default() };
+    let progress = After(AtomicUsize::new(500));
+    let options = ApplyOptions { checkpoint: Duration::ZERO, progress: &progress, ..ApplyOptions::default() };
     assert!(matches!(apply(&statistics, &store, &out, &options), Err(Error::Interrupted)));
     let resume = ApplyOptions { resume: true, ..ApplyOptions::default() };
     let other = ApplyOptions { float: FloatType::F16, ..resume.clone() };
@@ -267,7 +271,7 @@ fn another_job_is_not_gone_on_with() {
     assert!(error.contains("another job: method"), "{error}");
     let report = apply(&statistics, &store, &out, &resume).unwrap();
     assert_eq!(report.rows.kept, 1500);
-    let written = report.traffic.written as usize;
+    let written = report.bytes.written as usize;
     assert!(written > 0 && written < 1500 * DIM * 4, "only what was missing is written: {written}");
 }
 

@@ -9,9 +9,8 @@ use super::model::{GapReport, Settings, VERSION};
 use super::plane::Plane;
 use super::samples::Samples;
 use super::{curves, gap, methods, slices};
-use crate::alignment::stream::{Watch, check_cancelled};
 use crate::alignment::{C3Config, Method};
-use crate::embedding::{NonFinite, Store};
+use crate::embedding::{NonFinite, Progress, Store, check_cancelled};
 use crate::{Error, Result, atomic};
 
 /// What a report measures, and on how many rows.
@@ -90,32 +89,32 @@ impl ReportConfig {
     /// [`Error::TooFewRows`] where a half has not more rows than neighbours are asked for or nothing is paired,
     /// [`Error::DuplicateId`] for a double id, [`Error::NoSpread`] where all rows are alike, [`Error::NonFinite`] or
     /// [`Error::ZeroRow`], naming file and row, under [`NonFinite::Error`], [`Error::Io`] or [`Error::Format`] where a
-    /// file cannot be read, [`Error::Interrupted`] where the watch says so.
+    /// file cannot be read, [`Error::Interrupted`] where `progress` asks to stop.
     pub fn build(
         &self,
         text: &Store,
         image: &Store,
         device: &Device,
-        watch: &dyn Watch,
+        progress: &dyn Progress,
     ) -> Result<(GapReport, Samples)> {
         self.check()?;
         let mut clock = Clock::new();
-        let input = Input::read(text, image, self, watch)?;
+        let input = Input::read(text, image, self, progress)?;
         clock.lap("reading");
         let mut samples = Samples::new(&input, self, device)?;
 
         let rows = input.fit.text.unit.len() + input.held_out.text.unit.len();
-        watch.begin("the two clouds", rows);
+        progress.begin("the two clouds", rows);
         let (geometry, frame) = gap::geometry(&input, self, &mut samples)?;
         let section = gap::section(&input, &frame, self.ridge)?;
         clock.lap("the two clouds");
 
         let plane = Plane::new(&input)?;
-        watch.advance(rows);
-        watch.begin("methods", self.methods.len() * rows);
+        progress.advance(rows);
+        progress.begin("methods", self.methods.len() * rows);
         let (mut measured, mut notes) = (Vec::with_capacity(self.methods.len()), Vec::new());
         for method in &self.methods {
-            check_cancelled(watch)?;
+            check_cancelled(progress)?;
             match Measured::new(method, &input, self, (&plane, device), &mut samples) {
                 Ok(one) => measured.push(one),
                 Err(Error::NoSpread { what }) => {
@@ -127,14 +126,14 @@ impl ReportConfig {
                 Err(error) => return Err(error),
             }
             clock.lap(&method.to_string());
-            watch.advance(rows);
+            progress.advance(rows);
         }
         let projection = plane.finish(&input, &measured);
         let (cosines, measured) = methods::cosines(&input, measured, &samples);
         clock.lap("cosines");
 
-        check_cancelled(watch)?;
-        watch.begin("sample efficiency", rows);
+        check_cancelled(progress)?;
+        progress.begin("sample efficiency", rows);
         let sample_efficiency = curves::sample_efficiency(&input, self, &measured, device)?;
         clock.lap("sample efficiency");
         let domains = slices::domains(&input, self, &measured, device, &mut samples)?;

@@ -7,10 +7,9 @@ use serde_json::Value;
 
 use super::ReportConfig;
 use super::model::{Data, PairCounts, SetReport};
-use crate::alignment::stream::sample::Sample;
-use crate::alignment::stream::{Watch, check_cancelled};
 use crate::embedding::{
-    BLOCK_ROWS, EmbeddingTable, MIN_NORM, NonFinite, Record, Store, clean_rows, record_id,
+    BLOCK_ROWS, EmbeddingTable, MIN_NORM, NonFinite, Progress, Record, RowSample, Store, check_cancelled,
+    clean_rows, record_id,
 };
 use crate::geometry::Cloud;
 use crate::random::seeded_rng;
@@ -67,7 +66,7 @@ const CAPTION_FIELDS: [&str; 2] = ["text", "caption"];
 
 impl Input {
     /// Reads rows of both stores, at most as many as the settings allow, and deals them into halves.
-    pub fn read(text: &Store, image: &Store, config: &ReportConfig, watch: &dyn Watch) -> Result<Self> {
+    pub fn read(text: &Store, image: &Store, config: &ReportConfig, progress: &dyn Progress) -> Result<Self> {
         if text.dim() != image.dim() {
             let what = format!("dimensions of {} (as the images)", text.place().display());
             return Err(Error::mismatch(what, image.dim(), text.dim()));
@@ -76,11 +75,11 @@ impl Input {
         image.check_ids()?;
         let with_image = if config.paired { Some(partners(image, config)?) } else { None };
         let texts =
-            choose(text, config, with_image.as_ref().map_or(Known::All, Known::Texts), "text", watch)?;
+            choose(text, config, with_image.as_ref().map_or(Known::All, Known::Texts), "text", progress)?;
         let known: Option<HashMap<&str, usize>> =
             config.paired.then(|| texts.ids.iter().enumerate().map(|(row, id)| (id.as_str(), row)).collect());
         let images =
-            choose(image, config, known.as_ref().map_or(Known::All, Known::Images), "images", watch)?;
+            choose(image, config, known.as_ref().map_or(Known::All, Known::Images), "images", progress)?;
         if let Some(field) = &config.domain
             && !texts.facts.iter().chain(&images.facts).any(|facts| facts.domain.is_some())
         {
@@ -241,7 +240,7 @@ fn choose(
     config: &ReportConfig,
     known: Known<'_>,
     what: &str,
-    watch: &dyn Watch,
+    progress: &dyn Progress,
 ) -> Result<Chosen> {
     // Where records decide, they are read before the rows.
     let allowed = match !matches!(known, Known::All) || config.only.is_some() {
@@ -249,11 +248,11 @@ fn choose(
         false => None,
     };
     let total = allowed.as_ref().map_or(store.len(), Vec::len);
-    let sample = Sample::new(total, config.rows, config.seed);
+    let sample = RowSample::new(total, config.rows, config.seed);
     let wanted: HashSet<usize> =
         sample.within(0..total).map(|at| allowed.as_ref().map_or(at, |allowed| allowed[at])).collect();
 
-    watch.begin(&format!("reading {what}"), store.len());
+    progress.begin(&format!("reading {what}"), store.len());
     let mut chosen = Chosen {
         ids: Vec::with_capacity(wanted.len()),
         rows: Vec::with_capacity(wanted.len() * store.dim()),
@@ -266,7 +265,7 @@ fn choose(
     let mut kept = HashSet::with_capacity(wanted.len());
     let (mut pieces, mut bytes, mut seen) = (store.pieces(BLOCK_ROWS), Vec::new(), 0);
     while let Some(piece) = pieces.next(&mut bytes)? {
-        check_cancelled(watch)?;
+        check_cancelled(progress)?;
         let first = seen;
         seen += piece.rows.len();
         if (first..seen).any(|row| wanted.contains(&row)) {
@@ -284,7 +283,7 @@ fn choose(
                 }
             }
         }
-        watch.advance(piece.rows.len());
+        progress.advance(piece.rows.len());
     }
     each_record(store, |row, record| {
         if kept.contains(&row) {

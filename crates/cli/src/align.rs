@@ -23,12 +23,12 @@ pub fn align(command: &AlignCommand, output: &OutputOptions) -> Result<Outcome> 
     let write = apply_options(&command.write, &command.rows, &progress)?;
     stream::check_output(&text, &[&image], &command.output, &write)?;
     image.check_ids()?;
-    let (statistics, mut traffic) = stream::fit(&command.method.method()?, &text, &image, &options)?;
+    let (statistics, mut bytes) = stream::fit(&command.method.method()?, &text, &image, &options)?;
     if let Some(path) = &command.stats {
         statistics.save(path)?;
     }
     let report = stream::apply(&statistics, &text, &command.output, &write)?;
-    traffic += report.traffic;
+    bytes += report.bytes;
     let mut outcome = Outcome::default();
     outcome.rows("image", &statistics.report().image);
     outcome.rows("text", &report.rows);
@@ -38,7 +38,7 @@ pub fn align(command: &AlignCommand, output: &OutputOptions) -> Result<Outcome> 
         outcome.line(format!("statistics in {}", path.display()));
         outcome.entry("stats", path.display().to_string());
     }
-    outcome.traffic(traffic, begun.elapsed(), output.verbose);
+    outcome.bytes(bytes, begun.elapsed(), output.verbose);
     Ok(outcome)
 }
 
@@ -53,7 +53,7 @@ pub fn fit(command: &FitCommand, output: &OutputOptions) -> Result<Outcome> {
     };
     let (text, image) = (open(&command.text)?, open(&command.image)?);
     let options = fit_options(&command.rows, command.method.centroid_sample, &progress)?;
-    let (statistics, traffic) = match (&command.from, &text, &image) {
+    let (statistics, bytes) = match (&command.from, &text, &image) {
         (Some(from), Some(text), _) => {
             let mut statistics = Statistics::load(from)?;
             if command.rows.non_finite.is_some_and(|policy| policy != statistics.policy()) {
@@ -61,8 +61,8 @@ pub fn fit(command: &FitCommand, output: &OutputOptions) -> Result<Outcome> {
                 return Err(Error::config("non-finite", detail));
             }
             let options = FitOptions { policy: statistics.policy(), ..options.clone() };
-            let traffic = stream::fit_centroid(&mut statistics, text, &options)?;
-            (statistics, traffic)
+            let bytes = stream::fit_centroid(&mut statistics, text, &options)?;
+            (statistics, bytes)
         }
         (None, Some(text), Some(image)) if !command.moments => {
             stream::fit(&command.method.method()?, text, image, &options)?
@@ -76,7 +76,7 @@ pub fn fit(command: &FitCommand, output: &OutputOptions) -> Result<Outcome> {
     describe(&mut outcome, &statistics, &options.compute);
     outcome.line(format!("statistics in {}", command.output.display()));
     outcome.entry("stats", command.output.display().to_string());
-    outcome.traffic(traffic, begun.elapsed(), output.verbose);
+    outcome.bytes(bytes, begun.elapsed(), output.verbose);
     Ok(outcome)
 }
 
@@ -92,7 +92,7 @@ pub fn apply(command: &ApplyCommand, output: &OutputOptions) -> Result<Outcome> 
     outcome.rows("text", &report.rows);
     describe(&mut outcome, &statistics, &options.compute);
     written(&mut outcome, &report, &command.output);
-    outcome.traffic(report.traffic, begun.elapsed(), output.verbose);
+    outcome.bytes(report.bytes, begun.elapsed(), output.verbose);
     Ok(outcome)
 }
 
@@ -110,7 +110,7 @@ fn compute(rows: &RowOptions) -> Result<Compute> {
 fn fit_options<'a>(
     rows: &RowOptions,
     centroid_sample: Option<usize>,
-    watch: &'a Progress,
+    progress: &'a Progress,
 ) -> Result<FitOptions<'a>> {
     Ok(FitOptions {
         policy: rows.non_finite.unwrap_or_default(),
@@ -118,14 +118,14 @@ fn fit_options<'a>(
         compute: compute(rows)?,
         centroid_sample,
         seed: rows.seed,
-        watch,
+        progress,
     })
 }
 
 fn apply_options<'a>(
     write: &WriteOptions,
     rows: &RowOptions,
-    watch: &'a Progress,
+    progress: &'a Progress,
 ) -> Result<ApplyOptions<'a>> {
     let checkpoint = Duration::try_from_secs_f64(write.checkpoint)
         .map_err(|error| Error::config("checkpoint", format!("{} seconds: {error}", write.checkpoint)))?;
@@ -140,7 +140,7 @@ fn apply_options<'a>(
         overwrite: write.overwrite,
         sync: write.sync,
         checkpoint,
-        watch,
+        progress,
     })
 }
 

@@ -20,7 +20,7 @@ pub fn convert(command: &ConvertCommand, output: &OutputOptions) -> Result<Outco
         threads: command.threads,
         resume: command.resume,
         overwrite: command.overwrite,
-        watch: &progress,
+        progress: &progress,
     };
     let report = stream::convert(&store, &command.output, &options)?;
     let mut outcome = Outcome::default();
@@ -28,6 +28,6 @@ pub fn convert(command: &ConvertCommand, output: &OutputOptions) -> Result<Outco
     outcome.line(format!("{} files in {}", report.files.len(), command.output.display()));
     let files: Vec<String> = report.files.iter().map(|file| file.display().to_string()).collect();
     outcome.entry("files", json!(files));
-    outcome.traffic(report.traffic, begun.elapsed(), output.verbose);
+    outcome.bytes(report.bytes, begun.elapsed(), output.verbose);
     Ok(outcome)
 }

@@ -2,8 +2,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use burn_revision::alignment::stream::Traffic;
-use burn_revision::embedding::RowReport;
+use burn_revision::embedding::{BytesMoved, RowReport};
 
 /// What a command has to say at its end: lines for people, and the same as JSON.
 #[derive(Default)]
@@ -38,17 +37,14 @@ impl Outcome {
     }
 
     /// Bytes and rates; a line only where it was asked for.
-    pub fn traffic(&mut self, traffic: Traffic, elapsed: Duration, verbose: bool) {
+    pub fn bytes(&mut self, bytes: BytesMoved, elapsed: Duration, verbose: bool) {
         let seconds = elapsed.as_secs_f64();
-        let rate = (traffic.read + traffic.written) as f64 / seconds / 1e9;
+        let rate = (bytes.read + bytes.written) as f64 / seconds / 1e9;
         if verbose {
-            let (read, written) = (traffic.read as f64 / 1e6, traffic.written as f64 / 1e6);
+            let (read, written) = (bytes.read as f64 / 1e6, bytes.written as f64 / 1e6);
             self.line(format!("read {read:.1} MB, wrote {written:.1} MB in {seconds:.3} s: {rate:.2} GB/s"));
         }
-        self.entry(
-            "traffic",
-            json!({ "read": traffic.read, "written": traffic.written, "seconds": seconds }),
-        );
+        self.entry("traffic", json!({ "read": bytes.read, "written": bytes.written, "seconds": seconds }));
     }
 
     /// Prints it to standard output.

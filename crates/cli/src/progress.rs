@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::args::OutputOptions;
-use burn_revision::alignment::stream::Watch;
+use burn_revision::embedding;
 use burn_revision::training::StopRequest;
 
 /// A bar with rows, rate and remaining time on a terminal, a line every few seconds elsewhere; and whoever presses
@@ -57,7 +57,7 @@ impl Progress {
     }
 }
 
-impl Watch for Progress {
+impl embedding::Progress for Progress {
     fn begin(&self, stage: &str, rows: usize) {
         let mut current = self.stage.lock().expect("no thread panicked");
         current.bar.finish_and_clear();
@@ -91,7 +91,7 @@ impl Watch for Progress {
         eprintln!("{name}  {done}/{rows} rows  {rate:.0} rows/s  ETA {}", indicatif::HumanDuration(left));
     }
 
-    fn cancelled(&self) -> bool {
+    fn is_cancelled(&self) -> bool {
         interrupted().is_requested()
     }
 }

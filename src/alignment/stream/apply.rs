@@ -7,9 +7,11 @@ use serde_json::json;
 
 use super::job::{Job, Target, identity};
 use super::sink::{MapRows, Sink};
-use super::{Compute, Traffic, Watch, device, threads};
+use super::{Compute, device, threads};
 use crate::alignment::{Aligner, ClosedForm, Statistics};
-use crate::embedding::{BLOCK_ROWS, FloatType, Format, NonFinite, RawRows, RowReport, Store, Terms, encode};
+use crate::embedding::{
+    BLOCK_ROWS, BytesMoved, FloatType, Format, NonFinite, Progress, RawRows, RowReport, Store, Terms, encode,
+};
 use crate::{Error, Result};
 
 /// How aligned rows are written.
@@ -35,8 +37,8 @@ pub struct ApplyOptions<'a> {
     pub sync: bool,
     /// How often to save how far a file has come.
     pub checkpoint: Duration,
-    /// Who watches.
-    pub watch: &'a dyn Watch,
+    /// The observer.
+    pub progress: &'a dyn Progress,
 }
 
 impl Default for ApplyOptions<'_> {
@@ -52,7 +54,7 @@ impl Default for ApplyOptions<'_> {
             overwrite: false,
             sync: false,
             checkpoint: Duration::from_secs(5),
-            watch: &(),
+            progress: &(),
         }
     }
 }
@@ -63,7 +65,7 @@ pub struct ApplyReport {
     /// What became of the rows.
     pub rows: RowReport,
     /// Bytes read and written by this run; one that went on with another's work moves fewer.
-    pub traffic: Traffic,
+    pub bytes: BytesMoved,
     /// The files written.
     pub files: Vec<PathBuf>,
 }
@@ -115,17 +117,17 @@ pub fn apply(
         // Rows in and rows out of a piece stay in the second-level cache.
         piece_rows: options.compute.piece_rows(BLOCK_ROWS / 4),
         sync: options.sync,
-        watch: options.watch,
+        progress: options.progress,
     };
     let seed = options.seed;
-    let (rows, traffic) = match &options.compute {
+    let (rows, bytes) = match &options.compute {
         Compute::Host => sink.write(store, &target, &mut job, "aligning", &OnHost { form, seed })?,
         Compute::Device(device) => {
             let on_device = OnDevice { method: statistics.init(device)?, device: device.clone(), seed };
             sink.write(store, &target, &mut job, "aligning", &on_device)?
         }
     };
-    Ok(ApplyReport { rows, traffic, files: target.files })
+    Ok(ApplyReport { rows, bytes, files: target.files })
 }
 
 /// Whether [`apply`] could write there: so that a long fit does not end with a refusal.

@@ -7,9 +7,11 @@ use serde_json::json;
 use super::apply::{ApplyReport, output_format};
 use super::job::{Job, Target, identity};
 use super::sink::{MapRows, Sink};
-use super::{Watch, threads};
+use super::threads;
 use crate::Result;
-use crate::embedding::{BLOCK_ROWS, FloatType, Format, NonFinite, RawRows, RowReport, Store, Terms};
+use crate::embedding::{
+    BLOCK_ROWS, FloatType, Format, NonFinite, Progress, RawRows, RowReport, Store, Terms,
+};
 
 /// How files are converted.
 #[derive(Clone)]
@@ -24,13 +26,13 @@ pub struct ConvertOptions<'a> {
     pub resume: bool,
     /// Replace what is there.
     pub overwrite: bool,
-    /// Who watches.
-    pub watch: &'a dyn Watch,
+    /// The observer.
+    pub progress: &'a dyn Progress,
 }
 
 impl Default for ConvertOptions<'_> {
     fn default() -> Self {
-        Self { float: None, format: None, threads: None, resume: false, overwrite: false, watch: &() }
+        Self { float: None, format: None, threads: None, resume: false, overwrite: false, progress: &() }
     }
 }
 
@@ -59,10 +61,10 @@ pub fn convert(store: &Store, output: &Path, options: &ConvertOptions<'_>) -> Re
         threads: threads(options.threads),
         piece_rows: BLOCK_ROWS,
         sync: false,
-        watch: options.watch,
+        progress: options.progress,
     };
-    let (rows, traffic) = sink.write(store, &target, &mut job, "converting", &AsTheyAre)?;
-    Ok(ApplyReport { rows, traffic, files: target.files })
+    let (rows, bytes) = sink.write(store, &target, &mut job, "converting", &AsTheyAre)?;
+    Ok(ApplyReport { rows, bytes, files: target.files })
 }
 
 struct AsTheyAre;

@@ -1,9 +1,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Compute, Sample, Traffic, Watch, check_cancelled, device, threads};
+use super::{Compute, device, threads};
 use crate::Result;
 use crate::alignment::{Method, Source, Statistics};
-use crate::embedding::{BLOCK_ROWS, NonFinite, RawRows, RowReport, Store, Terms, pipeline};
+use crate::embedding::{
+    BLOCK_ROWS, BytesMoved, NonFinite, Progress, RawRows, RowReport, RowSample, Store, Terms,
+    check_cancelled, pipeline,
+};
 use crate::geometry::{Moments, unit_moments};
 
 /// How a fit runs.
@@ -19,8 +22,8 @@ pub struct FitOptions<'a> {
     pub centroid_sample: Option<usize>,
     /// The seed of that sample.
     pub seed: u64,
-    /// Who watches.
-    pub watch: &'a dyn Watch,
+    /// The observer.
+    pub progress: &'a dyn Progress,
 }
 
 impl Default for FitOptions<'_> {
@@ -31,7 +34,7 @@ impl Default for FitOptions<'_> {
             compute: Compute::default(),
             centroid_sample: None,
             seed: 0,
-            watch: &(),
+            progress: &(),
         }
     }
 }
@@ -49,13 +52,13 @@ pub fn fit(
     text: &Store,
     image: &Store,
     options: &FitOptions<'_>,
-) -> Result<(Statistics, Traffic)> {
-    let (mut statistics, mut traffic) = fit_moments(method, Some(text), Some(image), options)?;
+) -> Result<(Statistics, BytesMoved)> {
+    let (mut statistics, mut bytes) = fit_moments(method, Some(text), Some(image), options)?;
     // A pass that ends without having seen every row is not begun again: the rows have changed.
     while let Some((0, _)) = statistics.missing_centroid() {
-        traffic += fit_centroid(&mut statistics, text, options)?;
+        bytes += fit_centroid(&mut statistics, text, options)?;
     }
-    Ok((statistics, traffic))
+    Ok((statistics, bytes))
 }
 
 /// The first half of a fit: the moments of either set or of both, to be merged with those of other machines.
@@ -68,7 +71,7 @@ pub fn fit_moments(
     text: Option<&Store>,
     image: Option<&Store>,
     options: &FitOptions<'_>,
-) -> Result<(Statistics, Traffic)> {
+) -> Result<(Statistics, BytesMoved)> {
     if method.needs_covariance() {
         return Err(Statistics::without_covariance(method));
     }
@@ -81,7 +84,7 @@ pub fn fit_moments(
         return Err(crate::Error::mismatch("dimensions of text rows (as the image rows)", dim, other));
     }
     let mut statistics = Statistics::new(*method, options.policy, dim);
-    let mut traffic = Traffic::default();
+    let mut bytes = BytesMoved::default();
     for (set, store) in sets {
         let Some(store) = store else { continue };
         let (moments, rows, read) =
@@ -91,12 +94,12 @@ pub fn fit_moments(
                     Compute::Device(device) => device::moments(rows, terms, device, None),
                 }
             })?;
-        traffic += read;
+        bytes += read;
         let place = store.place().display().to_string();
         let source = Source { set: set.to_string(), place, files: store.shards().len(), rows: store.len() };
         statistics.add(source, &moments, rows)?;
     }
-    Ok((statistics, traffic))
+    Ok((statistics, bytes))
 }
 
 /// The second half of a fit of ReAlign: one centroid pass over the text rows of a store. Where the moments were made of
@@ -105,26 +108,30 @@ pub fn fit_moments(
 /// # Errors
 ///
 /// As for [`fit`], and [`crate::Error::Config`] for a method without centroid pass or where none is missing.
-pub fn fit_centroid(statistics: &mut Statistics, text: &Store, options: &FitOptions<'_>) -> Result<Traffic> {
+pub fn fit_centroid(
+    statistics: &mut Statistics,
+    text: &Store,
+    options: &FitOptions<'_>,
+) -> Result<BytesMoved> {
     if text.dim() != statistics.dim() {
         let what = format!("dimensions of {} (as the statistics)", text.place().display());
         return Err(crate::Error::mismatch(what, statistics.dim(), text.dim()));
     }
     let fit = statistics.realign()?;
     let form = fit.closed_form();
-    let sample = options.centroid_sample.map(|size| Sample::new(text.len(), size, options.seed));
+    let sample = options.centroid_sample.map(|size| RowSample::new(text.len(), size, options.seed));
     let method = match &options.compute {
         Compute::Host => None,
         Compute::Device(device) => Some((fit.partial().init(device), device)),
     };
-    let (moments, _, traffic) =
+    let (moments, _, bytes) =
         gather(text, options, "centroid of text", sample, |rows, terms| match &method {
             None => form.moments(rows, terms),
             Some((method, device)) => device::moments(rows, terms, device, Some(method)),
         })?;
     let seen = moments.count();
     statistics.add_to_pass(&moments, sample.map(|_| seen))?;
-    Ok(traffic)
+    Ok(bytes)
 }
 
 /// Merges the moments of fixed blocks of rows in their order.
@@ -132,12 +139,12 @@ fn gather(
     store: &Store,
     options: &FitOptions<'_>,
     stage: &str,
-    sample: Option<Sample>,
+    sample: Option<RowSample>,
     block: impl Fn(RawRows<'_>, Terms<'_>) -> Result<(Moments, RowReport)> + Sync,
-) -> Result<(Moments, RowReport, Traffic)> {
-    let watch = options.watch;
+) -> Result<(Moments, RowReport, BytesMoved)> {
+    let progress = options.progress;
     let read = AtomicU64::new(0);
-    watch.begin(stage, store.len());
+    progress.begin(stage, store.len());
     let mut pieces = store.pieces(options.compute.piece_rows(BLOCK_ROWS));
     let (mut gathered, mut report) = (Moments::new(store.dim()), RowReport::default());
     let mut seen = 0;
@@ -145,7 +152,7 @@ fn gather(
         threads(options.threads),
         Vec::new,
         |bytes| {
-            check_cancelled(watch)?;
+            check_cancelled(progress)?;
             let piece = pieces.next(bytes)?;
             let first = seen;
             seen += piece.as_ref().map_or(0, |piece| piece.rows.len());
@@ -179,7 +186,7 @@ fn gather(
                     part
                 }
             };
-            watch.advance(rows);
+            progress.advance(rows);
             Ok(part)
         },
         |(moments, part)| {
@@ -187,5 +194,5 @@ fn gather(
             gathered.merge(&moments)
         },
     )?;
-    Ok((gathered, report, Traffic { read: read.into_inner(), written: 0 }))
+    Ok((gathered, report, BytesMoved { read: read.into_inner(), written: 0 }))
 }

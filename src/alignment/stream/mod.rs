@@ -34,59 +34,14 @@ mod convert;
 mod device;
 mod fit;
 mod job;
-pub(crate) mod sample;
 mod sink;
-
-use std::ops::AddAssign;
-
-use serde::{Deserialize, Serialize};
 
 pub use apply::{ApplyOptions, ApplyReport, apply, check_output};
 pub use convert::{ConvertOptions, convert};
 pub use device::Compute;
 pub use fit::{FitOptions, fit, fit_centroid, fit_moments};
-use sample::Sample;
 
 use crate::embedding::pipeline;
-use crate::{Error, Result};
-
-/// Bytes that were moved, of rows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Traffic {
-    /// Read from files, as often as it was read.
-    pub read: u64,
-    /// Written to files.
-    pub written: u64,
-}
-
-impl AddAssign for Traffic {
-    fn add_assign(&mut self, other: Self) {
-        self.read += other.read;
-        self.written += other.written;
-    }
-}
-
-/// Somebody who watches a long job, and may end it. Called from several threads.
-pub trait Watch: Sync {
-    /// A stage of so many rows begins.
-    fn begin(&self, _stage: &str, _rows: usize) {}
-
-    /// So many more rows of the stage are done.
-    fn advance(&self, _rows: usize) {}
-
-    /// Whether to stop as soon as possible, keeping what can be resumed.
-    fn cancelled(&self) -> bool {
-        false
-    }
-}
-
-/// Nobody watches.
-impl Watch for () {}
-
-pub(crate) fn check_cancelled(watch: &dyn Watch) -> Result<()> {
-    if watch.cancelled() { Err(Error::Interrupted) } else { Ok(()) }
-}
-
 fn threads(asked: Option<usize>) -> usize {
     asked.unwrap_or_else(pipeline::available_threads).max(1)
 }

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use super::job::{Job, ShardState, Target};
-use super::{Traffic, Watch, check_cancelled};
 use crate::embedding::output::{MatrixOutput, write_sidecar};
 use crate::embedding::{
-    FloatType, Format, NonFinite, Piece, Pieces, RawRows, RowReport, Shard, Store, Terms, pipeline, records,
+    BytesMoved, FloatType, Format, NonFinite, Piece, Pieces, Progress, RawRows, RowReport, Shard, Store,
+    Terms, check_cancelled, pipeline, records,
 };
 use crate::{Error, Result};
 
@@ -19,7 +19,7 @@ pub(super) struct Sink<'a> {
     pub threads: usize,
     pub piece_rows: usize,
     pub sync: bool,
-    pub watch: &'a dyn Watch,
+    pub progress: &'a dyn Progress,
 }
 
 /// A thread's buffers, used again and again.
@@ -62,16 +62,16 @@ impl Sink<'_> {
         job: &mut Job,
         stage: &str,
         map: &dyn MapRows,
-    ) -> Result<(RowReport, Traffic)> {
-        self.watch.begin(stage, store.len());
-        let (mut report, mut traffic, mut first) = (RowReport::default(), Traffic::default(), 0);
+    ) -> Result<(RowReport, BytesMoved)> {
+        self.progress.begin(stage, store.len());
+        let (mut report, mut bytes, mut first) = (RowReport::default(), BytesMoved::default(), 0);
         for (shard, file) in store.shards().iter().zip(&target.files) {
             let mut state = job.state(file);
             if state.complete {
-                self.watch.advance(shard.len());
+                self.progress.advance(shard.len());
             } else {
                 let float = self.float.unwrap_or(shard.float());
-                traffic += match self.format {
+                bytes += match self.format {
                     Format::Parquet => self.write_parquet(shard, file, &mut state, (float, first, map))?,
                     _ => self.write_matrix(shard, file, &mut state, job, (float, first, map))?,
                 };
@@ -82,7 +82,7 @@ impl Sink<'_> {
             first += shard.len();
         }
         job.complete()?;
-        Ok((report, traffic))
+        Ok((report, bytes))
     }
 
     fn write_matrix(
@@ -92,10 +92,10 @@ impl Sink<'_> {
         state: &mut ShardState,
         job: &mut Job,
         (float, first, map): (FloatType, usize, &dyn MapRows),
-    ) -> Result<Traffic> {
+    ) -> Result<BytesMoved> {
         let (done, kept_before) = (state.rows.rows, state.rows.kept);
         let output = MatrixOutput::create(file, self.format, float, shard.dim(), done > 0)?;
-        self.watch.advance(done);
+        self.progress.advance(done);
         // A row that is left out moves all rows after it: then a piece's place is known when its turn has come.
         let at_once = self.policy != NonFinite::Skip;
         let written = self.run(
@@ -132,7 +132,7 @@ impl Sink<'_> {
         let ids = self.write_records(shard, file, state)?;
         output.finish(state.rows.kept, ids.as_deref(), self.sync)?;
         let (read, kept) = (state.rows.rows - done, state.rows.kept - kept_before);
-        Ok(Traffic {
+        Ok(BytesMoved {
             read: (read * shard.row_bytes()) as u64,
             written: (kept * shard.dim() * float.size()) as u64,
         })
@@ -151,14 +151,14 @@ impl Sink<'_> {
             self.threads,
             Room::default,
             |room| {
-                check_cancelled(self.watch)?;
+                check_cancelled(self.progress)?;
                 pieces.next(&mut room.input)
             },
             |room, piece| work(&piece, room),
             |done| {
                 let rows = done.report.rows;
                 commit(done)?;
-                self.watch.advance(rows);
+                self.progress.advance(rows);
                 Ok(())
             },
         )
@@ -228,7 +228,7 @@ impl Sink<'_> {
         _: &Path,
         _: &mut ShardState,
         _: (FloatType, usize, &dyn MapRows),
-    ) -> Result<Traffic> {
+    ) -> Result<BytesMoved> {
         Err(Error::config("format", "Parquet files need the feature `parquet`"))
     }
 
@@ -240,7 +240,7 @@ impl Sink<'_> {
         file: &Path,
         state: &mut ShardState,
         (float, first, map): (FloatType, usize, &dyn MapRows),
-    ) -> Result<Traffic> {
+    ) -> Result<BytesMoved> {
         use std::fs::File;
         use std::io::{BufWriter, Write};
 
@@ -297,7 +297,7 @@ impl Sink<'_> {
             out.get_ref().sync_all().map_err(io)?;
         }
         std::fs::rename(&partial, file).map_err(io)?;
-        Ok(Traffic {
+        Ok(BytesMoved {
             read: (state.rows.rows * shard.row_bytes()) as u64,
             written: (state.rows.kept * shard.dim() * float.size()) as u64,
         })

@@ -7,13 +7,13 @@ use crate::random::seeded_rng;
 /// A stratified sample: the rows are cut into as many runs of equal length as are asked for, and one row is drawn from
 /// each. The sample is spread evenly over the store, and depends on the seed only.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Sample {
+pub(crate) struct RowSample {
     rows: usize,
     size: usize,
     seed: u64,
 }
 
-impl Sample {
+impl RowSample {
     /// A sample of `size` of `rows` rows; all of them, where it asks for more.
     pub fn new(rows: usize, size: usize, seed: u64) -> Self {
         Self { rows, size: size.min(rows), seed }
@@ -43,7 +43,7 @@ mod tests {
     #[test]
     fn every_run_gives_one_row_however_the_rows_are_cut() {
         for (rows, size) in [(10, 3), (1000, 1000), (1000, 999), (7, 20), (100_000, 17)] {
-            let sample = Sample::new(rows, size, 5);
+            let sample = RowSample::new(rows, size, 5);
             let whole: Vec<usize> = sample.within(0..rows).collect();
             assert_eq!(whole.len(), size.min(rows));
             assert!(whole.is_sorted_by(|a, b| a < b));
@@ -53,8 +53,8 @@ mod tests {
             }
         }
         assert_ne!(
-            Sample::new(1000, 10, 1).within(0..1000).collect::<Vec<_>>(),
-            Sample::new(1000, 10, 2).within(0..1000).collect::<Vec<_>>()
+            RowSample::new(1000, 10, 1).within(0..1000).collect::<Vec<_>>(),
+            RowSample::new(1000, 10, 2).within(0..1000).collect::<Vec<_>>()
         );
     }
 }
