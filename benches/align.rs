@@ -1,8 +1,8 @@
 //! Rows a second of ReAlign at 1280 dimensions: fitting, aligning on the host and aligning on the default device.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use burn_revision::alignment::{ReAlign, ReAlignConfig};
-use burn_revision::embedding::{EmbeddingTable, NonFinite};
+use burn_revision::alignment::{Aligner, ReAlign, ReAlignConfig};
+use burn_revision::embedding::{EmbeddingTable, NonFinite, RawRows};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
@@ -20,25 +20,25 @@ fn table(n: usize, seed: u64) -> EmbeddingTable {
 }
 
 fn fit(text: &EmbeddingTable) -> ReAlign {
-    let config = ReAlignConfig::new();
-    config.fit_tables(text, &table(512, 1), NonFinite::Error, &Device::default()).unwrap().0
+    ReAlignConfig::new().fit(text, &table(512, 1)).unwrap()
 }
 
 #[divan::bench(args = [10_000], sample_count = 20)]
 fn fit_tables(bencher: Bencher, n: usize) {
-    let (text, image, device) = (table(n, 0), table(n, 1), Device::default());
-    bencher.counter(ItemsCount::new(2 * n)).bench(|| {
-        ReAlignConfig::new().fit_tables(black_box(&text), &image, NonFinite::Error, &device).unwrap().0
-    });
+    let (text, image) = (table(n, 0), table(n, 1));
+    bencher
+        .counter(ItemsCount::new(2 * n))
+        .bench(|| ReAlignConfig::new().fit(black_box(&text), &image).unwrap());
 }
 
 #[divan::bench(args = [512, 10_000], sample_count = 20)]
 fn host_align_rows(bencher: Bencher, n: usize) {
     let text = table(n, 0);
-    let statistics = fit(&text).statistics();
-    bencher
-        .counter(ItemsCount::new(n))
-        .bench(|| statistics.align_rows(black_box(text.rows()), NonFinite::Error).unwrap());
+    let (form, mut aligned) = (fit(&text).closed_form().unwrap(), vec![0.0; n * DIM]);
+    bencher.counter(ItemsCount::new(n)).bench_local(|| {
+        let rows = RawRows::single(black_box(text.rows()), DIM).unwrap();
+        form.align_into(rows, NonFinite::Error, 0, &mut aligned).unwrap()
+    });
 }
 
 #[divan::bench(args = [512, 10_000], sample_count = 20)]

@@ -9,7 +9,7 @@ use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 
-use burn_revision::alignment::ReAlignConfig;
+use burn_revision::alignment::{ReAlignConfig, align_table};
 use burn_revision::device::from_environment;
 use burn_revision::embedding::{EmbeddingTable, NonFinite, read_table};
 use burn_revision::geometry::{Moments, modality_gap};
@@ -53,8 +53,8 @@ fn run() -> Result<(), Box<dyn Error>> {
     println!("{:12}{}", "", domains.keys().map(|name| format!("{name:>12}")).collect::<String>());
     for (name, rows) in &domains {
         let fitted = pictures.select(rows)?;
-        let (realign, _) = ReAlignConfig::new().fit_tables(&captions, &fitted, NonFinite::Error, &device)?;
-        let (aligned, _) = realign.statistics().align_table(&captions, NonFinite::Error)?;
+        let realign = ReAlignConfig::new().fit(&captions, &fitted)?;
+        let (aligned, _) = align_table(&realign, &captions, NonFinite::Error, 0, &device)?;
         let aligned = unit_moments(&aligned)?;
         let gaps = domains.values().map(|rows| -> burn_revision::Result<String> {
             Ok(format!("{:>12.3}", modality_gap(&aligned, &unit_moments(&pictures.select(rows)?)?)?))

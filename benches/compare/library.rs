@@ -8,7 +8,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use burn_revision::alignment::ReAlignConfig;
+use burn_revision::alignment::{Aligner, ReAlignConfig};
 use burn_revision::embedding::{NonFinite, RawRows, Store};
 use clap::Parser;
 #[cfg(target_os = "linux")]
@@ -66,9 +66,8 @@ fn main() {
     let mut runs = Vec::with_capacity(arguments.repeats);
     for _ in 0..arguments.repeats {
         let begun = Instant::now();
-        let (statistics, _) =
-            ReAlignConfig::new().fit_raw(text, image, NonFinite::Error).expect("sound embeddings");
-        let form = statistics.closed_form();
+        let realign = ReAlignConfig::new().fit(text, image).expect("sound embeddings");
+        let form = realign.closed_form().expect("a method of vectors");
         form.align_into(text, NonFinite::Error, 0, aligned).expect("sound embeddings");
         runs.push(begun.elapsed().as_secs_f64());
     }

@@ -1,7 +1,7 @@
 use std::error::Error;
 use std::path::Path;
 
-use burn_revision::alignment::ReAlignConfig;
+use burn_revision::alignment::{ReAlignConfig, align_table};
 use burn_revision::embedding::{NonFinite, read_table};
 use burn_revision::geometry::{Cloud, Spectrum};
 use plotters::coord::Shift;
@@ -39,12 +39,7 @@ impl Clouds {
         let along = dot(leading, &gap);
         let across = unit(leading.iter().zip(&gap).map(|(v, g)| v - along * g).collect());
 
-        let fitted = ReAlignConfig::new().fit_raw(
-            burn_revision::embedding::RawRows::single(text_table.rows(), text_table.dim())?,
-            burn_revision::embedding::RawRows::single(image_table.rows(), image_table.dim())?,
-            NonFinite::Error,
-        )?;
-        let statistics = fitted.0;
+        let realign = ReAlignConfig::new().fit(&text_table, &image_table)?;
         let (mu_y, mu_x) = (text.mean(), image.mean());
         let moved = |map: &dyn Fn(f64, usize) -> f64| {
             let values = text.rows().flat_map(|row| {
@@ -53,9 +48,9 @@ impl Clouds {
             Cloud::new(values.collect(), text.dim())
         };
         let anchor = moved(&|value, k| value - mu_y[k] + mu_x[k])?;
-        let trace = moved(&|value, k| mu_x[k] + statistics.scale * (value - mu_y[k]))?;
-        let (aligned, _, _) = statistics.align_rows(text_table.rows(), NonFinite::Error)?;
-        let aligned = Cloud::new(aligned.into_iter().map(f64::from).collect(), text.dim())?;
+        let trace = moved(&|value, k| mu_x[k] + realign.scale() * (value - mu_y[k]))?;
+        let device = burn::tensor::Device::default();
+        let aligned = Cloud::of(&align_table(&realign, &text_table, NonFinite::Error, 0, &device)?.0)?;
         let steps = vec![
             ("as they are", text.clone()),
             ("anchor", anchor),

@@ -74,7 +74,7 @@ pub fn run(variant: Variant, world: &World, folder: &Path) -> Result<VariantResu
         (_, None) => None,
         (_, Some(method)) => {
             let (text, image) = &world.statistics;
-            let aligner = method.fit_tables(text, image, NonFinite::Error, &world.device)?.0;
+            let aligner = method.fit(text, image)?;
             let aligned =
                 transport_table(aligner.as_ref(), &world.stage1.embeddings, NonFinite::Error, &world.device)?;
             let source = VisualSource::new(aligned.0, aligner.noise(), NonFinite::Error)?;

@@ -105,7 +105,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         }
         let methods = Methods::fit(&world)?;
         if let Some(folder) = &save {
-            methods.realign.save_safetensors(folder.join("realign.safetensors"))?;
+            methods.realign.save(folder.join("realign.safetensors"))?;
         }
         let variants = Variant::ALL
             .into_iter()

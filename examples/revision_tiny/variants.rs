@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use burn_revision::Result;
 use burn_revision::alignment::{
-    Aligner, C3Config, Identity, MeanShift, ReAlign, ReAlignConfig, WithNoise, align_table, transport_table,
+    Aligner, C3Config, Identity, MeanShiftConfig, ReAlign, ReAlignConfig, WithNoise, align_table,
+    transport_table,
 };
 use burn_revision::embedding::{EmbeddingTable, NonFinite};
 use burn_revision::geometry::{KnnConfig, KnnMixing, Moments, modality_gap, source_cosine};
@@ -109,11 +110,9 @@ pub struct Methods {
 impl Methods {
     pub fn fit(world: &World) -> Result<Self> {
         let (texts, images) = (&world.stage1.texts, &world.extra.images);
-        let policy = NonFinite::Error;
-        let device = &world.device;
-        let realign = ReAlignConfig::new().fit_tables(texts, images, policy, device)?.0;
-        let mean_shift = MeanShift::fit_tables(texts, images, policy, device)?.0;
-        let c3 = C3Config::new().fit_tables(texts, images, policy, device)?.0;
+        let realign = ReAlignConfig::new().fit(texts, images)?;
+        let mean_shift = MeanShiftConfig::new().fit(texts, images)?;
+        let c3 = C3Config::new().fit(texts, images)?;
         let noise = world.settings.noise;
         let identity = Identity::new(texts.dim());
         let aligners: Vec<(Variant, Box<dyn Aligner>)> = vec![

@@ -1,12 +1,11 @@
-use std::path::Path;
-
 use burn::config::Config;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
+use super::fitted::{Fit, FromStored, fitted_method};
 use super::record::{self, Stored};
-use super::{Aligner, FitReport, fitting};
-use crate::embedding::{EmbeddingTable, NonFinite, normalize, normalize_bounded};
+use super::{Aligner, Embeddings, fitting};
+use crate::embedding::{normalize, normalize_bounded};
 use crate::geometry::linalg;
 use crate::geometry::{Cloud, FixedFrame, FrameRank, Spectrum};
 use crate::{Result, assert_shape};
@@ -58,44 +57,18 @@ pub struct Blockwise {
     centroid: Param<Tensor<1>>,
 }
 
+fitted_method!(BlockwiseConfig => Blockwise);
+
+impl Fit for BlockwiseConfig {
+    type Fitted = Blockwise;
+
+    /// Three passes over the text, in memory.
+    fn fit_on(&self, text: &Embeddings<'_>, image: &Embeddings<'_>) -> Result<Blockwise> {
+        self.fit_clouds(&text.unit_cloud("text")?, &image.unit_cloud("image")?, text.device())
+    }
+}
+
 impl BlockwiseConfig {
-    /// Fits on tables, under a policy for rows without direction; reports what became of the rows. Reads the text
-    /// three times.
-    ///
-    /// # Errors
-    ///
-    /// [`crate::Error::Mismatch`] for different numbers of dimensions, [`crate::Error::TooFewRows`] for an empty set,
-    /// [`crate::Error::Config`] for a setting that cannot be used, [`crate::Error::NoSpread`] for text rows that are all alike, [`crate::Error::NonFinite`] or
-    /// [`crate::Error::ZeroRow`] under [`NonFinite::Error`].
-    pub fn fit_tables(
-        &self,
-        text: &EmbeddingTable,
-        image: &EmbeddingTable,
-        policy: NonFinite,
-        device: &Device,
-    ) -> Result<(Blockwise, FitReport)> {
-        let (text_unit, text_report) = text.normalized(policy, "text")?;
-        let (image_unit, image_report) = image.normalized(policy, "image")?;
-        let report = FitReport { text: text_report, image: image_report };
-        let (text, image) = (Cloud::of(&text_unit)?, Cloud::of(&image_unit)?);
-        Ok((self.fit_clouds(&text, &image, device)?, report))
-    }
-
-    /// Fits on tensors `[n, d]` and `[m, d]` of any float type; the result is on the device of the text rows.
-    ///
-    /// # Errors
-    ///
-    /// As for [`BlockwiseConfig::fit_tables`] under [`NonFinite::Error`].
-    ///
-    /// # Panics
-    ///
-    /// If the numbers of dimensions differ.
-    pub fn fit(&self, text: Tensor<2>, image: Tensor<2>) -> Result<Blockwise> {
-        let device = text.device().without_autodiff();
-        let (text, image) = fitting::tensor_tables(text, image)?;
-        Ok(self.fit_tables(&text, &image, NonFinite::Error, &device)?.0)
-    }
-
     fn fit_clouds(&self, text: &Cloud, image: &Cloud, device: &Device) -> Result<Blockwise> {
         let dim = text.dim();
         if text.trace() <= 1e-12 {
@@ -140,33 +113,14 @@ impl BlockwiseConfig {
     }
 }
 
-impl Blockwise {
-    /// Writes the statistics at `path`: as `.safetensors` where the name ends so, else as a Burn record.
-    ///
-    /// # Errors
-    ///
-    /// [`crate::Error::Io`] where the file cannot be written.
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        record::save(self, path.as_ref())
-    }
-
-    /// Reads what [`Blockwise::save`] or Burn's `save_file` wrote.
-    ///
-    /// # Errors
-    ///
-    /// [`crate::Error::Io`] where the file cannot be read, [`crate::Error::Format`] where it holds something else.
-    pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        let mut stored = Stored::read(path.as_ref())?;
-        let (text_mean, [dim]) = stored.take::<1>("text_mean")?;
-        let image_mean = stored.take_shaped("image_mean", [dim])?;
-        let map = stored.take_shaped("map", [dim, dim])?;
-        let centroid = stored.take_shaped("centroid", [dim])?;
-        stored.finish()?;
+impl FromStored for Blockwise {
+    fn from_stored(stored: &mut Stored, device: &Device) -> Result<Self> {
+        let (text_mean, [dim]) = stored.take("text_mean", device)?;
         Ok(Self {
-            text_mean: record::constant(text_mean, [dim], device),
-            image_mean: record::constant(image_mean, [dim], device),
-            map: record::constant(map, [dim, dim], device),
-            centroid: record::constant(centroid, [dim], device),
+            text_mean,
+            image_mean: stored.take_shaped("image_mean", [dim], device)?,
+            map: stored.take_shaped("map", [dim, dim], device)?,
+            centroid: stored.take_shaped("centroid", [dim], device)?,
         })
     }
 }

@@ -1,13 +1,12 @@
-use std::path::Path;
-
 use burn::config::Config;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
+use super::fitted::{FitMoments, FromStored, fitted_method};
 use super::record::{self, Stored};
-use super::{Aligner, ClosedForm, FitReport, fitting};
-use crate::embedding::{EmbeddingTable, NonFinite, normalize, normalize_bounded};
+use super::{Aligner, ClosedForm, fitting};
+use crate::embedding::{normalize, normalize_bounded};
 use crate::geometry::Moments;
 use crate::{Error, Result, assert_shape};
 
@@ -63,14 +62,12 @@ pub struct C3 {
     zero_mean: Param<Tensor<1>>,
 }
 
-impl C3Config {
-    /// Fits on the moments of unit rows.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Mismatch`] for different numbers of dimensions, [`Error::TooFewRows`] for an empty set,
-    /// [`Error::Config`] for a negative noise, [`Error::NoSpread`] about zero for rows that are all alike.
-    pub fn from_moments(&self, text: &Moments, image: &Moments, device: &Device) -> Result<C3> {
+fitted_method!(C3Config => C3);
+
+impl FitMoments for C3Config {
+    type Fitted = C3;
+
+    fn from_moments(&self, text: &Moments, image: &Moments, device: &Device) -> Result<C3> {
         fitting::check(text, image, 1)?;
         if !(self.sigma.is_finite() && self.sigma >= 0.0) {
             return Err(Error::config("sigma", format!("expected at least 0, found {}", self.sigma)));
@@ -81,43 +78,23 @@ impl C3Config {
         }
         let zero_mean = if self.variant == C3Variant::ZeroMean { 1.0 } else { 0.0 };
         Ok(C3 {
-            text_mean: record::constant(fitting::rounded(text.mean()), [text.dim()], device),
-            image_mean: record::constant(fitting::rounded(image.mean()), [text.dim()], device),
+            text_mean: record::mean(text, device),
+            image_mean: record::mean(image, device),
             sigma: record::constant(record::split(self.sigma).to_vec(), [2], device),
             zero_mean: record::constant(vec![zero_mean], [1], device),
         })
     }
+}
 
-    /// Fits on tables, under a policy for rows without direction; reports what became of the rows.
-    ///
-    /// # Errors
-    ///
-    /// As for [`C3Config::from_moments`], and [`Error::NonFinite`] or [`Error::ZeroRow`] under
-    /// [`NonFinite::Error`].
-    pub fn fit_tables(
-        &self,
-        text: &EmbeddingTable,
-        image: &EmbeddingTable,
-        policy: NonFinite,
-        device: &Device,
-    ) -> Result<(C3, FitReport)> {
-        let (text, image, report) = fitting::table_moments(text, image, policy)?;
-        Ok((self.from_moments(&text, &image, device)?, report))
-    }
-
-    /// Fits on tensors `[n, d]` and `[m, d]` of any float type; the result is on the device of the text rows.
-    ///
-    /// # Errors
-    ///
-    /// As for [`C3Config::fit_tables`] under [`NonFinite::Error`].
-    ///
-    /// # Panics
-    ///
-    /// If the numbers of dimensions differ.
-    pub fn fit(&self, text: Tensor<2>, image: Tensor<2>) -> Result<C3> {
-        let device = text.device().without_autodiff();
-        let (_, text, image) = fitting::tensor_moments(text, image)?;
-        self.from_moments(&text, &image, &device)
+impl FromStored for C3 {
+    fn from_stored(stored: &mut Stored, device: &Device) -> Result<Self> {
+        let (text_mean, shape) = stored.take("text_mean", device)?;
+        Ok(Self {
+            text_mean,
+            image_mean: stored.take_shaped("image_mean", shape, device)?,
+            sigma: stored.take_shaped("sigma", [2], device)?,
+            zero_mean: stored.take_shaped("zero_mean", [1], device)?,
+        })
     }
 }
 
@@ -128,45 +105,6 @@ impl C3 {
             0.0 => C3Variant::Shifted,
             _ => C3Variant::ZeroMean,
         }
-    }
-
-    /// Writes the statistics at `path`: as `.safetensors` where the name ends so, else as a Burn record.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Io`] where the file cannot be written.
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        record::save(self, path.as_ref())
-    }
-
-    /// Reads what [`C3::save`] or Burn's `save_file` wrote.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Io`] where the file cannot be read, [`Error::Format`] where it holds something else.
-    pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        let mut stored = Stored::read(path.as_ref())?;
-        let (text_mean, shape) = stored.take::<1>("text_mean")?;
-        let image_mean = stored.take_shaped("image_mean", shape)?;
-        let sigma = stored.take_shaped("sigma", [2])?;
-        let zero_mean = stored.take_shaped("zero_mean", [1])?;
-        stored.finish()?;
-        Ok(Self {
-            text_mean: record::constant(text_mean, shape, device),
-            image_mean: record::constant(image_mean, shape, device),
-            sigma: record::constant(sigma, [2], device),
-            zero_mean: record::constant(zero_mean, [1], device),
-        })
-    }
-
-    /// The aligned unit rows, `[n, d]` to `[n, d]`, in the type and on the device of the rows given; the same noise
-    /// for the same seed.
-    ///
-    /// # Panics
-    ///
-    /// If the rows have another number of dimensions.
-    pub fn forward(&self, text: Tensor<2>, seed: u64) -> Tensor<2> {
-        self.align(text, seed)
     }
 }
 

@@ -1,12 +1,11 @@
-//! The moments of unit rows from which every method here is fitted.
+//! What the fits of the methods share: checks of the moments that they are made from, and the rounding of what is kept.
 
-use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::ClosedForm;
-use crate::embedding::{EmbeddingTable, HostRows, NonFinite, RawRows, RowReport, host_rows};
+use crate::embedding::RowReport;
 use crate::geometry::{Moments, Spectrum};
-use crate::{Error, Result, assert_shape};
+use crate::{Error, Result};
 
 /// What became of the rows that a method was fitted on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,41 +14,6 @@ pub struct FitReport {
     pub text: RowReport,
     /// The image rows.
     pub image: RowReport,
-}
-
-/// The moments of the unit rows of both tables.
-pub(super) fn table_moments(
-    text: &EmbeddingTable,
-    image: &EmbeddingTable,
-    policy: NonFinite,
-) -> Result<(Moments, Moments, FitReport)> {
-    let rows = |table| RawRows::single(EmbeddingTable::rows(table), EmbeddingTable::dim(table));
-    raw_moments(rows(text)?, rows(image)?, policy)
-}
-
-/// The moments of the unit rows of both sets.
-pub(super) fn raw_moments(
-    text: RawRows<'_>,
-    image: RawRows<'_>,
-    policy: NonFinite,
-) -> Result<(Moments, Moments, FitReport)> {
-    let (mut text_moments, mut image_moments) = (Moments::new(text.dim()), Moments::new(image.dim()));
-    let report = FitReport {
-        text: text_moments.update_unit_raw(text, policy, "text")?,
-        image: image_moments.update_unit_raw(image, policy, "image")?,
-    };
-    Ok((text_moments, image_moments, report))
-}
-
-/// The text rows on the host, and the moments of the unit rows of both tensors; bad rows are refused.
-pub(super) fn tensor_moments(text: Tensor<2>, image: Tensor<2>) -> Result<(HostRows, Moments, Moments)> {
-    let [_, dim] = text.dims();
-    assert_shape!(image, [_, dim], "image rows to fit on");
-    let (mut text_moments, mut image_moments) = (Moments::new(dim), Moments::new(dim));
-    let text = host_rows(text);
-    text_moments.update_unit_raw(text.raw(dim)?, NonFinite::Error, "text")?;
-    image_moments.update_unit_raw(host_rows(image).raw(dim)?, NonFinite::Error, "image")?;
-    Ok((text, text_moments, image_moments))
 }
 
 /// Refuses sets of different dimensions or of too few rows.
@@ -96,32 +60,6 @@ pub(super) fn shift(from: &[f32], to: Option<&[f32]>) -> ClosedForm {
     let to = |at: usize| to.map_or(0.0, |to| f64::from(to[at]));
     let shift = from.iter().enumerate().map(|(at, &from)| to(at) - f64::from(from)).collect();
     ClosedForm::new(1.0, shift, Vec::new(), 0.0)
-}
-
-/// The moments with covariance of the unit rows of both tables.
-pub(super) fn table_covariances(
-    text: &EmbeddingTable,
-    image: &EmbeddingTable,
-    policy: NonFinite,
-) -> Result<(Moments, Moments, FitReport)> {
-    let gather = |table: &EmbeddingTable, what| -> Result<_> {
-        let mut moments = Moments::with_covariance(table.dim());
-        let report = moments.update_unit_rows(table.rows(), policy, what)?;
-        Ok((moments, report))
-    };
-    let ((text, text_report), (image, image_report)) = (gather(text, "text")?, gather(image, "image")?);
-    Ok((text, image, FitReport { text: text_report, image: image_report }))
-}
-
-/// The rows of both tensors as tables of float32.
-pub(super) fn tensor_tables(text: Tensor<2>, image: Tensor<2>) -> Result<(EmbeddingTable, EmbeddingTable)> {
-    let [_, dim] = text.dims();
-    assert_shape!(image, [_, dim], "image rows to fit on");
-    let table = |rows: Tensor<2>| {
-        let values = rows.into_data().try_into_vec_as::<f32>().expect("a float type converts to f32");
-        EmbeddingTable::numbered(values, dim)
-    };
-    Ok((table(text)?, table(image)?))
 }
 
 /// A ridge that is given relative to the mean eigenvalue over so many dimensions.

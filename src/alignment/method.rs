@@ -1,13 +1,13 @@
 use std::{fmt, str::FromStr};
 
-use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
+use super::embeddings::check_dims;
+use super::fitted::Fit;
 use super::{
-    Aligner, BlockwiseConfig, C3Config, C3Variant, Centring, CovarianceMap, FitReport, Identity, MeanShift,
-    ReAlignConfig, Unicorn, WhiteningConfig,
+    Aligner, BlockwiseConfig, C3Config, C3Variant, CentringConfig, CentringVariant, CovarianceMap,
+    Embeddings, Identity, MeanShiftConfig, ReAlignConfig, WhiteningConfig,
 };
-use crate::embedding::{EmbeddingTable, NonFinite};
 use crate::{Error, Result};
 
 /// A method of alignment by its name, with the settings that it is fitted with.
@@ -40,9 +40,9 @@ pub enum Method {
         /// How often the centroid step is done.
         centroid_passes: usize,
     },
-    /// [`crate::alignment::Unicorn`].
+    /// [`crate::alignment::Centring`] as in Unicorn.
     Unicorn,
-    /// [`crate::alignment::Centring`].
+    /// [`crate::alignment::Centring`] as in GR-CLIP.
     GrClip,
     /// [`crate::alignment::Whitening`] by [`CovarianceMap::WhiteningColouring`].
     Whitening {
@@ -78,50 +78,56 @@ impl Method {
         "identity",
     ];
 
-    /// Fits the method on tables, under a policy for rows without direction; reports what became of the rows.
+    /// Fits the method on text and image embeddings: tensors, tables, stores or rows in memory.
+    ///
+    /// # Returns
+    ///
+    /// The fitted method, on the device of the text where that is a tensor, else on Burn's default device.
     ///
     /// # Errors
     ///
-    /// [`Error::Mismatch`] for different numbers of dimensions, [`Error::TooFewRows`] for too small a set,
-    /// [`Error::Config`] for a setting that cannot be used, [`Error::NoSpread`] where rows are all alike and the method
-    /// needs them to vary, [`Error::NonFinite`] or [`Error::ZeroRow`] under [`NonFinite::Error`].
-    pub fn fit_tables(
+    /// Those of [`ReAlignConfig::fit`], which are the same for every method.
+    pub fn fit<'t, 'i>(
         &self,
-        text: &EmbeddingTable,
-        image: &EmbeddingTable,
-        policy: NonFinite,
-        device: &Device,
-    ) -> Result<(Box<dyn Aligner + Sync>, FitReport)> {
-        fn boxed<A: Aligner + Sync + 'static>(
-            (aligner, report): (A, FitReport),
-        ) -> (Box<dyn Aligner + Sync>, FitReport) {
-            (Box::new(aligner), report)
+        text: impl Into<Embeddings<'t>>,
+        image: impl Into<Embeddings<'i>>,
+    ) -> Result<Box<dyn Aligner + Sync>> {
+        let (text, image) = (text.into(), image.into());
+        fn fit<C: Fit>(
+            config: &C,
+            text: &Embeddings<'_>,
+            image: &Embeddings<'_>,
+        ) -> Result<Box<dyn Aligner + Sync>>
+        where
+            C::Fitted: Aligner + Sync + 'static,
+        {
+            Ok(Box::new(config.fit_checked(text, image)?))
         }
-        let whitening = |map, ridge| {
-            let config = WhiteningConfig::new().with_map(map).with_ridge(ridge);
-            config.fit_tables(text, image, policy, device).map(boxed)
-        };
         match *self {
             Self::Identity => {
-                let (_, _, report) = super::fitting::table_moments(text, image, policy)?;
-                Ok(boxed((Identity::new(text.dim()), report)))
+                check_dims(&text, &image)?;
+                // Rows that cannot be used are refused here too.
+                text.moments("text").and_then(|_| image.moments("image"))?;
+                Ok(Box::new(Identity::new(text.dim())))
             }
-            Self::MeanShift => MeanShift::fit_tables(text, image, policy, device).map(boxed),
+            Self::MeanShift => fit(&MeanShiftConfig::new(), &text, &image),
             Self::C3 { sigma, variant } => {
-                let config = C3Config::new().with_sigma(sigma).with_variant(variant);
-                config.fit_tables(text, image, policy, device).map(boxed)
+                fit(&C3Config::new().with_sigma(sigma).with_variant(variant), &text, &image)
             }
             Self::ReAlign { eps, centroid_passes } => {
                 let config = ReAlignConfig::new().with_eps(eps).with_centroid_passes(centroid_passes);
-                config.fit_tables(text, image, policy, device).map(boxed)
+                fit(&config, &text, &image)
             }
-            Self::Unicorn => Unicorn::fit_tables(text, image, policy, device).map(boxed),
-            Self::GrClip => Centring::fit_tables(text, image, policy, device).map(boxed),
-            Self::Whitening { ridge } => whitening(CovarianceMap::WhiteningColouring, ridge),
-            Self::GaussianOt { ridge } => whitening(CovarianceMap::GaussianTransport, ridge),
+            Self::Unicorn => fit(&centring(CentringVariant::Unicorn), &text, &image),
+            Self::GrClip => fit(&centring(CentringVariant::GrClip), &text, &image),
+            Self::Whitening { ridge } => {
+                fit(&whitening(CovarianceMap::WhiteningColouring, ridge), &text, &image)
+            }
+            Self::GaussianOt { ridge } => {
+                fit(&whitening(CovarianceMap::GaussianTransport, ridge), &text, &image)
+            }
             Self::Blockwise { ridge, energy } => {
-                let config = BlockwiseConfig::new().with_ridge(ridge).with_energy(energy);
-                config.fit_tables(text, image, policy, device).map(boxed)
+                fit(&BlockwiseConfig::new().with_ridge(ridge).with_energy(energy), &text, &image)
             }
         }
     }
@@ -179,6 +185,14 @@ impl Method {
             Self::Blockwise { .. } => "arXiv 2602.07026, App. F",
         }
     }
+}
+
+fn centring(variant: CentringVariant) -> CentringConfig {
+    CentringConfig::new().with_variant(variant)
+}
+
+fn whitening(map: CovarianceMap, ridge: f64) -> WhiteningConfig {
+    WhiteningConfig::new().with_map(map).with_ridge(ridge)
 }
 
 impl FromStr for Method {

@@ -56,6 +56,10 @@ impl<A: Aligner> Aligner for WithNoise<A> {
         self.aligner.closed_form().map(|form| form.with_noise(self.noise()))
     }
 
+    fn moves_images(&self) -> bool {
+        self.aligner.moves_images()
+    }
+
     fn align_image(&self, image: Tensor<2>) -> Tensor<2> {
         self.aligner.align_image(image)
     }

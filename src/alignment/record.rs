@@ -9,7 +9,10 @@ use burn::tensor::{Bytes, DType, Device, Tensor, TensorData};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
+use super::fitted::FromStored;
+use super::fitting;
 use crate::embedding::read_bytes;
+use crate::geometry::Moments;
 use crate::{Error, Result, atomic};
 
 /// A parameter that is saved and moved with its module and takes no gradient.
@@ -20,6 +23,11 @@ pub(super) fn constant<const D: usize>(
 ) -> Param<Tensor<D>> {
     let tensor = Tensor::from_data(TensorData::new(values, shape), (device, DType::F32));
     Param::initialized(ParamId::new(), tensor.set_require_grad(false))
+}
+
+/// A mean as a parameter, rounded to float32.
+pub(super) fn mean(moments: &Moments, device: &Device) -> Param<Tensor<1>> {
+    constant(fitting::rounded(moments.mean()), [moments.dim()], device)
 }
 
 /// The value of such a parameter as a constant, whatever `unfreeze` or `train` have done to it.
@@ -44,22 +52,8 @@ pub(super) fn join(parts: &[f32]) -> f64 {
     parts.iter().map(|&part| f64::from(part)).sum()
 }
 
-fn is_safetensors(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"))
-}
-
-/// Writes a module's statistics: as `.safetensors` where the name ends so, else as a Burn record.
+/// Writes a module's statistics to a `.safetensors` file.
 pub(super) fn save<M: Module>(module: &M, path: &Path) -> Result<()> {
-    if is_safetensors(path) {
-        return save_safetensors(module, path);
-    }
-    let bytes = module.clone().into_record().into_bytes();
-    let bytes = bytes.map_err(|error| Error::format(path, error.to_string()))?;
-    atomic::write(path, |file| std::io::Write::write_all(file, &bytes))
-}
-
-/// Writes a module's statistics as `.safetensors`.
-pub(super) fn save_safetensors<M: Module>(module: &M, path: &Path) -> Result<()> {
     let failed = |error: &dyn std::fmt::Display| Error::format(path, error.to_string());
     let bytes = module.clone().into_record().into_bytes().map_err(|error| failed(&error))?;
     let tensors = read_record(bytes).map_err(|error| failed(&error))?;
@@ -74,6 +68,16 @@ pub(super) fn save_safetensors<M: Module>(module: &M, path: &Path) -> Result<()>
     atomic::write(path, |file| std::io::Write::write_all(file, &bytes))
 }
 
+/// Reads the statistics of a method, and refuses a file that holds more than those.
+pub(super) fn load<M: FromStored>(path: &Path, device: &Device) -> Result<M> {
+    let mut stored = Stored::read(path)?;
+    let method = M::from_stored(&mut stored, device)?;
+    match stored.tensors.keys().next() {
+        Some(name) => Err(stored.error(format!("unknown statistic {name:?}"))),
+        None => Ok(method),
+    }
+}
+
 /// Statistics read from a file.
 pub(super) struct Stored {
     path: PathBuf,
@@ -81,25 +85,21 @@ pub(super) struct Stored {
 }
 
 impl Stored {
-    /// Reads `.safetensors` where the name ends so, else a Burn record.
-    pub fn read(path: &Path) -> Result<Self> {
-        if is_safetensors(path) {
-            return Self::read_safetensors(path);
-        }
-        let tensors = read_record(Bytes::from_bytes_vec(read_bytes(path)?));
-        let tensors = tensors.map_err(|error| Error::format(path, error.to_string()))?;
-        Ok(Self { path: path.to_path_buf(), tensors })
-    }
-
-    /// Reads `.safetensors`.
-    pub fn read_safetensors(path: &Path) -> Result<Self> {
+    /// Reads a `.safetensors` file or a Burn record.
+    fn read(path: &Path) -> Result<Self> {
+        let wrong = |error: &dyn std::fmt::Display| Error::format(path, error.to_string());
         let bytes = read_bytes(path)?;
-        let file =
-            SafeTensors::deserialize(&bytes).map_err(|error| Error::format(path, error.to_string()))?;
+        // A `.safetensors` file begins with the length of its header, which is a JSON object.
+        if bytes.get(8) != Some(&b'{') {
+            let tensors = read_record(Bytes::from_bytes_vec(bytes)).map_err(|error| wrong(&error))?;
+            return Ok(Self { path: path.to_path_buf(), tensors });
+        }
+        let file = SafeTensors::deserialize(&bytes).map_err(|error| wrong(&error))?;
         let mut tensors = BTreeMap::new();
         for (name, view) in file.tensors() {
             if view.dtype() != Dtype::F32 {
-                return Err(Error::format(path, format!("{name}: expected F32, found {:?}", view.dtype())));
+                let detail = format!("{name}: expected F32, found {:?}", view.dtype());
+                return Err(Error::format(path, detail));
             }
             let data = TensorData::from_bytes_vec(view.data().to_vec(), view.shape().to_vec(), DType::F32);
             tensors.insert(name, data);
@@ -107,8 +107,12 @@ impl Stored {
         Ok(Self { path: path.to_path_buf(), tensors })
     }
 
-    /// Takes out the statistic `name` with its shape; every value must be finite.
-    pub fn take<const D: usize>(&mut self, name: &str) -> Result<(Vec<f32>, [usize; D])> {
+    /// Takes out the statistic `name`, and says its shape; every value must be finite.
+    pub fn take<const D: usize>(
+        &mut self,
+        name: &str,
+        device: &Device,
+    ) -> Result<(Param<Tensor<D>>, [usize; D])> {
         let Some(data) = self.tensors.remove(name) else {
             let names: Vec<&str> = self.tensors.keys().map(String::as_str).collect();
             return Err(self.error(format!("no statistic {name:?} among {names:?}")));
@@ -124,28 +128,30 @@ impl Stored {
         let values = values.map_err(|error| self.error(format!("{name}: {error}")))?;
         match values.iter().position(|value| !value.is_finite()) {
             Some(at) => Err(self.error(format!("{name}: value {at} is {}", values[at]))),
-            None => Ok((values, shape)),
+            None => Ok((constant(values, shape, device), shape)),
         }
     }
 
-    /// As [`Stored::take`], for a shape that is known.
-    pub fn take_shaped<const D: usize>(&mut self, name: &str, expected: [usize; D]) -> Result<Vec<f32>> {
-        let (values, shape) = self.take::<D>(name)?;
-        if shape != expected {
-            return Err(self.error(format!("{name}: expected shape {expected:?}, found {shape:?}")));
-        }
-        Ok(values)
-    }
-
-    /// Refuses a file that holds more than was taken.
-    pub fn finish(self) -> Result<()> {
-        match self.tensors.keys().next() {
-            Some(name) => Err(self.error(format!("unknown statistic {name:?}"))),
-            None => Ok(()),
+    /// Takes out the statistic `name`, which must have a shape.
+    pub fn take_shaped<const D: usize>(
+        &mut self,
+        name: &str,
+        expected: [usize; D],
+        device: &Device,
+    ) -> Result<Param<Tensor<D>>> {
+        match self.take::<D>(name, device)? {
+            (param, shape) if shape == expected => Ok(param),
+            (_, shape) => Err(self.error(format!("{name}: expected shape {expected:?}, found {shape:?}"))),
         }
     }
 
-    fn error(&self, detail: String) -> Error {
+    /// Whether the statistic `name` is there.
+    pub fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// What is wrong with the file.
+    pub fn error(&self, detail: String) -> Error {
         Error::format(&self.path, detail)
     }
 }

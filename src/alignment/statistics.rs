@@ -6,9 +6,11 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
+use super::fitted::FitMoments;
+use super::realign::ReAlignFit;
 use super::{
-    Aligner, C3Config, C3Variant, Centring, ClosedForm, FitReport, Identity, MeanShift, Method,
-    ReAlignConfig, ReAlignFit, Unicorn, fitting, record,
+    Aligner, C3Config, C3Variant, CentringConfig, CentringVariant, ClosedForm, FitReport, Identity,
+    MeanShiftConfig, Method, ReAlignConfig, fitting, record,
 };
 use crate::embedding::{NonFinite, RowReport, read_bytes};
 use crate::fingerprint::Fingerprint;
@@ -18,9 +20,9 @@ use crate::{Error, Result, atomic};
 const VERSION: u32 = 1;
 const KEY: &str = "statistics";
 
-/// Where rows of statistics came from.
+/// Where the rows of statistics came from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Source {
+pub struct Provenance {
     /// `text` or `image`.
     pub set: String,
     /// The file, folder or pattern.
@@ -48,7 +50,7 @@ pub struct Statistics {
     pass: Option<Moments>,
     /// The rows of a stated sample that each centroid pass sees; all of them, where there is none.
     sample: Option<usize>,
-    sources: Vec<Source>,
+    sources: Vec<Provenance>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -61,7 +63,7 @@ struct Header {
     counts: Counts,
     rows: FitReport,
     centroid_sample: Option<usize>,
-    sources: Vec<Source>,
+    sources: Vec<Provenance>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -127,7 +129,7 @@ impl Statistics {
     }
 
     /// Where the rows came from.
-    pub fn sources(&self) -> &[Source] {
+    pub fn sources(&self) -> &[Provenance] {
         &self.sources
     }
 
@@ -140,7 +142,7 @@ impl Statistics {
     }
 
     /// Takes in the moments of rows of a source.
-    pub(super) fn add(&mut self, source: Source, moments: &Moments, rows: RowReport) -> Result<()> {
+    pub(super) fn add(&mut self, source: Provenance, moments: &Moments, rows: RowReport) -> Result<()> {
         let (mine, report) = match source.set.as_str() {
             "text" => (&mut self.text, &mut self.report.text),
             _ => (&mut self.image, &mut self.report.image),
@@ -263,14 +265,22 @@ impl Statistics {
         self.check_complete()?;
         Ok(match self.method {
             Method::Identity => Box::new(Identity::new(self.dim())),
-            Method::MeanShift => Box::new(MeanShift::from_moments(&self.text, &self.image, device)?),
+            Method::MeanShift => {
+                Box::new(MeanShiftConfig::new().from_moments(&self.text, &self.image, device)?)
+            }
             Method::C3 { sigma, variant } => {
                 let config = C3Config::new().with_sigma(sigma).with_variant(variant);
                 Box::new(config.from_moments(&self.text, &self.image, device)?)
             }
             Method::ReAlign { .. } => Box::new(self.realign()?.finish()?.init(device)),
-            Method::Unicorn => Box::new(Unicorn::from_moments(&self.text, &self.image, device)?),
-            Method::GrClip => Box::new(Centring::from_moments(&self.text, &self.image, device)?),
+            Method::Unicorn | Method::GrClip => {
+                let variant = match self.method {
+                    Method::Unicorn => CentringVariant::Unicorn,
+                    _ => CentringVariant::GrClip,
+                };
+                let config = CentringConfig::new().with_variant(variant);
+                Box::new(config.from_moments(&self.text, &self.image, device)?)
+            }
             Method::Whitening { .. } | Method::GaussianOt { .. } | Method::Blockwise { .. } => {
                 return Err(Self::without_covariance(&self.method));
             }
@@ -281,7 +291,7 @@ impl Statistics {
     pub(super) fn without_covariance(method: &Method) -> Error {
         let detail = format!(
             "{method} needs covariances, which these statistics do not hold: fit it on tables in memory \
-             (`Method::fit_tables`); `burn-revision gap` measures it"
+             (`Method::fit`); `burn-revision gap` measures it"
         );
         Error::config("method", detail)
     }

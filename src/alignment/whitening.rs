@@ -1,13 +1,12 @@
-use std::path::Path;
-
 use burn::config::Config;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
+use super::fitted::{FitMoments, FromStored, fitted_method};
 use super::record::{self, Stored};
-use super::{Aligner, FitReport, fitting};
-use crate::embedding::{EmbeddingTable, NonFinite, normalize};
+use super::{Aligner, fitting};
+use crate::embedding::normalize;
 use crate::geometry::linalg;
 use crate::geometry::{Moments, Spectrum};
 use crate::{Error, Result, assert_shape};
@@ -67,15 +66,13 @@ pub struct Whitening {
     transport: Param<Tensor<1>>,
 }
 
-impl WhiteningConfig {
-    /// Fits on the moments of unit rows, which must have gathered the covariance.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Mismatch`] for different numbers of dimensions, [`Error::TooFewRows`] for an empty set,
-    /// [`Error::NoSpread`] for text rows that are all alike, [`Error::Config`] for a ridge below 0 or moments without
-    /// covariance.
-    pub fn from_moments(&self, text: &Moments, image: &Moments, device: &Device) -> Result<Whitening> {
+fitted_method!(WhiteningConfig => Whitening);
+
+impl FitMoments for WhiteningConfig {
+    type Fitted = Whitening;
+    const COVARIANCE: bool = true;
+
+    fn from_moments(&self, text: &Moments, image: &Moments, device: &Device) -> Result<Whitening> {
         fitting::check(text, image, 1)?;
         fitting::check_spread(text, "text")?;
         let dim = text.dim();
@@ -108,43 +105,23 @@ impl WhiteningConfig {
         };
         let transport = if self.map == CovarianceMap::GaussianTransport { 1.0 } else { 0.0 };
         Ok(Whitening {
-            text_mean: record::constant(fitting::rounded(text.mean()), [dim], device),
-            image_mean: record::constant(fitting::rounded(image.mean()), [dim], device),
+            text_mean: record::mean(text, device),
+            image_mean: record::mean(image, device),
             map: record::constant(fitting::rounded(&map), [dim, dim], device),
             transport: record::constant(vec![transport], [1], device),
         })
     }
+}
 
-    /// Fits on tables, under a policy for rows without direction; reports what became of the rows.
-    ///
-    /// # Errors
-    ///
-    /// As for [`WhiteningConfig::from_moments`], and [`Error::NonFinite`] or [`Error::ZeroRow`] under
-    /// [`NonFinite::Error`].
-    pub fn fit_tables(
-        &self,
-        text: &EmbeddingTable,
-        image: &EmbeddingTable,
-        policy: NonFinite,
-        device: &Device,
-    ) -> Result<(Whitening, FitReport)> {
-        let (text, image, report) = fitting::table_covariances(text, image, policy)?;
-        Ok((self.from_moments(&text, &image, device)?, report))
-    }
-
-    /// Fits on tensors `[n, d]` and `[m, d]` of any float type; the result is on the device of the text rows.
-    ///
-    /// # Errors
-    ///
-    /// As for [`WhiteningConfig::fit_tables`] under [`NonFinite::Error`].
-    ///
-    /// # Panics
-    ///
-    /// If the numbers of dimensions differ.
-    pub fn fit(&self, text: Tensor<2>, image: Tensor<2>) -> Result<Whitening> {
-        let device = text.device().without_autodiff();
-        let (text, image) = fitting::tensor_tables(text, image)?;
-        Ok(self.fit_tables(&text, &image, NonFinite::Error, &device)?.0)
+impl FromStored for Whitening {
+    fn from_stored(stored: &mut Stored, device: &Device) -> Result<Self> {
+        let (text_mean, [dim]) = stored.take("text_mean", device)?;
+        Ok(Self {
+            text_mean,
+            image_mean: stored.take_shaped("image_mean", [dim], device)?,
+            map: stored.take_shaped("map", [dim, dim], device)?,
+            transport: stored.take_shaped("transport", [1], device)?,
+        })
     }
 }
 
@@ -155,35 +132,6 @@ impl Whitening {
             0.0 => CovarianceMap::WhiteningColouring,
             _ => CovarianceMap::GaussianTransport,
         }
-    }
-
-    /// Writes the statistics at `path`: as `.safetensors` where the name ends so, else as a Burn record.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Io`] where the file cannot be written.
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        record::save(self, path.as_ref())
-    }
-
-    /// Reads what [`Whitening::save`] or Burn's `save_file` wrote.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Io`] where the file cannot be read, [`Error::Format`] where it holds something else.
-    pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        let mut stored = Stored::read(path.as_ref())?;
-        let (text_mean, [dim]) = stored.take::<1>("text_mean")?;
-        let image_mean = stored.take_shaped("image_mean", [dim])?;
-        let map = stored.take_shaped("map", [dim, dim])?;
-        let transport = stored.take_shaped("transport", [1])?;
-        stored.finish()?;
-        Ok(Self {
-            text_mean: record::constant(text_mean, [dim], device),
-            image_mean: record::constant(image_mean, [dim], device),
-            map: record::constant(map, [dim, dim], device),
-            transport: record::constant(transport, [1], device),
-        })
     }
 }
 

@@ -8,7 +8,7 @@ use super::input::Input;
 use super::methods::Measured;
 use super::model::{EfficiencyCurve, EfficiencyPoint};
 use crate::Result;
-use crate::alignment::{ClosedForm, Method};
+use crate::alignment::{ClosedForm, Embeddings, Method};
 use crate::embedding::{BLOCK_ROWS, EmbeddingTable, RawRows, Terms, parallel};
 use crate::geometry::{Moments, difference, norm};
 use crate::random::seeded_rng;
@@ -60,7 +60,7 @@ fn held_out_gap(
         table.select(&index::sample(&mut rng, table.len(), rows).into_vec())
     };
     let (text, image) = (drawn(&input.fit.text.table, 0)?, drawn(&input.fit.image.table, 1)?);
-    let (aligner, _) = method.fit_tables(&text, &image, Default::default(), device)?;
+    let aligner = method.fit(Embeddings::from(&text).with_device(device), &image)?;
     let form = aligner.closed_form().expect("a method whose statistics are vectors has a closed form");
     let seed = seeded_draw(seed, draw);
     let mean = aligned_mean(&form, &input.held_out.text.table, seed)?;

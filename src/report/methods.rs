@@ -9,7 +9,7 @@ use super::model::{CosineDensity, CosineSection, MethodPairs, MethodReport};
 use super::plane::Plane;
 use super::samples::{Samples, probe};
 use crate::Result;
-use crate::alignment::{Aligner, Method, align_table};
+use crate::alignment::{Aligner, Embeddings, Method, align_table};
 use crate::embedding::EmbeddingTable;
 use crate::geometry::{
     Cloud, DensityGrid, KnnConfig, KnnMixing, Spectrum, SupportScore, difference, js_divergence, linalg,
@@ -63,8 +63,8 @@ impl Measured {
         let name = name(method);
         let (fit, held_out) = (&input.fit, &input.held_out);
         let method = method.with_ridge(config.ridge).with_energy(config.energy).with_sigma(config.sigma);
-        let (aligner, _) =
-            method.fit_tables(&fit.text.table, &fit.image.table, Default::default(), device)?;
+        let text = Embeddings::from(&fit.text.table).with_device(device);
+        let aligner = method.fit(text, &fit.image.table)?;
         // Noise depends on the seed and the number of the row: the halves must not share it.
         let aligned = |side: &Side, seed| align(aligner.as_ref(), side, seed, device);
         let (fit_table, text_table) =

@@ -12,7 +12,7 @@ use super::methods::Measured;
 use super::model::{DomainMatrix, LengthSection, LengthSlice};
 use super::samples::Samples;
 use crate::Result;
-use crate::alignment::Method;
+use crate::alignment::{Embeddings, Method};
 use crate::geometry::{Spectrum, difference, norm};
 use crate::random::seeded_rng;
 
@@ -98,7 +98,7 @@ pub(super) fn domains(
     let mut gap = Vec::with_capacity(names.len());
     for (text, image) in rows(0).iter().zip(rows(1)) {
         let (text, image) = (input.fit.text.table.select(text)?, input.fit.image.table.select(&image)?);
-        let (aligner, _) = aligned.method.fit_tables(&text, &image, Default::default(), device)?;
+        let aligner = aligned.method.fit(Embeddings::from(&text).with_device(device), &image)?;
         let form = aligner.closed_form().expect("a method whose statistics are vectors has a closed form");
         let row = texts
             .iter()

@@ -36,7 +36,29 @@ pub fn covariance(rows: &Tensor<2>) -> Vec<f64> {
 }
 
 pub fn fit(text: &EmbeddingTable, image: &EmbeddingTable) -> ReAlign {
-    ReAlignConfig::new().fit_tables(text, image, NonFinite::Error, &Device::default()).unwrap().0
+    ReAlignConfig::new().fit(text, image).unwrap()
+}
+
+/// What ReAlign was fitted to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Statistics {
+    pub text_mean: Vec<f32>,
+    pub image_mean: Vec<f32>,
+    pub scale: f64,
+    pub text_trace: f64,
+    pub image_trace: f64,
+    pub centroids: Vec<Vec<f64>>,
+}
+
+pub fn statistics(realign: &ReAlign) -> Statistics {
+    Statistics {
+        text_mean: realign.text_mean(),
+        image_mean: realign.image_mean(),
+        scale: realign.scale(),
+        text_trace: realign.text_trace(),
+        image_trace: realign.image_trace(),
+        centroids: realign.centroids().iter().map(|mean| widen(mean)).collect(),
+    }
 }
 
 /// The rows as float64, where the identities hold to many digits.

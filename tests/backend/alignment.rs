@@ -1,5 +1,5 @@
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use burn_revision::alignment::{Aligner, Method, ReAlignConfig, align_table, transport_table};
+use burn_revision::alignment::{Aligner, Embeddings, Method, ReAlignConfig, align_table, transport_table};
 use burn_revision::embedding::{EmbeddingTable, NonFinite};
 use burn_revision::geometry::Moments;
 
@@ -22,7 +22,7 @@ fn clouds() -> [EmbeddingTable; 2] {
 fn fitted(name: &str, device: &Device) -> Box<dyn Aligner + Sync> {
     let [text, image] = clouds();
     let method: Method = name.parse().unwrap();
-    method.fit_tables(&text, &image, NonFinite::Error, device).unwrap().0
+    method.fit(Embeddings::from(&text).with_device(device), &image).unwrap()
 }
 
 /// The rows of the text, rounded to a type.
@@ -72,7 +72,8 @@ fn tables_agree_with_the_reference_and_keep_their_ids() {
 #[test]
 fn realign_meets_the_mean_of_the_images() {
     let [text, image] = clouds();
-    let realign = ReAlignConfig::new().fit_tables(&text, &image, NonFinite::Error, &device()).unwrap().0;
+    let rows = Embeddings::from(&text).with_device(&device());
+    let realign = ReAlignConfig::new().fit(rows, &image).unwrap();
     let (moved, _) = transport_table(&realign, &text, NonFinite::Error, &device()).unwrap();
     let mut moments = Moments::new(DIM);
     moments.update_rows(moved.rows()).unwrap();
@@ -92,7 +93,8 @@ fn a_fit_on_tensors_does_not_depend_on_the_device() {
         Tensor::<2>::from_data(data, (device, DType::F32))
     };
     let fit = |device: &Device| {
-        ReAlignConfig::new().fit(rows(DType::F32, device), image(device)).unwrap().statistics()
+        let realign = ReAlignConfig::new().fit(rows(DType::F32, device), image(device)).unwrap();
+        (realign.scale(), realign.text_mean(), realign.image_mean(), realign.centroids())
     };
     assert_eq!(fit(&device()), fit(&reference()));
 }

@@ -1,18 +1,19 @@
 mod fit;
+#[cfg(test)]
+mod golden_tests;
 mod statistics;
-
-use std::path::Path;
 
 use burn::config::Config;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
-pub use fit::ReAlignFit;
-pub use statistics::ReAlignStatistics;
+pub(super) use fit::ReAlignFit;
+use statistics::ReAlignStatistics;
 
+use super::fitted::{Fit, FromStored, fitted_method};
 use super::record::{self, Stored};
-use super::{Aligner, ClosedForm, FitReport, fitting};
-use crate::embedding::{EmbeddingTable, NonFinite, RawRows, normalize, normalize_bounded};
+use super::{Aligner, ClosedForm, Embeddings};
+use crate::embedding::{normalize, normalize_bounded};
 use crate::{Result, assert_shape};
 
 /// How to fit [`ReAlign`].
@@ -30,80 +31,18 @@ pub struct ReAlignConfig {
     pub min_rows: usize,
 }
 
-impl ReAlignConfig {
-    /// Fits on tables, under a policy for rows without direction: the statistics on all rows in float64, then the
-    /// centroid on all text rows. Reports what became of the rows.
-    ///
-    /// # Errors
-    ///
-    /// [`crate::Error::Mismatch`] for different numbers of dimensions, [`crate::Error::TooFewRows`] for too small a set,
-    /// [`crate::Error::NonFinite`] or [`crate::Error::ZeroRow`] under [`NonFinite::Error`], [`crate::Error::Config`] for a setting that
-    /// cannot be used.
-    pub fn fit_tables(
-        &self,
-        text: &EmbeddingTable,
-        image: &EmbeddingTable,
-        policy: NonFinite,
-        device: &Device,
-    ) -> Result<(ReAlign, FitReport)> {
-        let rows = |table| RawRows::single(EmbeddingTable::rows(table), EmbeddingTable::dim(table));
-        let (statistics, report) = self.fit_raw(rows(text)?, rows(image)?, policy)?;
-        Ok((statistics.init(device), report))
-    }
+fitted_method!(ReAlignConfig => ReAlign);
 
-    /// Fits on rows as they lie in memory, mapped files among them.
-    ///
-    /// ```
-    /// use burn_revision::alignment::ReAlignConfig;
-    /// use burn_revision::embedding::{NonFinite, RawRows};
-    ///
-    /// # fn main() -> burn_revision::Result<()> {
-    /// let text = RawRows::single(&[1.0, 0.0, 0.8, 0.6], 2)?;
-    /// let image = RawRows::single(&[0.0, 1.0, -0.6, 0.8], 2)?;
-    /// let (statistics, _) = ReAlignConfig::new().fit_raw(text, image, NonFinite::Error)?;
-    /// let mut aligned = [0.0; 4];
-    /// statistics.closed_form().align_into(text, NonFinite::Error, 0, &mut aligned)?;
-    /// assert!((aligned[0].hypot(aligned[1]) - 1.0).abs() < 1e-6);
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// As for [`ReAlignConfig::fit_tables`].
-    pub fn fit_raw(
-        &self,
-        text: RawRows<'_>,
-        image: RawRows<'_>,
-        policy: NonFinite,
-    ) -> Result<(ReAlignStatistics, FitReport)> {
-        let (text_moments, image_moments, report) = fitting::raw_moments(text, image, policy)?;
-        let mut fit = ReAlignFit::anchor_trace(self, &text_moments, &image_moments)?;
-        while fit.passes_left() > 0 {
-            fit.update_centroid_raw(text, policy)?;
-            fit.finish_pass()?;
-        }
-        Ok((fit.finish()?, report))
-    }
+impl Fit for ReAlignConfig {
+    type Fitted = ReAlign;
 
-    /// Fits on tensors `[n, d]` and `[m, d]` of any float type; the result is on the device of the text rows.
-    ///
-    /// # Errors
-    ///
-    /// As for [`ReAlignConfig::fit_tables`] under [`NonFinite::Error`].
-    ///
-    /// # Panics
-    ///
-    /// If the numbers of dimensions differ.
-    pub fn fit(&self, text: Tensor<2>, image: Tensor<2>) -> Result<ReAlign> {
-        let device = text.device().without_autodiff();
-        let (rows, text, image) = fitting::tensor_moments(text, image)?;
-        let mut fit = ReAlignFit::anchor_trace(self, &text, &image)?;
+    /// The statistics on all rows in float64, then the centroid on all text rows.
+    fn fit_on(&self, text: &Embeddings<'_>, image: &Embeddings<'_>) -> Result<ReAlign> {
+        let mut fit = ReAlignFit::anchor_trace(self, &text.moments("text")?, &image.moments("image")?)?;
         while fit.passes_left() > 0 {
-            fit.update_centroid_raw(rows.raw(fit.dim())?, NonFinite::Error)?;
-            fit.finish_pass()?;
+            fit.finish_pass(&text.moments_under(&fit.closed_form(), "text")?)?;
         }
-        Ok(fit.finish()?.init(&device))
+        Ok(fit.finish()?.init(text.device()))
     }
 }
 
@@ -152,88 +91,63 @@ pub struct ReAlign {
 }
 
 impl ReAlign {
-    /// The aligned unit rows, `[n, d]` to `[n, d]`, in the type and on the device of the rows given; rows need not
-    /// be unit rows. Half precision is computed in float32.
-    ///
-    /// # Panics
-    ///
-    /// If the rows have another number of dimensions.
-    pub fn forward(&self, text: Tensor<2>) -> Tensor<2> {
-        self.align(text, 0)
-    }
-
     /// How often the centroid step is done.
     pub fn centroid_passes(&self) -> usize {
         self.centroids.dims()[0]
     }
 
-    /// The statistics on the host.
-    pub fn statistics(&self) -> ReAlignStatistics {
-        let traces = record::host(&self.traces);
-        let centroids = record::host(&self.centroids);
+    /// `mu_y`, the mean unit row of text, `[d]`; rounded to float32 as by the authors' script.
+    pub fn text_mean(&self) -> Vec<f32> {
+        record::host(&self.text_mean)
+    }
+
+    /// `mu_x`, the mean unit row of images, `[d]`; rounded likewise.
+    pub fn image_mean(&self) -> Vec<f32> {
+        record::host(&self.image_mean)
+    }
+
+    /// `s = sqrt(T_x / (T_y + eps))`.
+    pub fn scale(&self) -> f64 {
+        record::join(&record::host(&self.scale))
+    }
+
+    /// `T_y`, the spread of text about its rounded mean.
+    pub fn text_trace(&self) -> f64 {
+        record::join(&record::host(&self.traces)[..2])
+    }
+
+    /// `T_x`, the spread of images about their rounded mean.
+    pub fn image_trace(&self) -> f64 {
+        record::join(&record::host(&self.traces)[2..])
+    }
+
+    /// `E e'` at each centroid pass, `[passes][d]`.
+    pub fn centroids(&self) -> Vec<Vec<f32>> {
+        record::host(&self.centroids).chunks_exact(self.dim()).map(<[f32]>::to_vec).collect()
+    }
+
+    fn statistics(&self) -> ReAlignStatistics {
+        let wide = |mean: &Vec<f32>| mean.iter().map(|&value| f64::from(value)).collect();
         ReAlignStatistics {
-            text_mean: record::host(&self.text_mean),
-            image_mean: record::host(&self.image_mean),
-            scale: record::join(&record::host(&self.scale)),
-            text_trace: record::join(&traces[..2]),
-            image_trace: record::join(&traces[2..]),
-            centroids: centroids
-                .chunks_exact(self.dim())
-                .map(|mean| mean.iter().map(|&value| f64::from(value)).collect())
-                .collect(),
+            text_mean: self.text_mean(),
+            image_mean: self.image_mean(),
+            scale: self.scale(),
+            text_trace: self.text_trace(),
+            image_trace: self.image_trace(),
+            centroids: self.centroids().iter().map(wide).collect(),
         }
     }
+}
 
-    /// Writes the statistics at `path`: as `.safetensors` where the name ends so, else as a Burn record.
-    ///
-    /// # Errors
-    ///
-    /// [`crate::Error::Io`] where the file cannot be written.
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        record::save(self, path.as_ref())
-    }
-
-    /// Reads what [`ReAlign::save`] or Burn's `save_file` wrote; dimensions and passes come from the file.
-    ///
-    /// # Errors
-    ///
-    /// [`crate::Error::Io`] where the file cannot be read, [`crate::Error::Format`] where it holds something else.
-    pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        Self::from_stored(Stored::read(path.as_ref())?, device)
-    }
-
-    /// Writes the statistics as `.safetensors`, whatever the name.
-    ///
-    /// # Errors
-    ///
-    /// [`crate::Error::Io`] where the file cannot be written.
-    pub fn save_safetensors(&self, path: impl AsRef<Path>) -> Result<()> {
-        record::save_safetensors(self, path.as_ref())
-    }
-
-    /// Reads what [`ReAlign::save_safetensors`] wrote.
-    ///
-    /// # Errors
-    ///
-    /// As for [`ReAlign::load`].
-    pub fn load_safetensors(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        Self::from_stored(Stored::read_safetensors(path.as_ref())?, device)
-    }
-
-    fn from_stored(mut stored: Stored, device: &Device) -> Result<Self> {
-        let (centroids, shape) = stored.take::<2>("centroids")?;
-        let [_, dim] = shape;
-        let text_mean = stored.take_shaped("text_mean", [dim])?;
-        let image_mean = stored.take_shaped("image_mean", [dim])?;
-        let scale = stored.take_shaped("scale", [2])?;
-        let traces = stored.take_shaped("traces", [2, 2])?;
-        stored.finish()?;
+impl FromStored for ReAlign {
+    fn from_stored(stored: &mut Stored, device: &Device) -> Result<Self> {
+        let (centroids, [_, dim]) = stored.take("centroids", device)?;
         Ok(Self {
-            text_mean: record::constant(text_mean, [dim], device),
-            image_mean: record::constant(image_mean, [dim], device),
-            scale: record::constant(scale, [2], device),
-            traces: record::constant(traces, [2, 2], device),
-            centroids: record::constant(centroids, shape, device),
+            text_mean: stored.take_shaped("text_mean", [dim], device)?,
+            image_mean: stored.take_shaped("image_mean", [dim], device)?,
+            scale: stored.take_shaped("scale", [2], device)?,
+            traces: stored.take_shaped("traces", [2, 2], device)?,
+            centroids,
         })
     }
 }

@@ -21,11 +21,11 @@ pub struct ApplyOptions<'a> {
     pub float: FloatType,
     /// The format of the files written; by the name of the output, or else that of the input.
     pub format: Option<Format>,
-    /// What to do with rows without direction; as when the statistics were fitted, where nothing is said.
+    /// What to do with rows without direction; as when the statistics were fitted by default.
     pub policy: Option<NonFinite>,
     /// The seed of the noise, for methods that have some.
     pub seed: u64,
-    /// The number of threads; as many as the machine has cores, where nothing is said.
+    /// The number of threads; as many as the machine has cores by default.
     pub threads: Option<usize>,
     /// Where the arithmetic is done.
     pub compute: Compute,
@@ -37,7 +37,7 @@ pub struct ApplyOptions<'a> {
     pub sync: bool,
     /// How often to save how far a file has come.
     pub checkpoint: Duration,
-    /// The observer.
+    /// What is told how far the job has come, and may end it.
     pub progress: &'a dyn Progress,
 }
 
@@ -96,7 +96,7 @@ pub fn apply(
     let policy = options.policy.unwrap_or(statistics.policy());
     let format = output_format(store, output, options.format)?;
     let target = Target::new(store, output, format)?;
-    target.spare(&[store])?;
+    target.check_not_input(&[store])?;
     store.check_ids()?;
     let job = BTreeMap::from([
         ("input".to_string(), identity(store)),
@@ -142,7 +142,7 @@ pub fn check_output(
     options: &ApplyOptions<'_>,
 ) -> Result<()> {
     let target = Target::new(store, output, output_format(store, output, options.format)?)?;
-    target.spare(&[others, &[store]].concat())?;
+    target.check_not_input(&[others, &[store]].concat())?;
     target.check_free(options.resume, options.overwrite)
 }
 

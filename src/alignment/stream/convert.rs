@@ -16,11 +16,11 @@ use crate::embedding::{
 /// How files are converted.
 #[derive(Clone)]
 pub struct ConvertOptions<'a> {
-    /// The type of the values written; as they are stored, where nothing is said.
+    /// The type of the values written; as they are stored by default.
     pub float: Option<FloatType>,
     /// The format of the files written; by the name of the output, or else that of the input.
     pub format: Option<Format>,
-    /// The number of threads; as many as the machine has cores, where nothing is said.
+    /// The number of threads; as many as the machine has cores by default.
     pub threads: Option<usize>,
     /// Go on with a job that was interrupted.
     pub resume: bool,
@@ -45,7 +45,7 @@ impl Default for ConvertOptions<'_> {
 pub fn convert(store: &Store, output: &Path, options: &ConvertOptions<'_>) -> Result<ApplyReport> {
     let format = output_format(store, output, options.format)?;
     let target = Target::new(store, output, format)?;
-    target.spare(&[store])?;
+    target.check_not_input(&[store])?;
     store.check_ids()?;
     let job = BTreeMap::from([
         ("input".to_string(), identity(store)),

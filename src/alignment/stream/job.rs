@@ -94,7 +94,7 @@ impl Target {
     }
 
     /// Refuses to write over any of these stores.
-    pub fn spare(&self, stores: &[&Store]) -> Result<()> {
+    pub fn check_not_input(&self, stores: &[&Store]) -> Result<()> {
         let real = |path: &Path| path.canonicalize().ok();
         for shard in stores.iter().flat_map(|store| store.shards()) {
             let input = real(shard.path());
@@ -109,7 +109,7 @@ impl Target {
     /// among those of another store.
     pub fn check_free(&self, resume: bool, overwrite: bool) -> Result<()> {
         let wrong = |detail: String| Err(Error::config("output", detail));
-        if let Some(other) = self.stranger() {
+        if let Some(other) = self.foreign_file() {
             let other = other.display();
             return wrong(format!(
                 "{other} is there, and would be taken for a part of the output: name another folder"
@@ -126,7 +126,7 @@ impl Target {
     }
 
     /// A file of embeddings in the output's folder that is not part of the output.
-    fn stranger(&self) -> Option<PathBuf> {
+    fn foreign_file(&self) -> Option<PathBuf> {
         let entries = std::fs::read_dir(self.folder.as_ref()?).ok()?.flatten();
         entries.map(|entry| entry.path()).find(|path| {
             let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));

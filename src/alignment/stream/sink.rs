@@ -13,7 +13,7 @@ use crate::{Error, Result};
 /// How rows are written.
 pub(super) struct Sink<'a> {
     pub format: Format,
-    /// The type of the values written; that of the shard, where nothing is said.
+    /// The type of the values written; that of the shard by default.
     pub float: Option<FloatType>,
     pub policy: NonFinite,
     pub threads: usize,

@@ -1,0 +1,100 @@
+use burn::tensor::Tensor;
+
+use super::{ClosedForm, noise};
+use crate::embedding::normalize_bounded;
+
+/// A way to move text embeddings into the distribution of image embeddings.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_revision::alignment::{Aligner, Identity};
+///
+/// let text = Tensor::<2>::from_floats([[3.0, 4.0]], &Device::default());
+/// let method: Box<dyn Aligner> = Box::new(Identity::new(2));
+/// let unit: Vec<f32> = method.align(text, 0).into_data().try_into_vec().unwrap();
+/// assert!((unit[0] - 0.6).abs() < 1e-6 && (unit[1] - 0.8).abs() < 1e-6);
+/// ```
+pub trait Aligner {
+    /// The name of the method, in lower case with underscores.
+    fn name(&self) -> &'static str;
+
+    /// The number of dimensions of the rows that it was fitted on.
+    fn dim(&self) -> usize;
+
+    /// The deterministic part of the map, before noise and the last normalisation: `[n, d]` to `[n, d]`.
+    ///
+    /// Rows need not be unit rows. Half-precision rows come back as float32, all others in their own type.
+    fn transport(&self, text: Tensor<2>) -> Tensor<2>;
+
+    /// The standard deviation, for each coordinate, of the isotropic noise that is added before the last
+    /// normalisation; 0 for none.
+    fn noise(&self) -> f64 {
+        0.0
+    }
+
+    /// The aligned unit rows `[n, d]` in the type of the rows given: `unit(transport(text) + noise)`.
+    ///
+    /// The noise is drawn on the host and depends on the seed and the number of the row only, so that it is the
+    /// same on every device.
+    fn align(&self, text: Tensor<2>, seed: u64) -> Tensor<2> {
+        self.align_from(text, seed, 0)
+    }
+
+    /// As [`Aligner::align`] for a chunk of a longer set of which the chunk's first row is number `first`: chunks
+    /// of any size then get the noise of the whole.
+    fn align_from(&self, text: Tensor<2>, seed: u64, first: usize) -> Tensor<2> {
+        let dtype = text.dtype();
+        let rows = noise::add(self.transport(text), self.noise(), seed, first);
+        normalize_bounded(rows).cast(dtype)
+    }
+
+    /// The whole of [`Aligner::align`] as a closed form, where the method has one: rows are then aligned on the host in
+    /// fused loops, without a tensor.
+    fn closed_form(&self) -> Option<ClosedForm> {
+        None
+    }
+
+    /// Whether [`Aligner::align_image`] does anything.
+    fn moves_images(&self) -> bool {
+        false
+    }
+
+    /// What the method does to image rows `[n, d]` at inference; nothing, unless a method says otherwise.
+    fn align_image(&self, image: Tensor<2>) -> Tensor<2> {
+        image
+    }
+}
+
+impl<A: Aligner + ?Sized> Aligner for Box<A> {
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
+
+    fn dim(&self) -> usize {
+        (**self).dim()
+    }
+
+    fn transport(&self, text: Tensor<2>) -> Tensor<2> {
+        (**self).transport(text)
+    }
+
+    fn noise(&self) -> f64 {
+        (**self).noise()
+    }
+
+    fn align_from(&self, text: Tensor<2>, seed: u64, first: usize) -> Tensor<2> {
+        (**self).align_from(text, seed, first)
+    }
+
+    fn closed_form(&self) -> Option<ClosedForm> {
+        (**self).closed_form()
+    }
+
+    fn moves_images(&self) -> bool {
+        (**self).moves_images()
+    }
+
+    fn align_image(&self, image: Tensor<2>) -> Tensor<2> {
+        (**self).align_image(image)
+    }
+}
