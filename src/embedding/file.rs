@@ -2,8 +2,8 @@ use std::path::Path;
 
 use super::encode::encode;
 use super::output::{MatrixOutput, write_sidecar};
-use super::records::of_id;
-use super::{EmbeddingTable, FloatType, Format, Store};
+use super::records::{self, of_id};
+use super::{EmbeddingTable, FloatType, Format, Record, Store};
 use crate::{Error, Result};
 
 /// The name of the matrix in a `.safetensors` file of embeddings.
@@ -43,7 +43,61 @@ pub fn read_table_key(path: impl AsRef<Path>, key: &str) -> Result<EmbeddingTabl
 ///
 /// [`Error::Io`] where a file cannot be written, [`Error::Config`] for another extension.
 pub fn write_table(table: &EmbeddingTable, path: impl AsRef<Path>) -> Result<()> {
+    write(table, table.ids().iter().map(|id| of_id(id.clone())), path.as_ref())
+}
+
+/// As [`write_table`], with captions and whatever else stands beside the rows: a record for each, in their order. A record
+/// without an `id` gets that of its row.
+///
+/// ```
+/// use burn_revision::embedding::{EmbeddingTable, Record, Store, write_table_with_records};
+/// use serde_json::json;
+///
+/// # fn main() -> burn_revision::Result<()> {
+/// # let folder = tempfile::tempdir().unwrap();
+/// let path = folder.path().join("captions.npy");
+/// let table = EmbeddingTable::new(vec!["7".into(), "9".into()], vec![1.0, 0.0, 0.6, 0.8], 2)?;
+/// let caption = |text: &str| Record::from_iter([("text".to_string(), json!(text))]);
+/// write_table_with_records(&table, &[caption("a red apple"), caption("a green pear")], &path)?;
+///
+/// let record = Store::open(&path)?.record("9")?;
+/// assert_eq!(record["text"], "a green pear");
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// [`Error::Mismatch`] where there are more or fewer records than rows, [`Error::Format`] where a record has the id of
+/// another row, and those of [`write_table`].
+pub fn write_table_with_records(
+    table: &EmbeddingTable,
+    records: &[Record],
+    path: impl AsRef<Path>,
+) -> Result<()> {
     let path = path.as_ref();
+    if records.len() != table.len() {
+        let what = format!("{}: records (one a row)", path.display());
+        return Err(Error::mismatch(what, table.len(), records.len()));
+    }
+    for (row, (id, record)) in table.ids().iter().zip(records).enumerate() {
+        match records::id(record) {
+            Some(other) if other != *id => {
+                let detail = format!("the record of row {row} has the id {other:?}, expected {id:?}");
+                return Err(Error::format(path, detail));
+            }
+            _ => {}
+        }
+    }
+    let whole = table.ids().iter().zip(records).map(|(id, record)| {
+        let mut whole = of_id(id.clone());
+        whole.extend(record.iter().filter(|(field, _)| *field != "id").map(|(f, v)| (f.clone(), v.clone())));
+        whole
+    });
+    write(table, whole, path)
+}
+
+fn write(table: &EmbeddingTable, records: impl Iterator<Item = Record>, path: &Path) -> Result<()> {
     let Some(format @ (Format::Npy | Format::Safetensors)) = Format::of(path) else {
         let detail = format!("{}: expected a name that ends in .npy or .safetensors", path.display());
         return Err(Error::config("path", detail));
@@ -52,7 +106,7 @@ pub fn write_table(table: &EmbeddingTable, path: impl AsRef<Path>) -> Result<()>
     let mut bytes = Vec::new();
     encode(table.rows(), FloatType::F32, &mut bytes);
     output.write(0, &bytes)?;
-    let ids = write_sidecar(path, table.ids().iter().map(|id| Ok(of_id(id.clone()))))?;
+    let ids = write_sidecar(path, records.map(Ok))?;
     output.finish(table.len(), Some(&ids), true)
 }
 

@@ -29,6 +29,7 @@
 pub(crate) const BLOCK_ROWS: usize = 256;
 
 pub(crate) mod cache;
+mod dataset;
 mod encode;
 mod file;
 #[cfg(test)]
@@ -61,9 +62,10 @@ mod table;
 pub(crate) mod tensors;
 mod unit;
 
+pub use dataset::Embedding;
 pub(crate) use encode::encode;
 pub(crate) use file::read_bytes;
-pub use file::{EMBEDDINGS_KEY, read_table, read_table_key, write_table};
+pub use file::{EMBEDDINGS_KEY, read_table, read_table_key, write_table, write_table_with_records};
 pub use float::{FloatType, RawRows};
 pub use format::Format;
 pub(crate) use load::{ForLane, Loaded, Terms, for_lane, load};

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::records;
-use super::{EmbeddingTable, Format, Pieces, Shard};
+use super::{EmbeddingTable, Format, Pieces, Record, Shard};
 use crate::{Error, Result};
 
 /// Ids whose hashes are in memory at once while they are compared.
@@ -144,6 +144,45 @@ impl Store {
             }
         }
         EmbeddingTable::new(ids, rows, self.dim()).map_err(|error| self.name_in(error))
+    }
+
+    /// What stands beside the rows: a record for each, in their order over all shards, read as they are asked for. Rows
+    /// without one get a record of their `id` alone, the row's number in the store.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] or [`Error::Format`] where the records of a shard cannot be read, or are not as many as its rows.
+    pub fn records(&self) -> impl Iterator<Item = Result<Record>> + '_ {
+        let mut first = 0;
+        self.shards().iter().flat_map(move |shard| {
+            let start = first;
+            first += shard.len();
+            let numbered = (start..first).map(|row| Ok(records::of_id(row.to_string())));
+            let records: records::Records<'_> = match shard.records() {
+                Ok(Some(records)) => records,
+                Ok(None) => Box::new(numbered),
+                Err(error) => Box::new(std::iter::once(Err(error))),
+            };
+            records.enumerate().map(move |(row, record)| {
+                let mut record = record?;
+                record.entry("id").or_insert_with(|| (start + row).to_string().into());
+                Ok(record)
+            })
+        })
+    }
+
+    /// The record that stands under an id; reads the records up to it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Store::records`], and [`Error::MissingId`] where no row has the id.
+    pub fn record(&self, id: &str) -> Result<Record> {
+        let is_wanted = |record: &Result<Record>| match record {
+            Ok(record) => records::id(record).as_deref() == Some(id),
+            Err(_) => true,
+        };
+        let missing = || Error::MissingId { what: self.place.display().to_string(), id: id.to_string() };
+        self.records().find(is_wanted).ok_or_else(missing)?
     }
 
     /// Checks that the ids, where there are any, are as many as the rows and all different, in bounded memory.
