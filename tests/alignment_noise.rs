@@ -5,7 +5,9 @@ mod alignment_clouds;
 use alignment_clouds::{cloud, distance, dot, fit, mean, unit_moments, values, widen};
 use burn::tensor::{DType, Device, Tensor};
 use burn_revision::Error;
-use burn_revision::alignment::{Aligner, C3Config, C3Variant, MeanShiftConfig, WithNoise, align_table};
+use burn_revision::alignment::{
+    Aligner, C3Config, C3Variant, MeanShiftConfig, WhiteningConfig, WithNoise, align_table,
+};
 use burn_revision::embedding::{EmbeddingTable, NonFinite};
 
 #[test]
@@ -60,8 +62,8 @@ fn noise_depends_on_seed_and_row_and_not_on_chunks() {
     let whole = values(c3.align(rows.clone(), 5));
     assert_eq!(whole, values(c3.align(rows.clone(), 5)), "the same noise for the same seed");
     assert_ne!(whole, values(c3.align(rows.clone(), 6)));
-    let first = c3.align_from(rows.clone().slice_dim(0, 0..13), 5, 0);
-    let second = c3.align_from(rows.clone().slice_dim(0, 13..50), 5, 13);
+    let first = c3.align_rows(rows.clone().slice_dim(0, 0..13), 5, &(0..13).collect::<Vec<_>>());
+    let second = c3.align_rows(rows.clone().slice_dim(0, 13..50), 5, &(13..50).collect::<Vec<_>>());
     assert_eq!(whole, values(Tensor::cat(vec![first, second], 0)));
     let doubled = Tensor::cat(vec![rows.clone().slice_dim(0, 0..1), rows.slice_dim(0, 0..1)], 0);
     let doubled = values(c3.align(doubled, 5));
@@ -125,4 +127,29 @@ fn a_table_longer_than_a_chunk_gets_the_noise_of_the_whole() {
     assert_eq!((skipped.len(), skipped.position("10020")), (10_049, None));
     let host = align_table(&fit(&text, &image), &broken, NonFinite::Skip, 0, &device).unwrap().0;
     assert_eq!(host.ids(), skipped.ids());
+}
+
+/// The trait's rule, for methods that the host applies and for those that a device does.
+#[test]
+fn a_row_that_is_left_out_does_not_change_the_noise_of_those_behind_it() {
+    let device = Device::default();
+    let (text, image) = (cloud(40, 6, 61), cloud(40, 6, 62));
+    let mut rows = text.rows().to_vec();
+    rows[6 * 7] = f32::NAN;
+    let broken = EmbeddingTable::numbered(rows, 6).unwrap();
+    let whitening = WhiteningConfig::new().fit(&text, &image).unwrap();
+    let methods: [Box<dyn Aligner>; 2] =
+        [Box::new(C3Config::new().fit(&text, &image).unwrap()), Box::new(WithNoise::new(whitening, 0.3))];
+    for method in methods {
+        let aligned = |table: &EmbeddingTable| {
+            align_table(method.as_ref(), table, NonFinite::Skip, 9, &device).unwrap().0
+        };
+        let (whole, part) = (aligned(&text), aligned(&broken));
+        assert_eq!(part.len(), 39);
+        for id in part.ids() {
+            for (part, whole) in part.get(id).unwrap().iter().zip(whole.get(id).unwrap()) {
+                approx::assert_abs_diff_eq!(part, whole, epsilon = 1e-6);
+            }
+        }
+    }
 }

@@ -37,14 +37,15 @@ pub trait Aligner {
     /// The noise is drawn on the host and depends on the seed and the number of the row only, so that it is the
     /// same on every device.
     fn align(&self, text: Tensor<2>, seed: u64) -> Tensor<2> {
-        self.align_from(text, seed, 0)
+        let numbers: Vec<u64> = (0..text.dims()[0] as u64).collect();
+        self.align_rows(text, seed, &numbers)
     }
 
-    /// As [`Aligner::align`] for a chunk of a longer set of which the chunk's first row is number `first`: chunks
-    /// of any size then get the noise of the whole.
-    fn align_from(&self, text: Tensor<2>, seed: u64, first: usize) -> Tensor<2> {
+    /// [`Aligner::align`] for some rows of a larger set: `numbers` are those of the rows in their set, `[n]`. Parts of any
+    /// size, with whatever rows left out, then get the noise of the whole.
+    fn align_rows(&self, text: Tensor<2>, seed: u64, numbers: &[u64]) -> Tensor<2> {
         let dtype = text.dtype();
-        let rows = noise::add(self.transport(text), self.noise(), seed, first);
+        let rows = noise::add(self.transport(text), self.noise(), seed, numbers);
         normalize_bounded(rows).cast(dtype)
     }
 
@@ -82,8 +83,8 @@ impl<A: Aligner + ?Sized> Aligner for Box<A> {
         (**self).noise()
     }
 
-    fn align_from(&self, text: Tensor<2>, seed: u64, first: usize) -> Tensor<2> {
-        (**self).align_from(text, seed, first)
+    fn align_rows(&self, text: Tensor<2>, seed: u64, numbers: &[u64]) -> Tensor<2> {
+        (**self).align_rows(text, seed, numbers)
     }
 
     fn closed_form(&self) -> Option<ClosedForm> {

@@ -56,7 +56,7 @@ proptest! {
     }
 }
 
-/// A shift that takes a row almost to zero: its norm cannot be had from dot products.
+/// A shift that takes a row almost to zero: dot products do not give its norm.
 #[test]
 fn rows_that_a_shift_cancels_keep_their_direction() {
     let row = [0.6_f32, 0.8, 0.0];

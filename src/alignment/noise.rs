@@ -66,23 +66,16 @@ impl<A: Aligner> Aligner for WithNoise<A> {
 }
 
 /// `rows + sigma N(0, I)`, where the noise of a row depends on the seed and the row's number only.
-pub(super) fn add(rows: Tensor<2>, sigma: f64, seed: u64, first: usize) -> Tensor<2> {
-    let [n, _] = rows.dims();
-    add_numbered(rows, sigma, seed, (first..first + n).map(|number| number as u64))
-}
-
-/// As [`add`], for rows of any numbers, in their order.
-pub(super) fn add_numbered(
-    rows: Tensor<2>,
-    sigma: f64,
-    seed: u64,
-    numbers: impl Iterator<Item = u64>,
-) -> Tensor<2> {
+///
+/// # Panics
+///
+/// If there is not one number a row.
+pub(super) fn add(rows: Tensor<2>, sigma: f64, seed: u64, numbers: &[u64]) -> Tensor<2> {
     let [n, dim] = rows.dims();
+    assert_eq!(numbers.len(), n, "noise: numbers of the rows");
     if sigma == 0.0 || n == 0 {
         return rows;
     }
-    let numbers: Vec<u64> = numbers.collect();
     let mut noise = vec![0.0_f32; n * dim];
     parallel::map(noise.chunks_mut(64 * dim).zip(numbers.chunks(64)), |(values, numbers)| {
         for (row, &number) in values.chunks_exact_mut(dim).zip(numbers) {

@@ -260,7 +260,7 @@ impl Statistics {
     ///
     /// # Errors
     ///
-    /// As for [`Statistics::closed_form`].
+    /// Those of [`Statistics::closed_form`].
     pub fn init(&self, device: &Device) -> Result<Box<dyn Aligner + Sync>> {
         self.check_complete()?;
         Ok(match self.method {

@@ -28,7 +28,10 @@ pub fn align_table(
     device: &Device,
 ) -> Result<(EmbeddingTable, RowReport)> {
     let Some(form) = aligner.closed_form() else {
-        return map_table(aligner, text, policy, device, |rows, first| aligner.align_from(rows, seed, first));
+        return map_table(aligner, text, policy, device, |rows, places| {
+            let numbers: Vec<u64> = places.iter().map(|place| *place as u64).collect();
+            aligner.align_rows(rows, seed, &numbers)
+        });
     };
     check_dim(aligner, text)?;
     let mut aligned = vec![0.0; text.rows().len()];
@@ -71,7 +74,7 @@ fn map_table(
     text: &EmbeddingTable,
     policy: NonFinite,
     device: &Device,
-    map: impl Fn(Tensor<2>, usize) -> Tensor<2>,
+    map: impl Fn(Tensor<2>, &[usize]) -> Tensor<2>,
 ) -> Result<(EmbeddingTable, RowReport)> {
     check_dim(aligner, text)?;
     let dim = text.dim();
@@ -87,7 +90,7 @@ fn map_table(
             continue;
         }
         let rows = Tensor::from_data(TensorData::new(rows, [places.len(), dim]), (device, dtype));
-        let rows = map(rows, kept.len()).into_data();
+        let rows = map(rows, &places).into_data();
         aligned.extend(rows.try_into_vec_as::<f32>().expect("a float type converts to f32"));
         kept.extend(places);
     }

@@ -176,7 +176,7 @@ impl MapRows for OnHost {
     ) -> Result<(Vec<usize>, RowReport)> {
         let dim = rows.dim();
         if float == FloatType::F32 {
-            // Not cleared before, so that nothing is set to zero in vain.
+            // Not cleared before, which would set bytes to zero that are written anyway.
             bytes.resize(rows.len() * dim * 4, 0);
             if let Ok(out) = bytemuck::try_cast_slice_mut(bytes) {
                 let (skipped, report) = self.form.map(rows, terms, (self.seed, first), out)?;

@@ -41,7 +41,7 @@ impl Default for ConvertOptions<'_> {
 ///
 /// # Errors
 ///
-/// As for [`super::apply()`]; NaN and infinities are no error here.
+/// Those of [`super::apply()`]; NaN and infinities are no error here.
 pub fn convert(store: &Store, output: &Path, options: &ConvertOptions<'_>) -> Result<ApplyReport> {
     let format = output_format(store, output, options.format)?;
     let target = Target::new(store, output, format)?;

@@ -1,7 +1,7 @@
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use crate::Result;
-use crate::alignment::{Aligner, noise};
+use crate::alignment::Aligner;
 use crate::embedding::{RawRows, RowReport, Terms, clean_rows, normalize, normalize_bounded};
 use crate::geometry::Moments;
 
@@ -85,8 +85,7 @@ pub(super) fn map(
     if places.is_empty() {
         return Ok((Vec::new(), skipped, report));
     }
-    let numbers = places.iter().map(|place| (first + place) as u64);
-    let rows = noise::add_numbered(method.transport(rows), method.noise(), seed, numbers);
-    let rows = normalize_bounded(rows).into_data();
+    let numbers: Vec<u64> = places.iter().map(|place| (first + place) as u64).collect();
+    let rows = method.align_rows(rows, seed, &numbers).into_data();
     Ok((rows.try_into_vec_as::<f32>().expect("a float type converts to f32"), skipped, report))
 }

@@ -72,7 +72,7 @@ pub fn fit(
 ///
 /// # Errors
 ///
-/// As for [`fit`]; the number of rows is not looked at.
+/// Those of [`fit`], but for the number of rows.
 pub fn fit_moments(
     method: &Method,
     text: Option<&Store>,
@@ -113,7 +113,7 @@ pub fn fit_moments(
 ///
 /// # Errors
 ///
-/// As for [`fit`], and [`Error::Config`] for a method without centroid pass or where none is missing.
+/// Those of [`fit`], and [`Error::Config`] for a method without centroid pass or where none is missing.
 pub fn fit_centroid(
     statistics: &mut Statistics,
     text: &Store,

@@ -24,9 +24,9 @@ pub(super) struct Sink<'a> {
 
 /// A thread's buffers, used again and again.
 #[derive(Default)]
-pub(super) struct Room {
+pub(super) struct Buffers {
     input: Vec<u8>,
-    /// For whoever maps rows.
+    /// For the mapping of rows.
     pub values: Vec<f32>,
     output: Vec<u8>,
 }
@@ -101,12 +101,12 @@ impl Sink<'_> {
         let written = self.run(
             shard,
             done,
-            |piece, room| {
-                let (skipped, report) = self.map_piece(piece, room, (float, first, map))?;
+            |piece, buffers| {
+                let (skipped, report) = self.map_piece(piece, buffers, (float, first, map))?;
                 if at_once {
-                    output.write(piece.rows.start, &room.output)?;
+                    output.write(piece.rows.start, &buffers.output)?;
                 }
-                let bytes = (!at_once).then(|| std::mem::take(&mut room.output));
+                let bytes = (!at_once).then(|| std::mem::take(&mut buffers.output));
                 Ok(Done { report, skipped, bytes })
             },
             |done| {
@@ -143,18 +143,18 @@ impl Sink<'_> {
         &self,
         shard: &Shard,
         done: usize,
-        work: impl Fn(&Piece<'_>, &mut Room) -> Result<Done> + Sync,
+        work: impl Fn(&Piece<'_>, &mut Buffers) -> Result<Done> + Sync,
         mut commit: impl FnMut(Done) -> Result<()> + Send,
     ) -> Result<()> {
         let mut pieces = Pieces::from_row(std::slice::from_ref(shard), self.piece_rows, done);
         pipeline::run(
             self.threads,
-            Room::default,
-            |room| {
+            Buffers::default,
+            |buffers| {
                 check_cancelled(self.progress)?;
-                pieces.next(&mut room.input)
+                pieces.next(&mut buffers.input)
             },
-            |room, piece| work(&piece, room),
+            |buffers, piece| work(&piece, buffers),
             |done| {
                 let rows = done.report.rows;
                 commit(done)?;
@@ -167,12 +167,12 @@ impl Sink<'_> {
     fn map_piece(
         &self,
         piece: &Piece<'_>,
-        room: &mut Room,
+        buffers: &mut Buffers,
         (float, first, map): (FloatType, usize, &dyn MapRows),
     ) -> Result<(Vec<usize>, RowReport)> {
         let what = piece.shard.path().to_string_lossy();
         let terms = Terms { policy: self.policy, what: &what, first: piece.rows.start };
-        let Room { input, values, output } = room;
+        let Buffers { input, values, output } = buffers;
         map.map(piece.read(input)?, terms, first + piece.rows.start, float, values, output)
     }
 
@@ -265,9 +265,9 @@ impl Sink<'_> {
         self.run(
             shard,
             0,
-            |piece, room| {
-                let (skipped, report) = self.map_piece(piece, room, (float, first, map))?;
-                Ok(Done { report, skipped, bytes: Some(std::mem::take(&mut room.output)) })
+            |piece, buffers| {
+                let (skipped, report) = self.map_piece(piece, buffers, (float, first, map))?;
+                Ok(Done { report, skipped, bytes: Some(std::mem::take(&mut buffers.output)) })
             },
             |done| {
                 let mut skipped = done.skipped.iter().copied().peekable();
