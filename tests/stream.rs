@@ -400,6 +400,78 @@ fn a_sample_of_the_centroid_pass_is_close_to_all_rows() {
 }
 
 #[test]
+fn a_sample_of_the_centroid_pass_that_cannot_be_drawn_is_refused() {
+    let world = World::new();
+    let (text, image) = (world.store("text"), world.store("image.npy"));
+    for (size, policy) in
+        [(0, NonFinite::Error), (text.len() + 1, NonFinite::Error), (usize::MAX, NonFinite::Skip)]
+    {
+        let options = FitOptions { centroid_sample: Some(size), policy, ..FitOptions::default() };
+        let error = fit(&realign(), &text, &image, &options).unwrap_err();
+        assert!(matches!(&error, Error::Config { key, .. } if key == "centroid-sample"), "{error}");
+        let (from, found) = (format!("1 to {}", text.len()), format!("found {size}"));
+        assert!(error.to_string().contains(&from) && error.to_string().contains(&found), "{error}");
+    }
+    // A sample whose rows are all left out has no mean.
+    let mut rows = read_table(world.path("text.safetensors")).unwrap().rows().to_vec();
+    rows[DIM..].fill(f32::NAN);
+    rows.rotate_left(DIM);
+    write_table(&EmbeddingTable::numbered(rows, DIM).unwrap(), world.path("bad.npy")).unwrap();
+    let (bad, policy) = (world.store("bad.npy"), NonFinite::Skip);
+    let options = FitOptions { centroid_sample: Some(1), policy, ..FitOptions::default() };
+    let mut statistics = fit_moments(&realign(), Some(&text), Some(&image), &options).unwrap().0;
+    let error = fit_centroid(&mut statistics, &bad, &options).unwrap_err();
+    assert!(matches!(error, Error::TooFewRows { .. }), "{error}");
+}
+
+#[test]
+fn a_sample_over_many_machines_is_drawn_from_all_of_them() {
+    let world = World::new();
+    let image = world.store("image.npy");
+    let options = FitOptions { centroid_sample: Some(300), ..FitOptions::default() };
+    let parts = ["text/part-0.npy", "text/part-[12].npy"].map(|pattern| world.store(pattern));
+    let mut moments = fit_moments(&realign(), Some(&parts[0]), Some(&image), &options).unwrap().0;
+    moments.merge(&fit_moments(&realign(), Some(&parts[1]), None, &options).unwrap().0).unwrap();
+    let path = world.path("moments.safetensors");
+    let [mut merged, other] = parts.each_ref().map(|part| {
+        let mut statistics = moments.clone();
+        fit_centroid(&mut statistics, part, &options).unwrap();
+        // Through a file, as between machines.
+        statistics.save(&path).unwrap();
+        let statistics = Statistics::load(&path).unwrap();
+        assert_eq!(statistics.missing_centroid(), Some((part.len(), 1500)), "one machine is not all of them");
+        statistics
+    });
+    merged.merge(&other).unwrap();
+    assert_eq!(merged.missing_centroid(), None);
+    let all = world.fit(realign());
+    let pairs = merged.centroids()[0].iter().zip(&all.centroids()[0]);
+    let error = pairs.map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt();
+    assert!(error > 0.0 && error < 3.0 * (all.text().trace() / 300.0).sqrt(), "{error}");
+    // Another sample does not go on with the pass of this one.
+    let mut begun = other.clone();
+    let whole = FitOptions::default();
+    assert!(fit_centroid(&mut begun, &parts[0], &whole).unwrap_err().to_string().contains("300 rows"));
+}
+
+#[test]
+fn statistics_with_more_centroids_than_passes_are_refused() {
+    let world = World::new();
+    let Method::ReAlign { eps, .. } = realign() else { unreachable!() };
+    let statistics = world.fit(Method::ReAlign { eps, centroid_passes: 2 });
+    let path = world.path("statistics.safetensors");
+    statistics.save(&path).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    let place = |what: &[u8]| bytes.windows(what.len()).position(|part| part == what).unwrap();
+    let passes = place(br#"centroid_passes\":2"#) + br#"centroid_passes\":"#.len();
+    let mut changed = bytes.clone();
+    changed[passes] = b'1';
+    std::fs::write(&path, changed).unwrap();
+    let error = Statistics::load(&path).unwrap_err().to_string();
+    assert!(error.contains("expected at most 1, found 2"), "{error}");
+}
+
+#[test]
 fn rows_go_through_every_format_unchanged() {
     let world = World::new();
     let text = world.store("text");

@@ -158,6 +158,14 @@ impl Method {
         }
     }
 
+    /// How many centroid passes over the text it makes.
+    pub(crate) fn centroid_passes(&self) -> usize {
+        match *self {
+            Self::ReAlign { centroid_passes, .. } => centroid_passes,
+            _ => 0,
+        }
+    }
+
     /// Whether it needs covariances, and not means and spreads alone.
     pub fn needs_covariance(&self) -> bool {
         matches!(self, Self::Whitening { .. } | Self::GaussianOt { .. } | Self::Blockwise { .. })

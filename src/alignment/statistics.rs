@@ -46,11 +46,20 @@ pub struct Statistics {
     image: Moments,
     report: FitReport,
     centroids: Vec<Vec<f64>>,
-    /// The centroid pass under way, where not all rows have been seen.
-    pass: Option<Moments>,
-    /// The rows of a stated sample that each centroid pass sees; all of them, where there is none.
+    /// The centroid pass under way, where not all rows have been read.
+    pass: Option<CentroidPass>,
+    /// How many text rows of all sources together a centroid pass is made of; all of them by default.
     sample: Option<usize>,
     sources: Vec<Provenance>,
+}
+
+/// What a centroid pass has gathered so far.
+#[derive(Clone, Debug, PartialEq)]
+struct CentroidPass {
+    /// The moments of the projected rows.
+    projected: Moments,
+    /// The text rows that were read for it, those that a sample or the policy left out among them.
+    read: usize,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -71,6 +80,20 @@ struct Counts {
     text: u64,
     image: u64,
     centroid: Option<u64>,
+    /// Text rows read in the pass; as many as were gathered in files of before there was this count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    centroid_read: Option<u64>,
+}
+
+/// Refuses a sample of no rows, and of more than there are.
+pub(super) fn check_sample(sample: usize, rows: usize) -> Result<()> {
+    match (1..=rows).contains(&sample) {
+        true => Ok(()),
+        false => {
+            let detail = format!("expected from 1 to {rows} text rows, found {sample}");
+            Err(Error::config("centroid-sample", detail))
+        }
+    }
 }
 
 impl Statistics {
@@ -133,12 +156,24 @@ impl Statistics {
         &self.sources
     }
 
-    /// How many text rows the centroid pass under way has seen, and how many it must see; nothing where no pass is
-    /// missing.
+    /// How many text rows the centroid pass under way has read, and how many it must read: those of all sources. Nothing
+    /// where no pass is missing.
     pub fn missing_centroid(&self) -> Option<(usize, usize)> {
         let Method::ReAlign { centroid_passes, .. } = self.method else { return None };
-        let seen = self.pass.as_ref().map_or(0, Moments::count);
-        (self.centroids.len() < centroid_passes).then(|| (seen, self.sample.unwrap_or(self.text.count())))
+        let read = self.pass.as_ref().map_or(0, |pass| pass.read);
+        (self.centroids.len() < centroid_passes).then_some((read, self.report.text.rows))
+    }
+
+    /// How many rows of a source of `rows` text rows a centroid pass is made of, where `sample` rows of all sources
+    /// together are asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for a sample of no rows, and of more than there are.
+    pub(super) fn share_of_sample(&self, sample: usize, rows: usize) -> Result<usize> {
+        let all = self.report.text.rows;
+        check_sample(sample, all)?;
+        Ok((sample as u128 * rows as u128).div_ceil(all.max(1) as u128) as usize)
     }
 
     /// Takes in the moments of rows of a source.
@@ -164,24 +199,50 @@ impl Statistics {
         Ok(fit)
     }
 
-    /// Takes in what the centroid pass under way has seen, and ends the pass when it has seen every row.
-    pub(super) fn add_to_pass(&mut self, projected: &Moments, sample: Option<usize>) -> Result<()> {
+    /// Takes in what was gathered of `read` text rows for the centroid pass under way, and ends the pass when all rows have
+    /// been read.
+    pub(super) fn add_to_pass(
+        &mut self,
+        projected: &Moments,
+        read: usize,
+        sample: Option<usize>,
+    ) -> Result<()> {
         if self.pass.is_some() && self.sample != sample {
-            return Err(Error::config("centroid sample", "the pass under way was begun with another sample"));
+            let rows = |sample: Option<usize>| sample.map_or("all".to_string(), |rows| rows.to_string());
+            let (before, now) = (rows(self.sample), rows(sample));
+            let detail =
+                format!("the pass under way was begun with {before} rows, and is continued with {now}");
+            return Err(Error::config("centroid-sample", detail));
+        }
+        let mut pass = self
+            .pass
+            .take()
+            .unwrap_or_else(|| CentroidPass { projected: Moments::new(projected.dim()), read: 0 });
+        pass.projected.merge(projected)?;
+        pass.read += read;
+        let what = "text rows in a centroid pass (those that the moments were made of)";
+        let wanted = self.report.text.rows;
+        if pass.read > wanted {
+            return Err(Error::mismatch(what, wanted, pass.read));
         }
         self.sample = sample;
-        let pass = self.pass.get_or_insert_with(|| Moments::new(projected.dim()));
-        pass.merge(projected)?;
-        let (seen, wanted) = (pass.count(), sample.unwrap_or(self.text.count()));
-        if seen > wanted {
-            let what = "text rows in a centroid pass (those that the moments were made of)";
-            return Err(Error::mismatch(what, wanted, seen));
+        if pass.read < wanted {
+            self.pass = Some(pass);
+            return Ok(());
         }
-        if seen == wanted {
-            self.centroids.push(pass.mean().to_vec());
-            self.pass = None;
+        let gathered = pass.projected.count();
+        match sample {
+            // Rows that were fitted have changed since.
+            None if gathered != self.text.count() => Err(Error::mismatch(what, self.text.count(), gathered)),
+            Some(_) if gathered == 0 => {
+                let what = "rows with a direction in the sample for the centroid".to_string();
+                Err(Error::TooFewRows { what, needed: 1, actual: 0 })
+            }
+            _ => {
+                self.centroids.push(pass.projected.mean().to_vec());
+                Ok(())
+            }
         }
-        Ok(())
     }
 
     /// Takes in the statistics that another machine has made of other rows; returns whether centroid passes were given
@@ -205,7 +266,7 @@ impl Statistics {
         }
         let same_moments = self.text == other.text && self.image == other.image;
         if let (true, true, Some(theirs)) = (same_moments, self.centroids == other.centroids, &other.pass) {
-            self.add_to_pass(theirs, other.sample)?;
+            self.add_to_pass(&theirs.projected, theirs.read, other.sample)?;
             return Ok(false);
         }
         if same_moments {
@@ -299,8 +360,8 @@ impl Statistics {
     fn check_complete(&self) -> Result<()> {
         if let Some((seen, wanted)) = self.missing_centroid() {
             let detail = format!(
-                "the centroid pass has seen {seen} of {wanted} text rows: run `fit` from these statistics, and merge \
-                 what several machines saw"
+                "the centroid pass has read {seen} of {wanted} text rows: run `fit` from these statistics, and merge \
+                 what several machines read"
             );
             return Err(Error::config("statistics", detail));
         }
@@ -326,8 +387,8 @@ impl Statistics {
             ("centroids", self.centroids.concat()),
         ]);
         if let Some(pass) = &self.pass {
-            tensors.insert("pass_mean", pass.mean().to_vec());
-            tensors.insert("pass_squares", vec![pass.squares()]);
+            tensors.insert("pass_mean", pass.projected.mean().to_vec());
+            tensors.insert("pass_squares", vec![pass.projected.squares()]);
         }
         tensors
     }
@@ -338,14 +399,20 @@ impl Statistics {
     }
 
     fn header(&self) -> Header {
-        let centroid = self.pass.as_ref().map(|pass| pass.count() as u64);
+        let centroid = self.pass.as_ref().map(|pass| pass.projected.count() as u64);
+        let centroid_read = self.pass.as_ref().map(|pass| pass.read as u64);
         Header {
             version: VERSION,
             created_by: concat!("burn-revision ", env!("CARGO_PKG_VERSION")).to_string(),
             method: self.method,
             non_finite: self.policy,
             dim: self.dim(),
-            counts: Counts { text: self.text.count() as u64, image: self.image.count() as u64, centroid },
+            counts: Counts {
+                text: self.text.count() as u64,
+                image: self.image.count() as u64,
+                centroid,
+                centroid_read,
+            },
             rows: self.report,
             centroid_sample: self.sample,
             sources: self.sources.clone(),
@@ -421,11 +488,17 @@ impl Statistics {
         if dim == 0 || !centroids.len().is_multiple_of(dim) {
             return Err(wrong(format!("centroids: {} values for {dim} dimensions", centroids.len())));
         }
+        let (passes, found) = (header.method.centroid_passes(), centroids.len() / dim);
+        if found > passes {
+            return Err(wrong(format!("centroids: expected at most {passes}, found {found}")));
+        }
         let pass = match header.counts.centroid {
             None => None,
             Some(count) => {
-                let mean = read("pass_mean", Some(dim))?;
-                Some(moments(count, mean, read("pass_squares", Some(1))?[0])?)
+                let projected =
+                    moments(count, read("pass_mean", Some(dim))?, read("pass_squares", Some(1))?[0])?;
+                let read = header.counts.centroid_read.unwrap_or(count) as usize;
+                Some(CentroidPass { projected, read })
             }
         };
         Ok(Self {

@@ -1,5 +1,6 @@
 use super::{Compute, device};
 use crate::alignment::gather::{Gather, Gathered};
+use crate::alignment::statistics::check_sample;
 use crate::alignment::{Method, Provenance, Statistics};
 use crate::embedding::{BLOCK_ROWS, BytesMoved, NonFinite, Progress, RowSample, Store};
 use crate::geometry::unit_moments;
@@ -14,7 +15,8 @@ pub struct FitOptions<'a> {
     pub threads: Option<usize>,
     /// Where the arithmetic is done.
     pub compute: Compute,
-    /// The number of text rows that the centroid pass sees, drawn evenly; all of them by default.
+    /// How many of the text rows a centroid pass is made of, drawn evenly; all of them by default. Where the moments were
+    /// made of the rows of several machines, it is the number of all of them together, and each machine draws its share.
     pub centroid_sample: Option<usize>,
     /// The seed of that sample.
     pub seed: u64,
@@ -60,6 +62,8 @@ pub fn fit(
     image: &Store,
     options: &FitOptions<'_>,
 ) -> Result<(Statistics, BytesMoved)> {
+    // Before the work, not after the half of it.
+    options.centroid_sample.map_or(Ok(()), |sample| check_sample(sample, text.len()))?;
     let (mut statistics, mut bytes) = fit_moments(method, Some(text), Some(image), options)?;
     // A pass that ends without having seen every row is not begun again: the rows have changed.
     while let Some((0, _)) = statistics.missing_centroid() {
@@ -125,7 +129,9 @@ pub fn fit_centroid(
     }
     let fit = statistics.realign()?;
     let form = fit.closed_form();
-    let sample = options.centroid_sample.map(|size| RowSample::new(text.len(), size, options.seed));
+    let rows = text.len();
+    let share = options.centroid_sample.map(|sample| statistics.share_of_sample(sample, rows)).transpose()?;
+    let sample = share.map(|share| RowSample::new(rows, share, options.seed));
     let method = match &options.compute {
         Compute::Host => None,
         Compute::Device(device) => Some((fit.partial().init(device), device)),
@@ -136,7 +142,6 @@ pub fn fit_centroid(
             None => form.moments(rows, terms),
             Some((method, device)) => device::moments(rows, terms, device, Some(method)),
         })?;
-    let seen = moments.count();
-    statistics.add_to_pass(&moments, sample.map(|_| seen))?;
+    statistics.add_to_pass(&moments, rows, options.centroid_sample)?;
     Ok(bytes)
 }
