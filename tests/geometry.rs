@@ -171,24 +171,6 @@ fn equal_eigenvalues_are_isotropic() {
 }
 
 #[test]
-fn the_leading_part_is_that_of_the_whole() {
-    let rows = unit(4000, 96, 5);
-    let whole = Spectrum::of(&rows.covariance(), 96, rows.len()).unwrap();
-    let parts = [
-        Spectrum::leading(&rows.covariance(), 96, rows.len(), 4, 1).unwrap(),
-        Spectrum::leading_of_rows(&rows, 4, 2).unwrap(),
-    ];
-    for part in parts {
-        assert_eq!(part.eigenvalues().len(), 4);
-        for k in 0..4 {
-            let (found, expected) = (part.eigenvalues()[k], whole.eigenvalues()[k]);
-            assert!((found / expected - 1.0).abs() < 1e-10, "{found} and {expected}");
-            assert!(distance(part.eigenvector(k).unwrap(), whole.eigenvector(k).unwrap()) < 1e-7);
-        }
-    }
-}
-
-#[test]
 fn random_subspaces_overlap_by_their_share_of_the_space() {
     let (dim, rank) = (40, 10);
     let mean = (0..30)

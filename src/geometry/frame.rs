@@ -83,11 +83,6 @@ impl FixedFrame {
             FrameRank::Energy(share) if !(share > 0.0 && share <= 1.0) => {
                 return wrong(format!("expected a share of the energy above 0 and up to 1, found {share}"));
             }
-            FrameRank::Energy(_) if spectrum.eigenvalues().len() < spectrum.dim() => {
-                return wrong(
-                    "a share of the energy needs all eigenvalues, not the leading ones alone".to_string(),
-                );
-            }
             FrameRank::Energy(share) => spectrum.energy_rank(share),
         };
         let basis = spectrum.eigenvectors(rank).to_vec();

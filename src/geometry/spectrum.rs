@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Cloud, linalg};
+use super::linalg;
 use crate::{Error, Result};
 
 /// The eigenvalues that a power law is fitted to, unless a range is asked for: the first hundred.
@@ -91,31 +91,6 @@ impl Spectrum {
         Self::check(covariance, dim)?;
         let values = linalg::symmetric_eigenvalues(covariance, dim)?;
         Ok(Self::from_parts(values, Vec::new(), dim, rows))
-    }
-
-    /// The `rank` largest eigenvalues and their eigenvectors, by randomised subspace iteration (Halko, Martinsson and
-    /// Tropp, 2011): for dimensions where the whole decomposition takes too long. Measures of the whole spectrum, such as
-    /// the effective rank, are then those of the part.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Spectrum::of`].
-    pub fn leading(covariance: &[f64], dim: usize, rows: usize, rank: usize, seed: u64) -> Result<Self> {
-        Self::check(covariance, dim)?;
-        let eigen = linalg::leading_eigen(covariance, dim, rank, seed)?;
-        Ok(Self::from_parts(eigen.values, eigen.vectors, dim, rows))
-    }
-
-    /// As [`Spectrum::leading`], of the covariance of rows, which is not formed: for dimensions whose square does not fit
-    /// into memory. Where it does, forming it is faster.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Spectrum::of`].
-    pub fn leading_of_rows(rows: &Cloud, rank: usize, seed: u64) -> Result<Self> {
-        let (centred, dim) = (rows.centered(), rows.dim());
-        let eigen = linalg::leading_eigen_of_rows(centred.values(), dim, rank, seed)?;
-        Ok(Self::from_parts(eigen.values, eigen.vectors, dim, rows.len()))
     }
 
     fn check(covariance: &[f64], dim: usize) -> Result<()> {

@@ -7,12 +7,12 @@ use faer::{ColMut, MatMut, MatRef};
 use super::error::{LinalgError, require_finite};
 use super::parallelism::fixed_parts;
 
-/// Leading eigenvalues of a symmetric matrix with their eigenvectors.
+/// Eigenvalues of a symmetric matrix with their eigenvectors.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Eigen {
     /// Eigenvalues in descending order.
     pub values: Vec<f64>,
-    /// Unit eigenvectors, row-major `[values.len(), dim]`: row `k` belongs to `values[k]`.
+    /// Unit eigenvectors, row-major `[dim, dim]`: row `k` belongs to `values[k]`.
     pub vectors: Vec<f64>,
 }
 
@@ -98,7 +98,7 @@ fn reverse_rows(rows: &mut [f64], dim: usize) {
 }
 
 /// Flips each row so that its component of largest magnitude, the first one on ties, is positive.
-pub(crate) fn orient_rows(rows: &mut [f64], dim: usize) {
+fn orient_rows(rows: &mut [f64], dim: usize) {
     for row in rows.chunks_exact_mut(dim.max(1)) {
         let largest =
             row.iter().fold(0.0_f64, |best, value| if value.abs() > best.abs() { *value } else { best });

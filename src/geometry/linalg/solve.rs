@@ -33,8 +33,7 @@ pub fn ridge_solve(gram: &[f64], rhs: &[f64], dim: usize, ridge: f64) -> Result<
     Ok(matmul(rhs, [rhs.len() / dim, dim], &inverse, [dim, dim]))
 }
 
-/// `V f(Λ) Vᵀ`, exactly symmetric, for the eigenvalues `Λ` and eigenvectors `V` at hand: a truncated
-/// decomposition gives the function restricted to its span.
+/// `V f(Λ) Vᵀ`, exactly symmetric, for the eigenvalues `Λ` and eigenvectors `V` of a decomposition.
 pub fn symmetric_function(eigen: &Eigen, dim: usize, f: impl Fn(f64) -> f64) -> Vec<f64> {
     let rank = eigen.values.len();
     let mut scaled = eigen.vectors.clone();
