@@ -10,7 +10,7 @@ use burn_revision::alignment::{
     Aligner, C3Config, Identity, MeanShift, ReAlignConfig, ReAlignFit, align_table,
 };
 use burn_revision::embedding::{EmbeddingTable, NonFinite};
-use burn_revision::geometry::{modality_gap, source_cosine};
+use burn_revision::geometry::{modality_gap, paired_cosine};
 use proptest::prelude::*;
 
 proptest! {
@@ -176,7 +176,7 @@ fn the_cosine_with_the_source_is_set_by_gap_and_spreads() {
     }
     let expected = 1.0 - gap * gap / 2.0 - spreads * spreads / 2.0;
     assert!((exact - expected).abs() < 1e-6, "{exact} and {expected}");
-    let phi = source_cosine(&text, &aligned).unwrap();
+    let phi = paired_cosine(&text, &aligned).unwrap();
     assert!((phi - expected).abs() < variance, "{phi} and {expected}, {variance}");
 }
 

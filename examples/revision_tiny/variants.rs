@@ -8,7 +8,7 @@ use burn_revision::alignment::{
     Aligner, C3Config, Identity, MeanShift, ReAlign, ReAlignConfig, WithNoise, align_table, transport_table,
 };
 use burn_revision::embedding::{EmbeddingTable, NonFinite};
-use burn_revision::geometry::{KnnConfig, KnnMixing, Moments, modality_gap, source_cosine};
+use burn_revision::geometry::{KnnConfig, KnnMixing, Moments, modality_gap, paired_cosine};
 use burn_revision::language::{GenerationConfig, LlamaDecoder};
 use burn_revision::revision::{
     CaptionScores, ConversationDataset, Evaluation, ReVision, ReVisionLearner, Template, VisualSource,
@@ -144,7 +144,7 @@ impl Methods {
         Ok(Some(Geometry {
             gap: modality_gap(&moments(&aligned)?, &moments(images)?)?,
             knn_mixing: mixing.pooled,
-            source_cosine: source_cosine(texts, &aligned)?,
+            source_cosine: paired_cosine(texts, &aligned)?,
         }))
     }
 }
