@@ -33,7 +33,12 @@ pub(crate) fn sample_pairs(rows: usize, count: usize, seed: u64) -> Result<Vec<[
 /// # Errors
 ///
 /// [`Error::TooFewRows`] if a set is empty.
-pub(crate) fn sample_pairs_across(first: usize, second: usize, count: usize, seed: u64) -> Result<Vec<[u32; 2]>> {
+pub(crate) fn sample_pairs_across(
+    first: usize,
+    second: usize,
+    count: usize,
+    seed: u64,
+) -> Result<Vec<[u32; 2]>> {
     if first.min(second) == 0 {
         let what = "rows to draw pairs of".to_string();
         return Err(Error::TooFewRows { what, needed: 1, actual: 0 });

@@ -9,7 +9,8 @@ use super::model::{
 use super::samples::Samples;
 use crate::alignment::Method;
 use crate::geometry::{
-    Cloud, FixedFrame, FrameRank, GapDecomposition, PhantomDrift, ResidualGeometry, Spectrum, difference, norm,
+    Cloud, FixedFrame, FrameRank, GapDecomposition, PhantomDrift, ResidualGeometry, Spectrum, difference,
+    norm,
 };
 use crate::{Error, Result};
 

@@ -12,8 +12,8 @@ use crate::Result;
 use crate::alignment::{Aligner, Method, align_table};
 use crate::embedding::EmbeddingTable;
 use crate::geometry::{
-    Cloud, DensityGrid, KnnConfig, KnnMixing, Spectrum, SupportScore, difference, js_divergence, linalg, norm,
-    pair_products, similarity_correlation,
+    Cloud, DensityGrid, KnnConfig, KnnMixing, Spectrum, SupportScore, difference, js_divergence, linalg,
+    norm, pair_products, similarity_correlation,
 };
 
 /// The points of the grid of densities.
