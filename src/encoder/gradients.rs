@@ -45,6 +45,7 @@ fn add_softmax(logits: &[f64], n: usize, place: impl Fn(usize, usize) -> usize, 
 
 #[cfg(test)]
 mod tests {
+    use approx::assert_abs_diff_eq;
     use proptest::prelude::*;
 
     use super::*;
@@ -82,8 +83,8 @@ mod tests {
                     - loss(&moved(&image, -step), text.values(), n, scale);
                 let text_difference = loss(image.values(), &moved(&text, step), n, scale)
                     - loss(image.values(), &moved(&text, -step), n, scale);
-                prop_assert!((image_difference / (2.0 * step) - of_image.values()[at]).abs() < 1e-7);
-                prop_assert!((text_difference / (2.0 * step) - of_text.values()[at]).abs() < 1e-7);
+                assert_abs_diff_eq!(image_difference / (2.0 * step), of_image.values()[at], epsilon = 1e-7);
+                assert_abs_diff_eq!(text_difference / (2.0 * step), of_text.values()[at], epsilon = 1e-7);
             }
             // There are fewer rows than dimensions.
             let span = Spectrum::of(&text.second_moment(), dim, n).unwrap();

@@ -172,8 +172,8 @@ mod tests {
     fn vanishes_for_aligned_pairs_and_survives_a_huge_scale() {
         let device = Device::default();
         let rows = Tensor::<2>::eye(8, &device);
-        assert!(loss(rows.clone(), rows.clone(), 100.0).abs() < 1e-6);
-        assert!(loss(rows.clone(), rows, 1e6).abs() < 1e-6);
+        assert_abs_diff_eq!(loss(rows.clone(), rows.clone(), 100.0), 0.0, epsilon = 1e-6);
+        assert_abs_diff_eq!(loss(rows.clone(), rows, 1e6), 0.0, epsilon = 1e-6);
     }
 
     #[test]

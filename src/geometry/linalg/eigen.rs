@@ -110,6 +110,7 @@ fn orient_rows(rows: &mut [f64], dim: usize) {
 
 #[cfg(test)]
 mod tests {
+    use approx::assert_abs_diff_eq;
     use proptest::prelude::*;
 
     use super::super::products::{matmul_transposed_a, matmul_transposed_b};
@@ -140,7 +141,7 @@ mod tests {
             let values = symmetric_eigenvalues(&matrix, dim).unwrap();
             prop_assert!(distance(&values, &eigen.values) < 1e-12 * scale);
             let trace: f64 = matrix.iter().step_by(dim + 1).sum();
-            prop_assert!((trace - values.iter().sum::<f64>()).abs() < 1e-12 * trace);
+            assert_abs_diff_eq!(trace, values.iter().sum::<f64>(), epsilon = 1e-12 * trace);
         }
 
         /// Planted eigenvalues, negative and repeated ones too, are found.
@@ -188,8 +189,8 @@ mod tests {
             assert_eq!(symmetric_eigen(&vec![0.0; dim * dim], dim).unwrap().values, vec![0.0; dim]);
             assert_eq!(symmetric_eigen(&identity(dim), dim).unwrap().values, vec![1.0; dim]);
             let ones = symmetric_eigen(&vec![1.0; dim * dim], dim).unwrap();
-            assert!((ones.values[0] - dim as f64).abs() < 1e-12 * dim as f64);
-            assert!(ones.values[1].abs() < 1e-12 * dim as f64);
+            assert_abs_diff_eq!(ones.values[0], dim as f64, epsilon = 1e-12 * dim as f64);
+            assert_abs_diff_eq!(ones.values[1], 0.0, epsilon = 1e-12 * dim as f64);
         }
     }
 
