@@ -3,6 +3,7 @@
 mod alignment_clouds;
 
 use alignment_clouds::{cloud, covariance, distance, dot, double, fit, mean, unit_moments, values, widen};
+use approx::assert_abs_diff_eq;
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, Device, Distribution, Tensor, TensorData};
@@ -25,7 +26,7 @@ proptest! {
         {
             let mean = widen(mean);
             // The mean is rounded to float32, and the trace is taken about the rounded one.
-            prop_assert!((trace - (1.0 - dot(&mean, &mean))).abs() < 3e-7);
+            assert_abs_diff_eq!(trace, 1.0 - dot(&mean, &mean), epsilon = 3e-7);
         }
     }
 
@@ -65,10 +66,11 @@ proptest! {
             let centered: Vec<f64> = row.iter().zip(&mu_y).map(|(e, y)| e - y).collect();
             let moved: Vec<f64> = mu_x.iter().zip(&centered).map(|(x, c)| x + s * c).collect();
             let identity = 1.0 + 2.0 * s * dot(&w, &centered);
-            prop_assert!((dot(&moved, &moved) - identity).abs() < 2e-6 * (1.0 + s * s));
+            assert_abs_diff_eq!(dot(&moved, &moved), identity, epsilon = 2e-6 * (1.0 + s * s));
             total += dot(&moved, &moved);
         }
-        prop_assert!((total / n as f64 - 1.0).abs() < 2e-6 * (1.0 + s * s), "the mean is one");
+        // The mean is one.
+        assert_abs_diff_eq!(total / n as f64, 1.0, epsilon = 2e-6 * (1.0 + s * s));
     }
 
     #[test]
@@ -81,7 +83,7 @@ proptest! {
         let (moved, report) = align_table(&realign, &text, NonFinite::Error, 0, &device).unwrap();
         prop_assert_eq!(report.kept, n);
         for (a, b) in host.rows().iter().zip(moved.rows()) {
-            prop_assert!((a - b).abs() < 1e-6);
+            assert_abs_diff_eq!(*a, *b, epsilon = 1e-6);
         }
     }
 }
@@ -101,10 +103,11 @@ fn a_spread_scaled_by_s_keeps_eigenvectors_and_normalised_spectrum() {
     let before = covariance(&double(&text));
     let after = covariance(&(anchored.mul_scalar(statistics.scale) + target.unsqueeze()));
     for (before, after) in before.iter().zip(&after) {
-        assert!((after - statistics.scale.powi(2) * before).abs() < 1e-7);
+        assert_abs_diff_eq!(after, statistics.scale.powi(2) * before, epsilon = 1e-7);
     }
     let trace: f64 = after.iter().step_by(13).sum();
-    assert!((trace - statistics.image_trace).abs() < 1e-6, "the spread is that of the images");
+    // The spread is that of the images.
+    assert_abs_diff_eq!(trace, statistics.image_trace, epsilon = 1e-6);
 }
 
 #[test]
@@ -175,9 +178,9 @@ fn the_cosine_with_the_source_is_set_by_gap_and_spreads() {
         variance += (dot(&moved, &moved) - 1.0).powi(2) / text.len() as f64;
     }
     let expected = 1.0 - gap * gap / 2.0 - spreads * spreads / 2.0;
-    assert!((exact - expected).abs() < 1e-6, "{exact} and {expected}");
+    assert_abs_diff_eq!(exact, expected, epsilon = 1e-6);
     let phi = paired_cosine(&text, &aligned).unwrap();
-    assert!((phi - expected).abs() < variance, "{phi} and {expected}, {variance}");
+    assert_abs_diff_eq!(phi, expected, epsilon = variance);
 }
 
 #[test]
@@ -242,7 +245,7 @@ fn gradients_are_those_of_finite_differences() {
             loss(moved)
         };
         let expected = (moved(step) - moved(-step)) / (2.0 * step);
-        assert!((gradient - expected).abs() < 1e-8, "{gradient} and {expected}");
+        assert_abs_diff_eq!(gradient, expected, epsilon = 1e-8);
     }
 }
 
@@ -264,7 +267,8 @@ fn a_fit_in_parts_is_the_fit_of_the_whole() {
     let parts = fit.finish().unwrap();
     let whole = whole.statistics();
     assert_eq!(parts.text_mean, whole.text_mean);
-    assert!((parts.scale - whole.scale).abs() < 1e-13, "the module keeps 48 bits of it");
+    // The module stores 48 bits of it.
+    assert_abs_diff_eq!(parts.scale, whole.scale, epsilon = 1e-13);
     for (a, b) in parts.centroids.iter().zip(&whole.centroids) {
         assert!(distance(a, b) < 1e-7, "float32 in the module, float64 here");
     }
