@@ -1,8 +1,8 @@
 //! The choice of the device to compute on.
 //!
-//! Backends are cargo features, several of which may be compiled in; the environment variable `BURN_DEVICE` selects one when a
-//! program starts. Burn's `Device::default()` follows it too, but panics if that device is unavailable; here this is an
-//! error with advice.
+//! Backends are cargo features, several of which may be compiled in; the environment variable `BURN_DEVICE` selects one
+//! when a program starts. Burn's `Device::default()` follows it too, but panics if that device is unavailable; here this
+//! is an error with advice.
 
 use std::any::Any;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};

@@ -103,7 +103,7 @@ fn a_spread_scaled_by_s_keeps_eigenvectors_and_normalised_spectrum() {
     let before = covariance(&double(&text));
     let after = covariance(&(anchored.mul_scalar(statistics.scale) + target.unsqueeze()));
     for (before, after) in before.iter().zip(&after) {
-        assert_abs_diff_eq!(after, statistics.scale.powi(2) * before, epsilon = 1e-7);
+        assert_abs_diff_eq!(*after, statistics.scale.powi(2) * before, epsilon = 1e-7);
     }
     let trace: f64 = after.iter().step_by(13).sum();
     // The spread is that of the images.

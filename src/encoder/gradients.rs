@@ -6,7 +6,9 @@ use crate::geometry::{Cloud, linalg};
 /// (arXiv 2602.07026, Lemma B.6): `[n, d]` each, image `i` belonging to text `i`.
 ///
 /// ```text
-/// grad_x_i = scale / 2n (sum_j (p_ij + q_ij) y_j - 2 y_i)    p: softmax over texts, q: softmax over images, of scale x_i y_j
+/// grad_x_i = scale / 2n (sum_j (p_ij + q_ij) y_j - 2 y_i)
+///
+/// p: softmax of scale x_i y_j over texts        q: softmax of scale x_i y_j over images
 /// ```
 ///
 /// Each gradient lies in the span of the rows of the other modality.

@@ -51,7 +51,7 @@ impl PairDataset {
                 let value = pair.pixels[column];
                 return Err(Error::sample(
                     format!("pair {row}"),
-                    format!("value {column} of its picture is {value}"),
+                    format!("value {column} of its image is {value}"),
                 ));
             }
             if pair.tokens.is_empty() {

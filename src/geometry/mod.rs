@@ -14,12 +14,12 @@
 //! [`Moments`] accumulates the first two in one pass over data of any size, in float64; partial moments can be merged.
 //! [`modality_gap`] and [`paired_cosine`] compare two clouds, [`KnnMixing`] measures how well they mix.
 //!
-//! Beyond means, the theory of the fixed frame (arXiv 2602.07026, Sec. 3) describes the shape of the clouds: [`Spectrum`] is
-//! that of a covariance, [`FixedFrame`] the subspace in which both modalities vary, [`GapDecomposition`] the gap along and
-//! across it, [`ResidualGeometry`] the residual of pairs without the gap, and [`PhantomDrift`] the shift of a centroid by the
-//! projection onto the sphere. [`KnnConfig`] finds exact [`Neighbours`], from which [`KnnMixing`] and [`SupportScore`] are
-//! computed. All of these work on a [`Cloud`], rows in float64 on the host; for a set that does not fit into memory, on a
-//! sample of it.
+//! Beyond means, the theory of the fixed frame (arXiv 2602.07026, Sec. 3) describes the shape of the clouds:
+//! [`Spectrum`] is that of a covariance, [`FixedFrame`] the subspace in which both modalities vary, [`GapDecomposition`]
+//! the gap along and across it, [`ResidualGeometry`] the residual of pairs without the gap, and [`PhantomDrift`] the shift
+//! of a centroid by the projection onto the sphere. [`KnnConfig`] finds exact [`Neighbours`], from which [`KnnMixing`] and
+//! [`SupportScore`] are computed. All of these work on a [`Cloud`], rows in float64 on the host; for a set that does not
+//! fit into memory, on a sample of it.
 
 mod cloud;
 mod decomposition;

@@ -14,7 +14,7 @@ pub struct DriftComparison {
     pub relative_error: f64,
 }
 
-/// Phantom drift: projecting a cloud onto the sphere moves its centroid.
+/// Phantom drift: the shift of the centroid of a cloud by the projection onto the sphere.
 ///
 /// It is measured on ReAlign's affine step `z = mu_x + s (e_y - mu_y)`, whose mean is `mu_x` before the projection
 /// `unit(z) = z / ||z||`, and compared with two predictions:
@@ -27,9 +27,9 @@ pub struct DriftComparison {
 ///
 /// $$ E\\,\\pi(z) - \\pi(\\mu_x) \\approx -\\frac{1}{r^2} S a - \\frac{1}{2r^2}\\,a\\,\\mathrm{tr} S + \\frac{3}{2r^2}\\,a\\,(a^\\top S a) $$
 ///
-/// The first expands in `||z - mu_x|| / r` and fails where a cloud is as
-/// wide as it is far from zero, as those of contrastive encoders are. The second expands in `||z||^2 - 1`, which is small
-/// because text embeddings lie on the sphere.
+/// The first expands in `||z - mu_x|| / r` and fails for a cloud that is as wide as it is far from zero, as those of
+/// contrastive encoders are. The second expands in `||z||^2 - 1`, which is small because text embeddings lie on the
+/// sphere.
 ///
 /// # Example
 ///
