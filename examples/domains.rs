@@ -1,4 +1,4 @@
-//! How far apart the pictures of three styles of drawing are: what statistics of one leave of the gap to another.
+//! Alignment across domains: statistics of the pictures of one style, and the gap that they leave to those of another.
 //!
 //! ```text
 //! cargo run --example domains

@@ -1,4 +1,4 @@
-//! One program for every backend: which one it runs on is said by `BURN_DEVICE`.
+//! One program for every backend, which `BURN_DEVICE` selects.
 //!
 //! ```text
 //! BURN_DEVICE=flex cargo run --example realign

@@ -1,4 +1,4 @@
-//! Files that are complete or not there.
+//! Atomic writes: files are complete or absent.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -8,9 +8,17 @@ use tempfile::NamedTempFile;
 
 use crate::{Error, Result};
 
-/// Lets `write` fill a temporary file in the folder of `path`, flushes it to the disk and renames it to `path`.
-/// Folders that are not there are made. Where any of that fails, what stood at `path` still stands there, and nothing
-/// but such folders is left.
+/// Writes a file atomically: `write` fills a temporary file in the folder of `path`, which is then flushed to the disk and
+/// renamed to `path`.
+///
+/// Missing folders are created. If any step fails, an earlier file at `path` is unchanged, and nothing but such folders
+/// remains.
+///
+/// # Errors
+///
+/// [`Error::Io`] if `write` fails, or the folder cannot be created or written to.
+///
+/// # Example
 ///
 /// ```
 /// # let folder = tempfile::tempdir().unwrap();
@@ -19,10 +27,6 @@ use crate::{Error, Result};
 /// assert!(path.exists());
 /// # Ok::<(), burn_revision::Error>(())
 /// ```
-///
-/// # Errors
-///
-/// [`Error::Io`] where `write` fails, or the folder cannot be made or written to.
 pub fn write(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<&mut File>) -> std::io::Result<()>,
@@ -46,7 +50,7 @@ fn temporary(path: &Path) -> std::io::Result<NamedTempFile> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        // As any new file: the process's umask takes away what it should not have.
+        // As for any new file: the umask of the process removes the permissions that it should not have.
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
     builder.prefix(".partial-").tempfile_in(folder)

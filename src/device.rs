@@ -1,7 +1,8 @@
-//! The device to compute on, and what it can do.
+//! The choice of the device to compute on.
 //!
-//! Backends are cargo features, several of which may be compiled in; `BURN_DEVICE` picks one when a program starts. Burn's own
-//! `Device::default()` does so too, and panics where that cannot be; here the same is an error that says what to do.
+//! Backends are cargo features, several of which may be compiled in; the environment variable `BURN_DEVICE` selects one
+//! when a program starts. Burn's `Device::default()` follows it too, but panics if that device is unavailable; here this
+//! is an error with advice.
 
 use std::any::Any;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
@@ -11,9 +12,9 @@ use burn::tensor::{DType, Device, Tensor};
 
 use crate::{Error, Result};
 
-/// The backends by the names of their cargo features, which are those that `BURN_DEVICE` takes, and whether this crate
+/// The backends by the names of their cargo features, which are also the values of `BURN_DEVICE`, and whether this crate
 /// was built with them.
-pub const BACKENDS: [(&str, bool); 9] = [
+const BACKENDS: [(&str, bool); 9] = [
     ("flex", cfg!(feature = "flex")),
     ("ndarray", cfg!(feature = "ndarray")),
     ("cpu", cfg!(feature = "cpu")),
@@ -27,19 +28,21 @@ pub const BACKENDS: [(&str, bool); 9] = [
 
 const VARIABLE: &str = "BURN_DEVICE";
 
-/// The device that `BURN_DEVICE` names; without it the one that Burn prefers among those that are compiled in: an
-/// accelerator before a CPU.
+/// The device that `BURN_DEVICE` selects; by default the one that Burn prefers among the compiled backends, an accelerator
+/// before a CPU.
 ///
-/// This knows the backends that were switched on by features of *this* crate. Who switches them on by features of `burn` asks
-/// Burn: `Device::default()`.
+/// This considers the backends that are enabled by features of *this* crate: `flex`, `ndarray`, `cpu`, `cuda`, `rocm`,
+/// `wgpu`, `vulkan`, `metal` and `tch`. For backends that are enabled by features of `burn`, use `Device::default()`.
 ///
-/// The first call computes one number on the device. Burn panics where there is no driver or card, so meanwhile the process's
-/// panic hook is replaced; call this before starting threads that may panic.
+/// The first call computes one number on the device. Burn panics if there is no driver or card, so the panic hook of the
+/// process is replaced during this call; make it before starting threads that may panic.
 ///
 /// # Errors
 ///
-/// [`Error::Config`] for a name that is not one of [`BACKENDS`], for a backend that is not compiled in, where none is, and
-/// for a device that cannot be had.
+/// [`Error::Config`] for a name that is not one of these, for a backend that is not compiled in, if none is, and for a
+/// device that is unavailable.
+///
+/// # Example
 ///
 /// ```
 /// let device = burn_revision::device::from_environment()?;
@@ -56,7 +59,7 @@ pub fn from_environment() -> Result<Device> {
     }
 }
 
-/// Backends look for their device at the first number that is asked for.
+/// Backends initialize their device on its first use.
 fn compute_on(device: &Device) {
     let _ = Tensor::<1>::ones([1], device).into_data();
 }
@@ -65,19 +68,19 @@ fn unavailable(name: Option<&str>, failure: &str) -> String {
     let device = name.map_or("Burn's choice".to_string(), |name| format!("{name:?}"));
     let failure = failure.lines().next().unwrap_or_default();
     format!(
-        "the device ({device}) cannot be had: {failure}. Is there a driver, and does it see the card? `vulkaninfo --summary` \
+        "the device ({device}) is unavailable: {failure}. Is there a driver, and does it detect the card? `vulkaninfo --summary` \
          lists what wgpu and vulkan can use, `nvidia-smi` what cuda can. {VARIABLE}=flex computes without"
     )
 }
 
-/// What was said first by the panics during `work`, on whatever thread; none if it returned. Nothing is printed.
+/// The message of the first panic during `work`, on any thread; `None` if it returned. Nothing is printed.
 fn panics_of(work: impl FnOnce()) -> Option<String> {
     let messages = Arc::new(Mutex::new(Vec::new()));
     let before = panic::take_hook();
-    let heard = messages.clone();
+    let collected = messages.clone();
     panic::set_hook(Box::new(move |info| {
-        if let Ok(mut heard) = heard.lock() {
-            heard.push(message(info));
+        if let Ok(mut collected) = collected.lock() {
+            collected.push(message(info));
         }
     }));
     let done = panic::catch_unwind(AssertUnwindSafe(work));
@@ -94,14 +97,24 @@ fn text(payload: &(dyn Any + Send)) -> String {
     let literal = payload.downcast_ref::<&str>().map(ToString::to_string);
     literal
         .or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without words".into())
+        .unwrap_or_else(|| "a panic without a message".into())
 }
 
-/// Refuses a device without the type; `key` is the setting that asked for it.
+/// Checks that a device supports a float type; `key` is the setting that requires it.
 ///
 /// # Errors
 ///
-/// [`Error::Config`] with the device and the type.
+/// [`Error::Config`] with the device and the type if it does not.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{DType, Device};
+/// use burn_revision::device::require_dtype;
+///
+/// require_dtype(&Device::default(), DType::F32, "precision")?;
+/// # Ok::<(), burn_revision::Error>(())
+/// ```
 pub fn require_dtype(device: &Device, dtype: DType, key: &str) -> Result<()> {
     if device.supports_dtype(dtype) {
         return Ok(());
@@ -113,7 +126,7 @@ pub fn require_dtype(device: &Device, dtype: DType, key: &str) -> Result<()> {
     Err(Error::config(key, detail))
 }
 
-/// Refuses a name of `BURN_DEVICE` that Burn would panic at.
+/// Checks a value of `BURN_DEVICE` on which Burn would panic.
 fn check_name(name: Option<&str>, backends: &[(&str, bool)]) -> Result<()> {
     let names = |compiled: bool| -> String {
         let names = backends.iter().filter(|(_, present)| *present || !compiled).map(|(name, _)| *name);
@@ -129,7 +142,7 @@ fn check_name(name: Option<&str>, backends: &[(&str, bool)]) -> Result<()> {
         None | Some((_, Some((_, true)))) => return Ok(()),
         Some((_, Some((name, false)))) => {
             format!(
-                "this was built without the backend {name:?}; build it with --features {name}, or choose one that is there: {built}"
+                "this was built without the backend {name:?}; build it with --features {name}, or choose one of: {built}"
             )
         }
         Some((name, None)) => {
@@ -146,14 +159,14 @@ mod tests {
     const SOME: [(&str, bool); 3] = [("flex", true), ("wgpu", true), ("cuda", false)];
 
     #[test]
-    fn names_of_what_is_there_are_taken_as_burn_takes_them() {
+    fn names_of_compiled_backends_are_accepted_in_any_case() {
         for name in [None, Some("flex"), Some("WGPU")] {
             check_name(name, &SOME).unwrap();
         }
     }
 
     #[test]
-    fn refusals_say_what_to_do() {
+    fn errors_give_advice() {
         let refused = |name, backends: &[(&str, bool)]| check_name(name, backends).unwrap_err().to_string();
         let error = refused(Some("cuda"), &SOME);
         assert!(error.contains("--features cuda") && error.contains("flex, wgpu"), "{error}");
@@ -164,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn panics_become_what_was_said_first() {
+    fn panics_become_the_first_message() {
         assert_eq!(panics_of(|| {}), None);
         let failure = panics_of(|| {
             let service = std::thread::spawn(|| panic!("no adapter found"));
@@ -174,14 +187,14 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_cannot_be_had_leads_to_another() {
+    fn the_error_of_an_unavailable_device_gives_an_alternative() {
         let error = unavailable(Some("wgpu"), "no adapter found\nstack of words");
         assert!(error.contains("\"wgpu\"") && error.contains("no adapter found"), "{error}");
         assert!(error.contains("BURN_DEVICE=flex") && !error.contains("stack"), "{error}");
     }
 
     #[test]
-    fn a_type_that_no_device_has_is_refused_by_name() {
+    fn an_unsupported_type_is_an_error_with_its_name() {
         let device = Device::default();
         require_dtype(&device, DType::F32, "precision").unwrap();
         for dtype in [DType::F64, DType::F16, DType::BF16] {

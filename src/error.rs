@@ -1,60 +1,60 @@
-//! What can go wrong with data, files and configurations.
+//! Errors of data, files and configurations.
 //!
-//! Wrong tensor shapes are a programmer's mistake and panic with both shapes; everything that depends on the
-//! user's data returns an [`Error`] that names the place and both values.
+//! Wrong tensor shapes are programming errors and panic with both shapes; everything that depends on the user's data
+//! returns an [`Error`] with the location and both values.
 
 use std::path::{Path, PathBuf};
 
 /// The result of an operation on data, files or configurations.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An error that says where it happened and what was found there.
+/// An error in data, a file or a configuration, with its location and the value found.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The operating system refused a file operation.
+    /// A file operation failed.
     #[error("{}: {source}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// A file was read but does not hold what its format promises.
+    /// The contents of a file do not have the expected format.
     #[error("{}: {detail}", path.display())]
     Format {
         /// The file.
         path: PathBuf,
-        /// What was expected and what was found.
+        /// The expected and the actual contents.
         detail: String,
     },
-    /// Two sizes that must agree do not.
+    /// Two sizes that must be equal differ.
     #[error("{what}: expected {expected}, found {actual}")]
     Mismatch {
-        /// What was compared.
+        /// The quantity compared.
         what: String,
-        /// The size asked for.
+        /// The expected size.
         expected: usize,
-        /// The size found.
+        /// The actual size.
         actual: usize,
     },
-    /// A set holds fewer rows than an operation needs.
+    /// A set has fewer rows than an operation needs.
     #[error("{what}: needs at least {needed} rows, found {actual}")]
     TooFewRows {
         /// The set.
         what: String,
-        /// The least number of rows.
+        /// The minimum number of rows.
         needed: usize,
-        /// The number of rows found.
+        /// The actual number of rows.
         actual: usize,
     },
-    /// All rows of a set are alike, where they must vary.
+    /// All rows of a set are equal, so that their covariance is zero.
     #[error("{what}: all rows are alike, so there is no direction in which they vary")]
     NoSpread {
         /// The set.
         what: String,
     },
-    /// A row holds NaN or an infinity and the policy is to refuse it.
+    /// A row contains a NaN or an infinity, and the policy is to return an error.
     #[error(
         "{what}: row {row}, column {column} is {value}; choose the policy `skip` or `zero` to go on without it"
     )]
@@ -65,10 +65,10 @@ pub enum Error {
         row: usize,
         /// The column, counted from zero.
         column: usize,
-        /// The offending value.
+        /// The value.
         value: f32,
     },
-    /// A row has no direction: its norm is (almost) zero and the policy is to refuse it.
+    /// The norm of a row is (almost) zero, so that it has no direction, and the policy is to return an error.
     #[error(
         "{what}: row {row} has norm {norm:e} and so no direction; choose the policy `skip` or `zero` to go on without it"
     )]
@@ -80,7 +80,7 @@ pub enum Error {
         /// Its Euclidean norm.
         norm: f64,
     },
-    /// Something is looked up by an id that is not there.
+    /// No entry has the requested id.
     #[error("{what}: no entry with id {id:?}")]
     MissingId {
         /// The set that was searched.
@@ -88,8 +88,8 @@ pub enum Error {
         /// The id.
         id: String,
     },
-    /// Two entries claim the same id.
-    #[error("{what}: id {id:?} stands at row {first} and again at row {second}")]
+    /// Two entries have the same id.
+    #[error("{what}: id {id:?} appears at row {first} and again at row {second}")]
     DuplicateId {
         /// The set.
         what: String,
@@ -116,18 +116,18 @@ pub enum Error {
         /// Why nothing is left.
         detail: String,
     },
-    /// A setting cannot be used.
+    /// A setting is invalid.
     #[error("{key}: {detail}")]
     Config {
         /// The setting.
         key: String,
-        /// What is wrong with it.
+        /// Why it is invalid.
         detail: String,
     },
-    /// Somebody asked a long job to stop.
+    /// A job was asked to stop before it was finished.
     #[error("interrupted")]
     Interrupted,
-    /// A training run ended before its time.
+    /// A training run ended early.
     #[error("training stopped at step {step}: {detail}")]
     Training {
         /// The optimizer step.
@@ -164,7 +164,9 @@ impl Error {
     }
 }
 
-/// Panics with both shapes unless a tensor has the expected one; `_` matches any size.
+/// Panics with both shapes unless a tensor has the expected shape; `_` matches any size.
+///
+/// # Example
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};

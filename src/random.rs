@@ -1,18 +1,18 @@
-//! Random numbers that depend on a seed and a place, and on nothing else.
+//! Random numbers that depend on a seed and a position only.
 
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 
-/// A generator that is a function of `seed` and of every number in `path`: an epoch, a step, a row.
+/// A generator that is a function of `seed` and of the numbers in `path`, such as an epoch, a step or a row.
 pub(crate) fn seeded_rng(seed: u64, path: &[u64]) -> Xoshiro256PlusPlus {
-    let state = path.iter().fold(mix(seed), |state, place| mix(state ^ mix(place.wrapping_add(GOLDEN))));
+    let state = path.iter().fold(mix(seed), |state, number| mix(state ^ mix(number.wrapping_add(GOLDEN))));
     Xoshiro256PlusPlus::seed_from_u64(state)
 }
 
 /// 2^64 divided by the golden ratio, the increment of SplitMix64.
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// The finaliser of SplitMix64: neighbouring numbers become unrelated ones.
+/// The finaliser of SplitMix64, which makes consecutive numbers uncorrelated.
 fn mix(number: u64) -> u64 {
     let number = number.wrapping_add(GOLDEN);
     let number = (number ^ (number >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -27,7 +27,7 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn every_place_has_numbers_of_its_own() {
+    fn every_position_has_its_own_numbers() {
         let mut seen = HashSet::new();
         for seed in 0..4 {
             for path in [vec![], vec![0], vec![1], vec![0, 0], vec![0, 1], vec![1, 0]] {

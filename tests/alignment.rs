@@ -5,12 +5,13 @@ mod alignment_clouds;
 use alignment_clouds::{
     cloud, covariance, distance, dot, double, fit, mean, statistics, unit_moments, values, widen,
 };
+use approx::assert_abs_diff_eq;
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, Device, Distribution, Tensor, TensorData};
 use burn_revision::alignment::{Aligner, C3Config, Identity, MeanShiftConfig, ReAlignConfig, align_table};
 use burn_revision::embedding::{EmbeddingTable, NonFinite};
-use burn_revision::geometry::{modality_gap, source_cosine};
+use burn_revision::geometry::{modality_gap, paired_cosine};
 use proptest::prelude::*;
 
 proptest! {
@@ -25,7 +26,7 @@ proptest! {
         {
             let mean = widen(mean);
             // The mean is rounded to float32, and the trace is taken about the rounded one.
-            prop_assert!((trace - (1.0 - dot(&mean, &mean))).abs() < 3e-7);
+            assert_abs_diff_eq!(trace, 1.0 - dot(&mean, &mean), epsilon = 3e-7);
         }
     }
 
@@ -65,10 +66,11 @@ proptest! {
             let centered: Vec<f64> = row.iter().zip(&mu_y).map(|(e, y)| e - y).collect();
             let moved: Vec<f64> = mu_x.iter().zip(&centered).map(|(x, c)| x + s * c).collect();
             let identity = 1.0 + 2.0 * s * dot(&w, &centered);
-            prop_assert!((dot(&moved, &moved) - identity).abs() < 2e-6 * (1.0 + s * s));
+            assert_abs_diff_eq!(dot(&moved, &moved), identity, epsilon = 2e-6 * (1.0 + s * s));
             total += dot(&moved, &moved);
         }
-        prop_assert!((total / n as f64 - 1.0).abs() < 2e-6 * (1.0 + s * s), "the mean is one");
+        // The mean is one.
+        assert_abs_diff_eq!(total / n as f64, 1.0, epsilon = 2e-6 * (1.0 + s * s));
     }
 
     #[test]
@@ -79,8 +81,8 @@ proptest! {
         let device = Device::default();
         let (host, report) = align_table(&realign, &text, NonFinite::Error, 0, &device).unwrap();
         prop_assert_eq!(report.kept, n);
-        for (a, b) in widen(host.rows()).iter().zip(values(realign.align(double(&text), 0))) {
-            prop_assert!((a - b).abs() < 1e-6);
+        for (a, b) in widen(host.rows()).into_iter().zip(values(realign.align(double(&text), 0))) {
+            assert_abs_diff_eq!(a, b, epsilon = 1e-6);
         }
     }
 }
@@ -100,10 +102,11 @@ fn a_spread_scaled_by_s_keeps_eigenvectors_and_normalised_spectrum() {
     let before = covariance(&double(&text));
     let after = covariance(&(anchored.mul_scalar(statistics.scale) + target.unsqueeze()));
     for (before, after) in before.iter().zip(&after) {
-        assert!((after - statistics.scale.powi(2) * before).abs() < 1e-7);
+        assert_abs_diff_eq!(*after, statistics.scale.powi(2) * before, epsilon = 1e-7);
     }
     let trace: f64 = after.iter().step_by(13).sum();
-    assert!((trace - statistics.image_trace).abs() < 1e-6, "the spread is that of the images");
+    // The spread is that of the images.
+    assert_abs_diff_eq!(trace, statistics.image_trace, epsilon = 1e-6);
 }
 
 #[test]
@@ -174,9 +177,9 @@ fn the_cosine_with_the_source_is_set_by_gap_and_spreads() {
         variance += (dot(&moved, &moved) - 1.0).powi(2) / text.len() as f64;
     }
     let expected = 1.0 - gap * gap / 2.0 - spreads * spreads / 2.0;
-    assert!((exact - expected).abs() < 1e-6, "{exact} and {expected}");
-    let phi = source_cosine(&text, &aligned).unwrap();
-    assert!((phi - expected).abs() < variance, "{phi} and {expected}, {variance}");
+    assert_abs_diff_eq!(exact, expected, epsilon = 1e-6);
+    let phi = paired_cosine(&text, &aligned).unwrap();
+    assert_abs_diff_eq!(phi, expected, epsilon = variance);
 }
 
 #[test]
@@ -241,7 +244,7 @@ fn gradients_are_those_of_finite_differences() {
             loss(moved)
         };
         let expected = (moved(step) - moved(-step)) / (2.0 * step);
-        assert!((gradient - expected).abs() < 1e-8, "{gradient} and {expected}");
+        assert_abs_diff_eq!(gradient, expected, epsilon = 1e-8);
     }
 }
 

@@ -5,6 +5,7 @@ mod alignment_clouds;
 use std::path::Path;
 
 use alignment_clouds::statistics;
+use approx::assert_abs_diff_eq;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use burn_revision::alignment::{
@@ -75,7 +76,7 @@ fn realign_passes_through_the_records_of_burn() {
 fn the_scale_keeps_its_float64_digits() {
     let fitted = statistics(&ReAlignConfig::new().fit(rows(30, 5, 1), rows(40, 5, 2)).unwrap());
     let expected = (fitted.image_trace / (fitted.text_trace + 1e-10)).sqrt();
-    assert!((fitted.scale - expected).abs() < 1e-13, "{} and {expected}", fitted.scale);
+    assert_abs_diff_eq!(fitted.scale, expected, epsilon = 1e-13);
     assert_ne!(fitted.scale, f64::from(fitted.scale as f32), "a scale that float32 holds shows nothing");
 }
 
@@ -96,7 +97,7 @@ fn mean_shift_and_c3_come_back_with_their_settings() {
             write(&c3, &path, |method, path| method.save(path));
             let back = C3::load(&path, &device).unwrap();
             assert_eq!(back.variant(), variant);
-            assert!((back.noise() - 0.3).abs() < 1e-14);
+            assert_abs_diff_eq!(back.noise(), 0.3, epsilon = 1e-14);
             assert_eq!(bits(back.align(text.clone(), 4)), bits(c3.align(text.clone(), 4)));
             assert_eq!(bits(back.align_image(image.clone())), bits(c3.align_image(image.clone())));
             assert!(

@@ -3,6 +3,7 @@
 mod alignment_clouds;
 
 use alignment_clouds::{cloud, distance, dot, fit, mean, unit_moments, values, widen};
+use approx::assert_abs_diff_eq;
 use burn::tensor::{DType, Device, Tensor};
 use burn_revision::Error;
 use burn_revision::alignment::{
@@ -19,7 +20,7 @@ fn the_mean_of_c3_before_normalisation_is_off_by_the_noise_alone() {
     let c3 = C3Config::new().fit(&text, &image).unwrap();
     let shifted = plain.transport(text.tensor(&device));
     assert!(distance(&mean(c3.transport(text.tensor(&device))), &mean(shifted.clone())) < 1e-6);
-    assert!((c3.noise() - 0.016_f64.sqrt()).abs() < 1e-14);
+    assert_abs_diff_eq!(c3.noise(), 0.016_f64.sqrt(), epsilon = 1e-14);
     // About a point far out the last normalisation only divides by the distance, and the noise can be seen as it was.
     let sigma = 0.3;
     let noise = WithNoise::new(Anchor { dim }, sigma);
@@ -28,9 +29,9 @@ fn the_mean_of_c3_before_normalisation_is_off_by_the_noise_alone() {
     let gap = dot(&coordinates, &coordinates).sqrt();
     let expected = sigma * ((dim - 1) as f64 / n as f64).sqrt();
     // The gap is a chi variable with 31 degrees of freedom, whose relative deviation is 1 / sqrt(62).
-    assert!((gap / expected - 1.0).abs() < 5.0 / 62.0_f64.sqrt(), "{gap} and {expected}");
+    assert_abs_diff_eq!(gap / expected, 1.0, epsilon = 5.0 / 62.0_f64.sqrt());
     let spread: f64 = values(far.slice([0..n, 1..dim]).mul_scalar(1e3)).iter().map(|v| v * v).sum();
-    assert!((spread / (n * (dim - 1)) as f64 / sigma.powi(2) - 1.0).abs() < 0.03);
+    assert_abs_diff_eq!(spread / (n * (dim - 1)) as f64 / sigma.powi(2), 1.0, epsilon = 0.03);
 }
 
 /// Puts every row at distance 1000 along the first axis.
@@ -78,12 +79,12 @@ fn noise_is_an_option_of_any_method() {
     let still = WithNoise::new(realign.clone(), 0.0);
     assert_eq!(values(still.align(text.tensor(&device), 3)), values(realign.forward(text.tensor(&device))));
     let twice = WithNoise::new(WithNoise::new(realign, 0.3), 0.4);
-    assert!((twice.noise() - 0.5).abs() < 1e-15);
+    assert_abs_diff_eq!(twice.noise(), 0.5, epsilon = 1e-15);
     let boxed: Box<dyn Aligner> = Box::new(twice.clone());
     let aligned = WithNoise::new(boxed, 0.0).align(text.tensor(&device), 3);
     assert_eq!(values(aligned.clone()), values(twice.align(text.tensor(&device), 3)));
     for row in values(aligned).chunks_exact(8) {
-        assert!((dot(row, row) - 1.0).abs() < 1e-6);
+        assert_abs_diff_eq!(dot(row, row), 1.0, epsilon = 1e-6);
     }
 }
 
@@ -102,7 +103,7 @@ fn zero_mean_c3_takes_the_mean_off_both_modalities() {
     let norm = dot(&centered, &centered).sqrt();
     let row = values(c3.align_image(image.tensor(&device)).slice_dim(0, 3..4));
     for (found, expected) in row.iter().zip(&centered) {
-        assert!((found - expected / norm).abs() < 1e-6);
+        assert_abs_diff_eq!(*found, expected / norm, epsilon = 1e-6);
     }
     let shifted = C3Config::new().fit(&text, &image).unwrap();
     assert_eq!(values(shifted.align_image(image.tensor(&device))), values(image.tensor(&device)));

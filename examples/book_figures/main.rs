@@ -21,7 +21,7 @@ struct Arguments {
     folder: PathBuf,
 }
 
-/// Two colours that people tell apart whatever colours they see.
+/// Two colours that are distinct with any colour vision.
 const TEXT: RGBColor = RGBColor(213, 94, 0);
 const IMAGE: RGBColor = RGBColor(0, 114, 178);
 const INK: RGBColor = RGBColor(51, 51, 51);

@@ -9,7 +9,7 @@ use burn_revision::alignment::{
     transport_table,
 };
 use burn_revision::embedding::{EmbeddingTable, NonFinite};
-use burn_revision::geometry::{KnnConfig, KnnMixing, Moments, modality_gap, source_cosine};
+use burn_revision::geometry::{KnnConfig, KnnMixing, Moments, modality_gap, paired_cosine};
 use burn_revision::language::{GenerationConfig, LlamaDecoder};
 use burn_revision::revision::{
     CaptionScores, ConversationDataset, Evaluation, ReVision, ReVisionLearner, Template, VisualSource,
@@ -143,7 +143,7 @@ impl Methods {
         Ok(Some(Geometry {
             gap: modality_gap(&moments(&aligned)?, &moments(images)?)?,
             knn_mixing: mixing.pooled,
-            source_cosine: source_cosine(texts, &aligned)?,
+            source_cosine: paired_cosine(texts, &aligned)?,
         }))
     }
 }

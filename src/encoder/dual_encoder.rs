@@ -1,4 +1,4 @@
-//! The dual encoder: two towers and a temperature.
+//! The dual encoder: two towers and a logit scale.
 
 use burn::config::Config;
 use burn::module::Module;
@@ -24,12 +24,14 @@ pub struct DualEncoderConfig {
     pub logit_scale: LogitScaleConfig,
 }
 
-/// A contrastive dual encoder: an image tower and a text tower with one embedding space and no weight in common.
+/// A contrastive dual encoder: an image tower and a text tower with a common embedding space and no common weights.
 ///
-/// Both towers end on the unit sphere. Nothing pulls the two clouds of embeddings together but the loss, which
-/// sees only dot products of pairs: what separates them after training is the modality gap.
+/// Embeddings have unit length. Only the loss, a function of dot products, attracts the two clouds of embeddings; the
+/// distance that remains after training is the modality gap.
 ///
-/// A trained encoder is kept with [`Module::save_file`] and [`Module::load_file`].
+/// A trained encoder is saved with [`Module::save_file`] and loaded with [`Module::load_file`].
+///
+/// # Example
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -50,11 +52,13 @@ pub struct DualEncoder {
 }
 
 impl DualEncoderConfig {
-    /// Makes an encoder with fresh weights on `device`.
+    /// Initializes an encoder on `device`.
     ///
     /// # Panics
     ///
-    /// If the towers end in different widths, or a part cannot be made from its configuration.
+    /// If the towers have different embedding widths, `channels` of the image tower is empty or differs in length from
+    /// `strides`, a stride is zero, `group_size` does not divide the channels, `n_heads` does not divide `d_model`, or the
+    /// logit scale is not positive and finite or starts above its maximum.
     pub fn init(&self, device: &Device) -> DualEncoder {
         assert_eq!(
             self.image.embed_dim, self.text.embed_dim,
@@ -69,7 +73,7 @@ impl DualEncoderConfig {
 }
 
 impl DualEncoder {
-    /// Embeds pictures on the unit sphere.
+    /// Embeds images on the unit sphere.
     ///
     /// # Shapes
     ///
@@ -92,9 +96,9 @@ impl DualEncoder {
 
     /// Embeds the images and the texts of a whole dataset, `batch_size` pairs at a time.
     ///
-    /// # Shapes
+    /// # Returns
     ///
-    /// - output: images `[n, embed_dim]` and texts `[n, embed_dim]`, unit rows in the order of the dataset
+    /// Images and texts, `[n, embed_dim]` each, unit rows in the order of the dataset.
     ///
     /// # Panics
     ///
@@ -115,18 +119,18 @@ impl DualEncoder {
     }
 
     /// The contrastive loss of a batch, `[1]`.
-    pub fn forward(&self, batch: PairBatch) -> Tensor<1> {
+    pub(super) fn forward(&self, batch: PairBatch) -> Tensor<1> {
         let image = self.embed_images(batch.images);
         let text = self.embed_texts(batch.tokens, batch.pad_mask);
         InfoNceLoss::new().forward(image, text, self.logit_scale.forward())
     }
 
-    /// Refuses pairs whose texts the text tower cannot take.
+    /// Checks that all texts fit the text tower.
     ///
     /// # Errors
     ///
-    /// [`Error::Sample`] for the first such pair, with both values.
-    pub fn check(&self, pairs: &PairDataset) -> Result<()> {
+    /// [`Error::Sample`] for the first text with too many tokens or an unknown one.
+    pub(super) fn check(&self, pairs: &PairDataset) -> Result<()> {
         let (longest, known) = (self.text.max_len(), self.text.vocab_size());
         for (row, pair) in pairs.pairs().iter().enumerate() {
             let refuse = |detail| Err(Error::sample(format!("pair {row}"), detail));
@@ -140,7 +144,7 @@ impl DualEncoder {
         Ok(())
     }
 
-    /// The encoder with a learned scale set back to its maximum where a step has carried it above.
+    /// The encoder with a learned logit scale clamped to its maximum.
     pub(super) fn with_scale_clamped(self) -> Self {
         Self { logit_scale: self.logit_scale.clamped(), ..self }
     }
@@ -150,6 +154,7 @@ impl DualEncoder {
 mod tests {
     use super::*;
     use crate::encoder::Pair;
+    use approx::assert_abs_diff_eq;
     use burn::tensor::Tolerance;
     use rand::rngs::StdRng;
     use rand::{RngExt, SeedableRng};
@@ -174,7 +179,7 @@ mod tests {
         for rows in [image, text] {
             assert_eq!(rows.dims(), [11, 8]);
             for norm in (rows.clone() * rows).sum_dim(1).into_data().iter::<f32>() {
-                assert!((norm - 1.0).abs() < 1e-5, "{norm}");
+                assert_abs_diff_eq!(norm, 1.0, epsilon = 1e-5);
             }
         }
     }

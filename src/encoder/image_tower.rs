@@ -1,4 +1,4 @@
-//! The convolutional image tower.
+//! The image tower: a small convolutional network from images to embeddings.
 
 use burn::config::Config;
 use burn::module::Module;
@@ -8,25 +8,27 @@ use burn::tensor::{Device, Tensor};
 
 use crate::assert_shape;
 
-/// Configuration of an [`ImageTower`].
+/// Configuration of the image tower of a [`DualEncoder`](super::DualEncoder): convolutions, each followed by group
+/// normalisation and GELU, the mean over all pixels and a linear projection.
 ///
-/// `channels` and `strides` are parallel lists with one entry a convolution.
+/// `channels` and `strides` are parallel lists with one entry per convolution. Channels are normalised in groups within
+/// one image, so that an embedding depends on its image alone, in training and in inference.
 #[derive(Config, Debug)]
 pub struct ImageTowerConfig {
     /// The output channels of each convolution.
     pub channels: Vec<usize>,
-    /// The stride of each convolution. Strides 1 and 2 convolve 3x3 with one pixel of padding; a larger stride
-    /// cuts the picture into patches of that size that do not overlap.
+    /// The stride of each convolution. Strides 1 and 2 use a 3x3 kernel with one pixel of padding; a larger stride
+    /// uses a kernel of the same size, which divides the image into patches.
     pub strides: Vec<usize>,
     /// The width of the embedding.
     pub embed_dim: usize,
-    /// The channels of a picture. Default: 3.
+    /// The channels of an image. Default: 3.
     #[config(default = 3)]
     pub in_channels: usize,
-    /// The height and width of a picture, in pixels. Default: 32.
+    /// The height and width of an image, in pixels. Default: 32.
     #[config(default = 32)]
     pub image_size: usize,
-    /// The channels of one normalisation group; must divide every entry of `channels`. Default: 16.
+    /// The channels of a normalisation group; must divide every entry of `channels`. Default: 16.
     #[config(default = 16)]
     pub group_size: usize,
 }
@@ -39,22 +41,9 @@ struct ConvBlock {
     activation: Gelu,
 }
 
-/// A small convolutional network from pictures to embeddings that are not normalised yet.
-///
-/// Normalisation is by groups of channels within one picture, so that an embedding depends on its picture
-/// alone, in training and in inference.
-///
-/// ```
-/// use burn::tensor::{Device, Tensor};
-/// use burn_revision::encoder::ImageTowerConfig;
-///
-/// let device = Device::default();
-/// let tower = ImageTowerConfig::new(vec![16, 32], vec![4, 2], 8).init(&device);
-/// let pictures = Tensor::<4>::zeros([5, 3, 32, 32], &device);
-/// assert_eq!(tower.forward(pictures).dims(), [5, 8]);
-/// ```
+/// The image tower, see [`ImageTowerConfig`].
 #[derive(Module, Debug)]
-pub struct ImageTower {
+pub(super) struct ImageTower {
     blocks: Vec<ConvBlock>,
     projection: Linear,
     in_channels: usize,
@@ -62,13 +51,13 @@ pub struct ImageTower {
 }
 
 impl ImageTowerConfig {
-    /// Makes a tower with fresh weights on `device`.
+    /// Initializes a tower on `device`.
     ///
     /// # Panics
     ///
     /// If `channels` is empty or `strides` has another length, a stride is zero, or `group_size` does not divide
     /// the channels.
-    pub fn init(&self, device: &Device) -> ImageTower {
+    pub(super) fn init(&self, device: &Device) -> ImageTower {
         assert!(!self.channels.is_empty(), "image tower: needs at least one convolution");
         assert_eq!(
             self.channels.len(),
@@ -88,7 +77,7 @@ impl ImageTowerConfig {
                 1 | 2 => (3, PaddingConfig2d::Explicit(1, 1, 1, 1)),
                 patch => (patch, PaddingConfig2d::Valid),
             };
-            // The normalisation takes the mean away and has a bias of its own.
+            // The normalisation subtracts the mean and has a bias of its own.
             let conv = Conv2dConfig::new([input, output], [kernel, kernel])
                 .with_stride([stride, stride])
                 .with_padding(padding)
@@ -108,7 +97,7 @@ impl ImageTowerConfig {
 }
 
 impl ImageTower {
-    /// Embeds pictures.
+    /// Embeds images.
     ///
     /// # Shapes
     ///
@@ -117,7 +106,7 @@ impl ImageTower {
     ///
     /// # Panics
     ///
-    /// If the pictures have another shape.
+    /// If the images have another shape.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
         let (channels, size) = (self.in_channels, self.image_size);
         let [n, c, height, width] = images.dims();
@@ -139,27 +128,21 @@ impl ImageTower {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::{Distribution, Tolerance};
+    use crate::encoder::testing::assert_independent_rows;
+    use burn::tensor::Distribution;
 
     #[test]
-    fn an_embedding_depends_on_its_picture_alone() {
+    fn an_embedding_depends_on_its_image_alone() {
         let device = Device::default();
         let tower = ImageTowerConfig::new(vec![16, 32, 32], vec![4, 2, 1], 8).init(&device);
         let images = Tensor::<4>::random([6, 3, 32, 32], Distribution::Normal(0.0, 1.0), &device);
         let together = tower.forward(images.clone());
         assert_eq!(together.dims(), [6, 8]);
-        for row in 0..6 {
-            let alone = tower.forward(images.clone().narrow(0, row, 1));
-            together
-                .clone()
-                .narrow(0, row, 1)
-                .into_data()
-                .assert_approx_eq::<f32>(&alone.into_data(), Tolerance::absolute(1e-5));
-        }
+        assert_independent_rows(together, |row| tower.forward(images.clone().narrow(0, row, 1)));
     }
 
     #[test]
-    fn different_pictures_have_different_embeddings() {
+    fn different_images_have_different_embeddings() {
         let device = Device::default();
         let tower = ImageTowerConfig::new(vec![16], vec![2], 8).init(&device);
         let images = Tensor::<4>::random([2, 3, 32, 32], Distribution::Normal(0.0, 1.0), &device);

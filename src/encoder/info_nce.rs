@@ -7,12 +7,13 @@ use crate::assert_shape;
 
 /// Symmetric InfoNCE over a batch of pairs (arXiv 2602.07026, Lemma B.6; the loss of CLIP).
 ///
-/// With the logits `l_ij = scale * <x_i, y_j>` of images `x` and texts `y`, the loss is the mean of the
-/// cross-entropy over each row (which text belongs to this image?) and over each column (which image belongs to
-/// this text?), the truth being the diagonal. `scale` is the inverse temperature `1/tau`.
+/// With the logits `l_ij = scale * <x_i, y_j>` of images `x` and texts `y`, the loss is the mean of the cross-entropies
+/// over rows (the text of each image) and over columns (the image of each text), with the diagonal as targets. `scale` is
+/// the inverse temperature `1/tau`.
 ///
-/// It lies between 0, for pairs told apart without doubt, and has the value `ln n` where the embeddings tell
-/// nothing.
+/// The loss is 0 for pairs that are separated perfectly and `ln n` if all embeddings are equal.
+///
+/// # Example
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -28,7 +29,7 @@ use crate::assert_shape;
 pub struct InfoNceLoss;
 
 impl InfoNceLoss {
-    /// The loss; it has no settings.
+    /// Creates the loss.
     pub fn new() -> Self {
         Self
     }
@@ -67,6 +68,8 @@ impl InfoNceLoss {
 
 #[cfg(test)]
 mod tests {
+    use approx::assert_abs_diff_eq;
+
     use super::*;
     use burn::tensor::{Device, Distribution, TensorData, Tolerance};
     use rand::rngs::StdRng;
@@ -154,7 +157,7 @@ mod tests {
         let (p, q) = (probabilities(&x, &y, scale), probabilities(&y, &x, scale));
         let expected = -(0..n).map(|i| p[i][i].ln() + q[i][i].ln()).sum::<f64>() / (2.0 * n as f64);
         let found = loss(upload(&x, &device), upload(&y, &device), scale);
-        assert!((found as f64 - expected).abs() < 1e-5, "{found} against {expected}");
+        assert_abs_diff_eq!(found as f64, expected, epsilon = 1e-5);
     }
 
     #[test]
@@ -162,24 +165,24 @@ mod tests {
         let device = Device::default();
         let (image, text) = (unit_rows(9, 16, &device), unit_rows(9, 16, &device));
         let (there, back) = (loss(image.clone(), text.clone(), 20.0), loss(text, image, 20.0));
-        assert!((there - back).abs() < 1e-5, "{there} against {back}");
+        assert_abs_diff_eq!(there, back, epsilon = 1e-5);
     }
 
     #[test]
     fn vanishes_for_aligned_pairs_and_survives_a_huge_scale() {
         let device = Device::default();
         let rows = Tensor::<2>::eye(8, &device);
-        assert!(loss(rows.clone(), rows.clone(), 100.0).abs() < 1e-6);
-        assert!(loss(rows.clone(), rows, 1e6).abs() < 1e-6);
+        assert_abs_diff_eq!(loss(rows.clone(), rows.clone(), 100.0), 0.0, epsilon = 1e-6);
+        assert_abs_diff_eq!(loss(rows.clone(), rows, 1e6), 0.0, epsilon = 1e-6);
     }
 
     #[test]
-    fn is_ln_n_where_the_embeddings_tell_nothing() {
+    fn is_ln_n_if_all_embeddings_of_a_modality_are_equal() {
         let device = Device::default();
         let (row, other) = (unit_rows(1, 16, &device), unit_rows(1, 16, &device));
         for n in [1, 2, 7, 64] {
             let found = loss(row.clone().repeat_dim(0, n), other.clone().repeat_dim(0, n), 60.0);
-            assert!((found - (n as f32).ln()).abs() < 1e-4, "n = {n}: {found}");
+            assert_abs_diff_eq!(found, (n as f32).ln(), epsilon = 1e-4);
         }
     }
 

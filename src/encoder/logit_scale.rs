@@ -4,46 +4,52 @@ use burn::config::Config;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
-/// How the logits are scaled: the inverse temperature `1/tau`.
+/// Configuration of the scale of the logits, the inverse temperature `1/tau`.
 ///
-/// The scale shapes the gap: the towers start far apart, and in a training of given length a high scale leaves
-/// more of that distance than a low one, which must pull the clouds together to lower the loss.
+/// The scale influences the gap: the embeddings of the two towers start far apart, and in a training of given length a
+/// high scale leaves more of that distance than a low one, with which the loss decreases only if the clouds approach.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::Device;
+/// use burn_revision::encoder::{DualEncoderConfig, ImageTowerConfig, LogitScaleConfig, TextTowerConfig};
+///
+/// let image = ImageTowerConfig::new(vec![16], vec![4], 8);
+/// let text = TextTowerConfig::new(100, 16, 32, 1, 4, 8);
+/// let encoder = DualEncoderConfig::new(image, text)
+///     .with_logit_scale(LogitScaleConfig::Learned { init: 14.3, max: 100.0 })
+///     .init(&Device::default());
+/// assert!((encoder.logit_scale().into_scalar::<f32>() - 14.3).abs() < 1e-4);
+/// ```
 #[derive(Config, Debug, PartialEq)]
 pub enum LogitScaleConfig {
-    /// Always this value.
+    /// A constant value.
     Fixed(f64),
-    /// Learned from `init`, never above `max`, as in CLIP (which starts at 14.3 and stops at 100).
+    /// Learned, starting at `init` and bounded by `max`, as in CLIP (14.3 and 100).
     Learned {
-        /// The first value.
+        /// The initial value.
         init: f64,
         /// The largest value.
         max: f64,
     },
 }
 
-/// The scale of the logits, kept as its logarithm.
-///
-/// ```
-/// use burn::tensor::Device;
-/// use burn_revision::encoder::LogitScaleConfig;
-///
-/// let scale = LogitScaleConfig::Fixed(50.0).init(&Device::default());
-/// assert!((scale.forward().into_scalar::<f32>() - 50.0).abs() < 1e-3);
-/// ```
+/// The scale of the logits, a parameter for its logarithm.
 #[derive(Module, Debug)]
-pub struct LogitScale {
+pub(super) struct LogitScale {
     log_scale: Param<Tensor<1>>,
     log_max: f64,
     learned: bool,
 }
 
 impl LogitScaleConfig {
-    /// Makes the scale on `device`.
+    /// Initializes the scale on `device`.
     ///
     /// # Panics
     ///
     /// If a value is not positive and finite, or `init` is above `max`.
-    pub fn init(&self, device: &Device) -> LogitScale {
+    pub(super) fn init(&self, device: &Device) -> LogitScale {
         let (init, max, learned) = match *self {
             Self::Fixed(value) => (value, value, false),
             Self::Learned { init, max } => (init, max, true),
@@ -74,8 +80,8 @@ impl LogitScale {
 
     /// The scale with a learned value above `max` set back to it.
     ///
-    /// Above the clamp of [`forward`](Self::forward) there is no gradient, and a value that an optimizer step
-    /// carried there could never come back.
+    /// Above the clamp of [`forward`](Self::forward) the gradient is zero, and a value that an optimizer step moved there
+    /// could never decrease again.
     pub(super) fn clamped(mut self) -> Self {
         if self.learned {
             let max = self.log_max;
@@ -87,6 +93,8 @@ impl LogitScale {
 
 #[cfg(test)]
 mod tests {
+    use approx::assert_abs_diff_eq;
+
     use super::*;
 
     fn with_log(scale: LogitScale, log: f64) -> LogitScale {
@@ -95,16 +103,16 @@ mod tests {
     }
 
     #[test]
-    fn a_learned_scale_stops_at_its_maximum() {
+    fn a_learned_scale_is_bounded_by_its_maximum() {
         let device = Device::default().autodiff();
         let scale = LogitScaleConfig::Learned { init: 14.3, max: 100.0 }.init(&device);
-        assert!((scale.forward().into_scalar::<f32>() - 14.3).abs() < 1e-4);
+        assert_abs_diff_eq!(scale.forward().into_scalar::<f32>(), 14.3, epsilon = 1e-4);
         let scale = with_log(scale, 9.0);
-        assert!((scale.forward().into_scalar::<f32>() - 100.0).abs() < 1e-3);
+        assert_abs_diff_eq!(scale.forward().into_scalar::<f32>(), 100.0, epsilon = 1e-3);
     }
 
     #[test]
-    fn a_scale_at_its_maximum_can_come_back() {
+    fn a_scale_above_its_maximum_can_decrease_again() {
         let device = Device::default().autodiff();
         let scale = LogitScaleConfig::Learned { init: 14.3, max: 100.0 }.init(&device);
         let gradient = |scale: &LogitScale| {
@@ -113,7 +121,7 @@ mod tests {
         };
         let above = with_log(scale, 9.0);
         assert_eq!(gradient(&above), 0.0);
-        assert!((gradient(&above.clamped()) - 100.0).abs() < 1e-2);
+        assert_abs_diff_eq!(gradient(&above.clamped()), 100.0, epsilon = 1e-2);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Pairs of a picture and a text, in memory and in batches.
+//! Pairs of an image and a text, in memory and in batches.
 
 use std::sync::Arc;
 
@@ -7,16 +7,18 @@ use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use crate::training::{Step, StepBatcher};
 use crate::{Error, Result};
 
-/// A picture and the text that belongs to it.
+/// An image and its text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pair {
-    /// The values of the picture, channel by channel and row by row, normalised as the encoder shall see them.
+    /// The preprocessed values of the image, `[channels, height, width]` row-major.
     pub pixels: Vec<f32>,
     /// The token ids of the text, without padding.
     pub tokens: Vec<u32>,
 }
 
-/// Pairs held in memory, all pictures of one shape. Clones share the pairs.
+/// Pairs in memory, with images of one shape. Clones share the pairs.
+///
+/// # Example
 ///
 /// ```
 /// use burn_revision::encoder::{Pair, PairDataset};
@@ -33,11 +35,12 @@ pub struct PairDataset {
 }
 
 impl PairDataset {
-    /// Takes pairs whose pictures have the shape `[channels, height, width]`.
+    /// Creates a dataset of pairs whose images have the shape `[channels, height, width]`.
     ///
     /// # Errors
     ///
-    /// If a picture has another number of values or one that is not finite, or a text has no token.
+    /// [`Error::Mismatch`] if an image has another number of values or a text has no token, [`Error::Sample`] if a value is
+    /// not finite.
     pub fn new(pairs: Vec<Pair>, image_shape: [usize; 3]) -> Result<Self> {
         let values = image_shape.iter().product();
         for (row, pair) in pairs.iter().enumerate() {
@@ -48,7 +51,7 @@ impl PairDataset {
                 let value = pair.pixels[column];
                 return Err(Error::sample(
                     format!("pair {row}"),
-                    format!("value {column} of its picture is {value}"),
+                    format!("value {column} of its image is {value}"),
                 ));
             }
             if pair.tokens.is_empty() {
@@ -63,23 +66,27 @@ impl PairDataset {
         self.pairs.len()
     }
 
-    /// Whether there is no pair.
+    /// Whether the dataset is empty.
     pub fn is_empty(&self) -> bool {
         self.pairs.is_empty()
     }
 
-    /// The pairs, in the order in which they were given.
+    /// The pairs.
     pub fn pairs(&self) -> &[Pair] {
         &self.pairs
     }
 
-    /// The pairs in batches, in their own order, the last batch being what is left.
-    pub fn batches<'a>(&'a self, batch_size: usize, device: &Device) -> impl Iterator<Item = PairBatch> + 'a {
+    /// All pairs in their order, in batches of `batch_size`; the last batch may be smaller.
+    pub(super) fn batches<'a>(
+        &'a self,
+        batch_size: usize,
+        device: &Device,
+    ) -> impl Iterator<Item = PairBatch> + 'a {
         let device = device.clone();
         self.pairs.chunks(batch_size).map(move |chunk| self.collate(chunk.iter(), &device))
     }
 
-    /// Puts pairs together, padding each text to the longest of the batch.
+    /// Collates pairs, padding each text to the longest of the batch.
     fn collate<'a>(&self, pairs: impl Iterator<Item = &'a Pair> + Clone, device: &Device) -> PairBatch {
         let n = pairs.clone().count();
         let len = pairs.clone().map(|pair| pair.tokens.len()).max().unwrap_or(0);
@@ -89,9 +96,9 @@ impl PairDataset {
         let mut padding = Vec::with_capacity(n * len);
         for pair in pairs {
             pixels.extend_from_slice(&pair.pixels);
-            for place in 0..len {
-                let token = pair.tokens.get(place);
-                // Any id serves under the mask, and zero is in every vocabulary.
+            for position in 0..len {
+                let token = pair.tokens.get(position);
+                // Any id works under the mask, and zero is in every vocabulary.
                 tokens.push(token.map_or(0, |&token| i64::from(token)));
                 padding.push(token.is_none());
             }
@@ -114,27 +121,15 @@ impl StepBatcher<PairBatch> for PairDataset {
     }
 }
 
-/// Pairs on a device.
+/// A batch of pairs on a device.
 #[derive(Clone, Debug)]
-pub struct PairBatch {
-    /// The pictures, `[n, channels, height, width]`.
+pub(crate) struct PairBatch {
+    /// The images, `[n, channels, height, width]`.
     pub images: Tensor<4>,
-    /// The token ids, `[n, len]`, `len` being that of the longest text.
+    /// The token ids, `[n, len]`, with the length `len` of the longest text.
     pub tokens: Tensor<2, Int>,
     /// True where a token is padding, `[n, len]`.
     pub pad_mask: Tensor<2, Bool>,
-}
-
-impl PairBatch {
-    /// The number of pairs.
-    pub fn len(&self) -> usize {
-        self.images.dims()[0]
-    }
-
-    /// Whether there is no pair.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
-//! Retrieval: do picture and text of a held-out pair find each other?
+//! Retrieval of images by texts and of texts by images.
 
 use burn::tensor::Tensor;
 
-/// The share of queries whose partner is among the `k` nearest.
+/// The share of queries whose partner is among the `k` nearest rows; see [`recall_at_k`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RecallAtK {
-    /// How many neighbours are looked at.
+    /// The number of nearest rows.
     pub k: usize,
     /// The recall of texts for an image, from 0 to 1.
     pub image_to_text: f64,
@@ -15,19 +15,21 @@ pub struct RecallAtK {
 
 /// Measures recall at each of `ks` in both directions over paired embeddings.
 ///
-/// Pairs may share a text: rows with equal `text_groups` do, and each of them counts as right for each of the
-/// others. The rank of a query is the number of rows of other groups that are at least as near as the nearest
-/// right row. A tie counts against the query, so that a collapsed encoder recalls nothing.
+/// Pairs may share a text: these have equal `text_groups`, and each of their rows is correct for each of them. The rank of
+/// a query is the number of rows of other groups that are at least as near as the nearest correct row. A tie counts
+/// against the query, so that the recall of a collapsed encoder is 0.
 ///
 /// # Shapes
 ///
 /// - image: `[n, d]`, unit rows
 /// - text: `[n, d]`, unit rows; row `i` belongs to row `i` of `image`
-/// - text_groups: `n` numbers
+/// - text_groups: `n` group ids
 ///
 /// # Panics
 ///
 /// If the shapes or the number of groups differ.
+///
+/// # Example
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};

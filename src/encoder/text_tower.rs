@@ -1,4 +1,4 @@
-//! The transformer text tower.
+//! The text tower: a small transformer from tokens to embeddings.
 
 use burn::config::Config;
 use burn::module::Module;
@@ -8,41 +8,30 @@ use burn::tensor::{Bool, Device, Int, Tensor};
 
 use crate::assert_shape;
 
-/// Configuration of a [`TextTower`].
+/// Configuration of the text tower of a [`DualEncoder`](super::DualEncoder): a transformer encoder with learned
+/// positions and pre-normalisation, the mean over the tokens that are not padding and a linear projection.
 #[derive(Config, Debug)]
 pub struct TextTowerConfig {
     /// The number of token ids.
     pub vocab_size: usize,
-    /// The most tokens of a text.
+    /// The maximum number of tokens of a text.
     pub max_len: usize,
     /// The width of the transformer.
     pub d_model: usize,
-    /// The number of transformer layers; zero leaves a bag of words.
+    /// The number of transformer layers; with zero the tower is a bag of words.
     pub n_layers: usize,
-    /// The attention heads of a layer; must divide `d_model`.
+    /// The number of attention heads of a layer; must divide `d_model`.
     pub n_heads: usize,
     /// The width of the embedding.
     pub embed_dim: usize,
-    /// The share of activations dropped in training. Default: 0.
+    /// The dropout rate in training. Default: 0.
     #[config(default = 0.0)]
     pub dropout: f64,
 }
 
-/// A small transformer encoder from token ids to embeddings that are not normalised yet: learned positions,
-/// layers that normalise first, the mean over the tokens that are not padding, a linear projection.
-///
-/// ```
-/// use burn::tensor::{Bool, Device, Int, Tensor};
-/// use burn_revision::encoder::TextTowerConfig;
-///
-/// let device = Device::default();
-/// let tower = TextTowerConfig::new(100, 16, 32, 1, 4, 8).init(&device);
-/// let tokens = Tensor::<2, Int>::from_data([[5, 7, 0], [3, 2, 9]], &device);
-/// let pad_mask = Tensor::<2, Bool>::from_data([[false, false, true], [false, false, false]], &device);
-/// assert_eq!(tower.forward(tokens, pad_mask).dims(), [2, 8]);
-/// ```
+/// The text tower, see [`TextTowerConfig`].
 #[derive(Module, Debug)]
-pub struct TextTower {
+pub(super) struct TextTower {
     tokens: Embedding,
     positions: Embedding,
     encoder: TransformerEncoder,
@@ -52,12 +41,12 @@ pub struct TextTower {
 }
 
 impl TextTowerConfig {
-    /// Makes a tower with fresh weights on `device`.
+    /// Initializes a tower on `device`.
     ///
     /// # Panics
     ///
     /// If `n_heads` does not divide `d_model`.
-    pub fn init(&self, device: &Device) -> TextTower {
+    pub(super) fn init(&self, device: &Device) -> TextTower {
         let embedding = |count, std| {
             EmbeddingConfig::new(count, self.d_model)
                 .with_initializer(Initializer::Normal { mean: 0.0, std })
@@ -65,7 +54,7 @@ impl TextTowerConfig {
         };
         TextTower {
             tokens: embedding(self.vocab_size, 1.0),
-            // Weak at first: the words tell more than their places.
+            // Small at first: tokens carry more information than positions.
             positions: embedding(self.max_len, 0.02),
             encoder: TransformerEncoderConfig::new(
                 self.d_model,
@@ -89,13 +78,13 @@ impl TextTower {
         self.max_len
     }
 
-    /// The number of tokens that it knows.
+    /// The number of tokens of the vocabulary.
     pub fn vocab_size(&self) -> usize {
         self.tokens.weight.shape()[0]
     }
 
-    /// Embeds texts. What stands under the padding changes nothing. A row of nothing but padding has no token
-    /// to pool and gives the bias of the projection.
+    /// Embeds texts. The token ids of padding have no effect. The embedding of a row of padding alone is the bias of the
+    /// projection.
     ///
     /// # Shapes
     ///
@@ -116,8 +105,8 @@ impl TextTower {
         );
         assert!(len <= self.max_len, "tokens: at most {} a text, found {len}", self.max_len);
 
-        let places = Tensor::<1, Int>::arange(0..len as i64, &tokens.device()).unsqueeze::<2>();
-        let hidden = self.tokens.forward(tokens) + self.positions.forward(places);
+        let positions = Tensor::<1, Int>::arange(0..len as i64, &tokens.device()).unsqueeze::<2>();
+        let hidden = self.tokens.forward(tokens) + self.positions.forward(positions);
         let hidden = self.encoder.forward(TransformerEncoderInput::new(hidden).mask_pad(pad_mask.clone()));
         let hidden = self.norm.forward(hidden);
 
@@ -132,6 +121,7 @@ impl TextTower {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encoder::testing::assert_independent_rows;
     use burn::tensor::Tolerance;
 
     fn tower(device: &Device) -> TextTower {
@@ -169,18 +159,13 @@ mod tests {
         let (tokens, mask) = texts(&[[7, 3, 9, 1], [4, 4, 1, 0], [11, 0, 0, 0]], &[4, 3, 1], &device);
         let together = tower.forward(tokens.clone(), mask.clone());
         assert_eq!(together.dims(), [3, 8]);
-        for row in 0..3 {
-            let alone = tower.forward(tokens.clone().narrow(0, row, 1), mask.clone().narrow(0, row, 1));
-            together
-                .clone()
-                .narrow(0, row, 1)
-                .into_data()
-                .assert_approx_eq::<f32>(&alone.into_data(), Tolerance::absolute(1e-5));
-        }
+        assert_independent_rows(together, |row| {
+            tower.forward(tokens.clone().narrow(0, row, 1), mask.clone().narrow(0, row, 1))
+        });
     }
 
     #[test]
-    fn the_order_of_the_words_counts() {
+    fn the_order_of_the_tokens_matters() {
         let device = Device::default();
         let tower = tower(&device);
         let (tokens, mask) = texts(&[[7, 3, 9], [9, 3, 7]], &[3, 3], &device);

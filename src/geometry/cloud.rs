@@ -2,7 +2,10 @@ use super::linalg;
 use crate::embedding::{EmbeddingTable, MIN_NORM};
 use crate::{Error, Result};
 
-/// The rows of a set in float64 on the host, which the exact diagnostics work on; a sample of a set that is too large.
+/// The rows of a set of embeddings in float64 on the host, on which the exact diagnostics are computed. For a set that
+/// does not fit into memory, use a sample.
+///
+/// # Example
 ///
 /// ```
 /// use burn_revision::{embedding::EmbeddingTable, geometry::Cloud};
@@ -22,11 +25,11 @@ pub struct Cloud {
 }
 
 impl Cloud {
-    /// Rows as they are, row-major `[n, d]`.
+    /// Creates a cloud of the given values, row-major `[n, d]`.
     ///
     /// # Errors
     ///
-    /// [`Error::Mismatch`] where there is no whole number of rows, [`Error::NonFinite`] for a NaN or an infinity.
+    /// [`Error::Mismatch`] if the values do not form whole rows, [`Error::NonFinite`] for a NaN or an infinity.
     pub fn new(values: Vec<f64>, dim: usize) -> Result<Self> {
         if dim == 0 || !values.len().is_multiple_of(dim) {
             let expected = values.len() / dim.max(1) * dim;
@@ -43,20 +46,20 @@ impl Cloud {
         Ok(Self { values, dim })
     }
 
-    /// The rows of a table as they are.
+    /// The rows of a table, not normalised.
     ///
     /// # Errors
     ///
-    /// As for [`Cloud::new`].
+    /// [`Error::NonFinite`] for a NaN or an infinity.
     pub fn of(table: &EmbeddingTable) -> Result<Self> {
         Self::new(table.rows().iter().map(|&value| f64::from(value)).collect(), table.dim())
     }
 
-    /// The unit rows of a table; `what` names it in errors.
+    /// The rows of a table, each scaled to unit length; `what` is the name of the set in errors.
     ///
     /// # Errors
     ///
-    /// [`Error::NonFinite`] for a NaN or an infinity, [`Error::ZeroRow`] for a row without direction.
+    /// [`Error::NonFinite`] for a NaN or an infinity, [`Error::ZeroRow`] for a row of zero norm.
     pub fn unit(table: &EmbeddingTable, what: &str) -> Result<Self> {
         let named = |error| match error {
             Error::NonFinite { row, column, value, .. } => {
@@ -67,11 +70,11 @@ impl Cloud {
         Self::of(table).map_err(named)?.into_unit(what)
     }
 
-    /// The same rows, each scaled to unit length; `what` names them in errors.
+    /// Scales each row to unit length; `what` is the name of the set in errors.
     ///
     /// # Errors
     ///
-    /// [`Error::ZeroRow`] for a row without direction.
+    /// [`Error::ZeroRow`] for a row of zero norm.
     pub fn into_unit(mut self, what: &str) -> Result<Self> {
         for (row, values) in self.values.chunks_exact_mut(self.dim).enumerate() {
             let norm = values.iter().map(|value| value * value).sum::<f64>().sqrt();
@@ -83,11 +86,11 @@ impl Cloud {
         Ok(self)
     }
 
-    /// Text rows and then image rows, as one set.
+    /// The union of both modalities: the text rows, followed by the image rows.
     ///
     /// # Errors
     ///
-    /// [`Error::Mismatch`] for different numbers of dimensions, [`Error::TooFewRows`] where one of the sets is empty.
+    /// [`Error::Mismatch`] for different numbers of dimensions, [`Error::TooFewRows`] if one of the sets is empty.
     pub fn union(text: &Self, image: &Self) -> Result<Self> {
         if text.dim != image.dim {
             return Err(Error::mismatch("dimensions of the two modalities", text.dim, image.dim));
@@ -105,7 +108,7 @@ impl Cloud {
         self.values.len() / self.dim
     }
 
-    /// Whether there is no row.
+    /// Whether the cloud has no rows.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
@@ -124,7 +127,7 @@ impl Cloud {
     ///
     /// # Panics
     ///
-    /// If there is no such row.
+    /// If `row` is out of bounds.
     pub fn row(&self, row: usize) -> &[f64] {
         &self.values[row * self.dim..(row + 1) * self.dim]
     }
@@ -134,17 +137,17 @@ impl Cloud {
         self.values.chunks_exact(self.dim)
     }
 
-    /// Some rows in the order named; a row may be named twice.
+    /// The given rows, in the given order; a row may be repeated.
     ///
     /// # Panics
     ///
-    /// If there is no such row.
+    /// If a row is out of bounds.
     pub fn select(&self, rows: &[usize]) -> Self {
         let values = rows.iter().flat_map(|&row| self.row(row)).copied().collect();
         Self { values, dim: self.dim }
     }
 
-    /// The mean row, `[d]`; zeros where there is no row.
+    /// The mean row, `[d]`; zeros for an empty cloud.
     pub fn mean(&self) -> Vec<f64> {
         let mut mean = vec![0.0; self.dim];
         for row in self.rows() {
@@ -155,8 +158,8 @@ impl Cloud {
         mean
     }
 
-    /// The rows less their mean. Where nothing is left but the rounding of the mean, zeros: rows that are all alike have no
-    /// spread and no direction in which they vary.
+    /// The rows minus their mean. Where only the rounding error of the mean remains, because all rows are equal, the
+    /// result is exactly zero.
     pub fn centered(&self) -> Self {
         let mut centered = self.minus(&self.mean());
         let rounding = self.len() as f64 * f64::EPSILON;
@@ -166,7 +169,7 @@ impl Cloud {
         centered
     }
 
-    /// The rows less a point `[d]`.
+    /// The rows minus a point `[d]`.
     pub(crate) fn minus(&self, point: &[f64]) -> Self {
         let mut values = self.values.clone();
         for row in values.chunks_exact_mut(self.dim) {
@@ -175,16 +178,16 @@ impl Cloud {
         Self { values, dim: self.dim }
     }
 
-    /// Scales every row.
+    /// Multiplies all rows by `factor`.
     pub(crate) fn scale(&mut self, factor: f64) {
         self.values.iter_mut().for_each(|value| *value *= factor);
     }
 
-    /// The differences of rows that stand in the same place.
+    /// The row-wise difference of two clouds of the same shape.
     ///
     /// # Errors
     ///
-    /// [`Error::Mismatch`] for another number of rows or dimensions.
+    /// [`Error::Mismatch`] for different numbers of rows or dimensions.
     pub fn difference(&self, other: &Self) -> Result<Self> {
         if self.dim != other.dim {
             return Err(Error::mismatch("dimensions of the paired rows", self.dim, other.dim));
@@ -196,12 +199,12 @@ impl Cloud {
         Ok(Self { values, dim: self.dim })
     }
 
-    /// `tr Sigma = E ||x - mean||^2`; 0 where there is no row.
+    /// `tr Sigma = E ||x - mean||^2`; 0 for an empty cloud.
     pub fn trace(&self) -> f64 {
         self.centered().energy()
     }
 
-    /// `E ||x||^2`; 0 where there is no row.
+    /// `E ||x||^2`; 0 for an empty cloud.
     pub(crate) fn energy(&self) -> f64 {
         self.values.iter().map(|value| value * value).sum::<f64>() / self.len().max(1) as f64
     }
@@ -224,6 +227,8 @@ impl Cloud {
 
 #[cfg(test)]
 mod tests {
+    use approx::assert_abs_diff_eq;
+
     use super::*;
     use crate::geometry::Moments;
 
@@ -234,10 +239,9 @@ mod tests {
         let mut moments = Moments::with_covariance(7);
         moments.update_unit_rows(&values, Default::default(), "text").unwrap();
         let cloud = Cloud::unit(&table, "text").unwrap();
-        let close = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-14);
-        assert!(close(&cloud.mean(), moments.mean()));
-        assert!(close(&cloud.covariance(), &moments.covariance().unwrap()));
-        assert!((cloud.trace() - moments.trace()).abs() < 1e-14);
+        assert_abs_diff_eq!(cloud.mean()[..], *moments.mean(), epsilon = 1e-14);
+        assert_abs_diff_eq!(cloud.covariance()[..], moments.covariance().unwrap()[..], epsilon = 1e-14);
+        assert_abs_diff_eq!(cloud.trace(), moments.trace(), epsilon = 1e-14);
     }
 
     #[test]

@@ -1,9 +1,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Cloud, FixedFrame, Spectrum, linalg};
-use crate::Result;
+use crate::{Error, Result};
 
-/// The gap of pairs, taken apart in a fixed frame: `x - y = beta + gamma + delta + zeta` for every pair, exactly
+/// The decomposition of the gap of pairs in a fixed frame: `x - y = beta + gamma + delta + zeta` for every pair, exactly
 /// (arXiv 2602.07026, Sec. 3.2 and Lemma B.3).
 ///
 /// ```text
@@ -15,6 +15,8 @@ use crate::Result;
 /// $$ x - y = \\beta + \\gamma + \\delta + \\zeta $$
 ///
 /// `delta` and `zeta` have mean zero and are orthogonal to each other in every pair.
+///
+/// # Example
 ///
 /// ```
 /// use burn_revision::geometry::{Cloud, FixedFrame, GapDecomposition};
@@ -39,36 +41,36 @@ pub struct GapDecomposition {
     zeta: Cloud,
 }
 
-/// How much of `zeta` follows linearly from `delta`: `zeta = L delta + xi` (arXiv 2602.07026, App. C).
+/// How much of `zeta` is a linear function of `delta`: `zeta = L delta + xi` (arXiv 2602.07026, App. C); see
+/// [`GapDecomposition::coupling`].
 ///
-/// `L = E[zeta delta^T] (Sigma_U + lambda I)^-1`. The paper's theory takes the coupling to be weak; it gives neither
-/// `lambda` nor values.
+/// `L = E[zeta delta^T] (Sigma_U + lambda I)^-1`. The paper's theory assumes that the coupling is weak; it gives
+/// neither `lambda` nor values.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Coupling {
     /// The ridge `lambda`, relative to the mean eigenvalue of `Cov(delta)`.
     pub ridge: f64,
     /// `||L||_2`.
     pub norm: f64,
-    /// The share of the energy of `zeta` that it explains, in-sample.
+    /// The share of the energy of `zeta` that `L delta` explains, in-sample.
     pub r_squared: f64,
-    /// What `r_squared` would be on average, without ridge, for `zeta` and `delta` that know nothing of each other:
-    /// `r / (n - 1)`, at most 1.
+    /// The expected `r_squared`, without ridge, of independent `zeta` and `delta`: `r / (n - 1)`, at most 1.
     pub r_squared_of_chance: f64,
 }
 
 impl GapDecomposition {
-    /// Takes the gap of pairs apart: row `i` of `image` belongs to row `i` of `text`.
+    /// Decomposes the gap of pairs: row `i` of `image` belongs to row `i` of `text`.
     ///
     /// # Errors
     ///
-    /// [`crate::Error::Mismatch`] for other numbers of rows or dimensions, [`crate::Error::TooFewRows`] for no pair.
+    /// [`Error::Mismatch`] for different numbers of rows or dimensions, [`Error::TooFewRows`] if there is no pair.
     pub fn new(frame: &FixedFrame, image: &Cloud, text: &Cloud) -> Result<Self> {
         let difference = image.difference(text)?;
         if difference.is_empty() {
-            return Err(crate::Error::TooFewRows { what: "pairs".to_string(), needed: 1, actual: 0 });
+            return Err(Error::TooFewRows { what: "pairs".to_string(), needed: 1, actual: 0 });
         }
         if difference.dim() != frame.dim() {
-            return Err(crate::Error::mismatch(
+            return Err(Error::mismatch(
                 "dimensions of the rows (as the frame)",
                 frame.dim(),
                 difference.dim(),
@@ -105,35 +107,51 @@ impl GapDecomposition {
         &self.zeta
     }
 
-    /// `Cov(delta)` in the basis of `U`, `[r, r]`, as its spectrum.
+    /// The spectrum of `Cov(delta)` in the basis of `U`, `[r, r]`.
     ///
     /// # Errors
     ///
-    /// As for [`Spectrum::of`].
+    /// Those of [`Spectrum::of`].
     pub fn delta_spectrum(&self) -> Result<Spectrum> {
         Spectrum::of(&self.delta_covariance(), self.frame.rank(), self.zeta.len())
     }
 
-    /// `Cov(zeta)`, `[d, d]`, as its spectrum; at most `d - r` of its eigenvalues are above rounding.
+    /// The spectrum of `Cov(zeta)`, `[d, d]`; at most `d - r` of its eigenvalues are above rounding.
     ///
     /// # Errors
     ///
-    /// As for [`Spectrum::of`].
+    /// Those of [`Spectrum::of`].
     pub fn zeta_spectrum(&self) -> Result<Spectrum> {
         Spectrum::of(&self.zeta.second_moment(), self.frame.dim(), self.zeta.len())
     }
 
     /// `Cov(delta)` in the basis of `U`, `[r, r]` row-major; the mean of `delta` is zero.
-    pub fn delta_covariance(&self) -> Vec<f64> {
+    fn delta_covariance(&self) -> Vec<f64> {
         let coordinates = Cloud::new(self.delta.clone(), self.frame.rank()).expect("finite rows stay finite");
         coordinates.second_moment()
     }
 
-    /// How much of `zeta` follows from `delta`, with a ridge that is relative to the mean eigenvalue of `Cov(delta)`.
+    /// Regresses `zeta` on `delta`, with a ridge relative to the mean eigenvalue of `Cov(delta)`.
     ///
     /// # Errors
     ///
-    /// [`crate::Error::Config`] where the regression cannot be solved.
+    /// [`Error::Config`] if the regression cannot be solved.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use burn_revision::geometry::{Cloud, FixedFrame, GapDecomposition};
+    ///
+    /// # fn main() -> burn_revision::Result<()> {
+    /// let frame = FixedFrame::from_basis(vec![1.0, 0.0], 2)?;
+    /// // Across the frame, pairs differ by half of what they differ by in it.
+    /// let image = Cloud::new(vec![2.0, 1.0, -2.0, -1.0, 4.0, 2.0], 2)?;
+    /// let text = Cloud::new(vec![0.0; 6], 2)?;
+    /// let coupling = GapDecomposition::new(&frame, &image, &text)?.coupling(0.0)?;
+    /// assert!((coupling.norm - 0.5).abs() < 1e-12 && (coupling.r_squared - 1.0).abs() < 1e-12);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn coupling(&self, ridge: f64) -> Result<Coupling> {
         let (rows, rank, dim) = (self.zeta.len(), self.frame.rank(), self.frame.dim());
         let covariance = self.delta_covariance();

@@ -1,13 +1,13 @@
 use super::{Cloud, Spectrum, linalg};
 use crate::{Error, Result};
 
-/// How the number of dimensions of a [`FixedFrame`] is found.
+/// How the number of dimensions of a [`FixedFrame`] is chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum FrameRank {
-    /// So many dimensions.
+    /// A fixed number of dimensions.
     Rank(usize),
-    /// The fewest dimensions that hold this share of the trace, in `(0, 1]`. arXiv 2602.07026 speaks of an energy
-    /// threshold and does not give it.
+    /// The fewest dimensions with at least this share of the trace, in `(0, 1]`: the energy threshold of arXiv
+    /// 2602.07026, which does not state its value.
     Energy(f64),
 }
 
@@ -15,7 +15,9 @@ pub enum FrameRank {
 /// complement `V` (arXiv 2602.07026, Sec. 3.1).
 ///
 /// `U` is spanned by the leading eigenvectors of `Sigma_image + Sigma_text` at a reference time, and kept from then on.
-/// Projections go through the `[r, d]` basis; no `[d, d]` matrix is formed.
+/// Projections use the `[r, d]` basis; no `[d, d]` matrix is formed.
+///
+/// # Example
 ///
 /// ```
 /// use burn_revision::geometry::{FixedFrame, FrameRank};
@@ -35,12 +37,12 @@ pub struct FixedFrame {
 }
 
 impl FixedFrame {
-    /// The frame of two clouds: that of the sum of their covariances.
+    /// Fits the frame of two clouds: that of the sum of their covariances.
     ///
     /// # Errors
     ///
-    /// [`Error::Mismatch`] for different numbers of dimensions, [`Error::TooFewRows`] for an empty cloud, and as for
-    /// [`FixedFrame::of_covariance`].
+    /// [`Error::Mismatch`] for different numbers of dimensions, [`Error::TooFewRows`] for an empty cloud, and those of
+    /// [`FixedFrame::of_spectrum`].
     pub fn fit(text: &Cloud, image: &Cloud, rank: FrameRank) -> Result<Self> {
         if text.dim() != image.dim() {
             return Err(Error::mismatch("dimensions of text and image rows", image.dim(), text.dim()));
@@ -55,21 +57,21 @@ impl FixedFrame {
         Self::of_covariance(&sum, text.dim(), text.len().max(image.len()), rank)
     }
 
-    /// The frame of a covariance, `[d, d]` row-major, that `rows` rows made.
+    /// The frame of a covariance, `[d, d]` row-major, estimated from `rows` rows.
     ///
     /// # Errors
     ///
-    /// As for [`Spectrum::of`], and [`Error::Config`] for a rank of 0, above `d` or above the rank of the covariance, or a
-    /// share that is not in `(0, 1]`.
+    /// Those of [`Spectrum::of`] and [`FixedFrame::of_spectrum`].
     pub fn of_covariance(covariance: &[f64], dim: usize, rows: usize, rank: FrameRank) -> Result<Self> {
         Self::of_spectrum(&Spectrum::of(covariance, dim, rows)?, rank)
     }
 
-    /// The frame of a decomposition with eigenvectors.
+    /// The frame of a spectrum with eigenvectors.
     ///
     /// # Errors
     ///
-    /// As for [`FixedFrame::of_covariance`].
+    /// [`Error::Config`] for a rank of 0 or above that of the spectrum, a share that is not in `(0, 1]`, a spectrum of
+    /// rank 0 or one without eigenvectors.
     pub fn of_spectrum(spectrum: &Spectrum, rank: FrameRank) -> Result<Self> {
         let wrong = |detail: String| Err(Error::config("frame", detail));
         if spectrum.rank() == 0 {
@@ -83,11 +85,6 @@ impl FixedFrame {
             FrameRank::Energy(share) if !(share > 0.0 && share <= 1.0) => {
                 return wrong(format!("expected a share of the energy above 0 and up to 1, found {share}"));
             }
-            FrameRank::Energy(_) if spectrum.eigenvalues().len() < spectrum.dim() => {
-                return wrong(
-                    "a share of the energy needs all eigenvalues, not the leading ones alone".to_string(),
-                );
-            }
             FrameRank::Energy(share) => spectrum.energy_rank(share),
         };
         let basis = spectrum.eigenvectors(rank).to_vec();
@@ -97,11 +94,11 @@ impl FixedFrame {
         Ok(Self { basis, dim: spectrum.dim(), energy: spectrum.cumulative_energy(rank) })
     }
 
-    /// The frame spanned by orthonormal rows, `[r, d]`; its energy is not known, and given as 0.
+    /// The frame spanned by orthonormal rows, `[r, d]`; its [`energy`](Self::energy) is unknown and set to 0.
     ///
     /// # Errors
     ///
-    /// [`Error::Mismatch`] where there is no whole number of rows, [`Error::Config`] where they are not orthonormal to
+    /// [`Error::Mismatch`] if the values do not form whole rows, [`Error::Config`] if the rows are not orthonormal to
     /// `1e-9`.
     pub fn from_basis(basis: Vec<f64>, dim: usize) -> Result<Self> {
         let rank = basis.len().checked_div(dim).unwrap_or(0);
@@ -132,7 +129,7 @@ impl FixedFrame {
         self.basis.len() / self.dim
     }
 
-    /// The share of the trace that `U` holds.
+    /// The share of the trace within `U`.
     pub fn energy(&self) -> f64 {
         self.energy
     }
@@ -146,7 +143,7 @@ impl FixedFrame {
     ///
     /// # Panics
     ///
-    /// If the rows have another number of dimensions.
+    /// If the rows and the frame have different numbers of dimensions.
     pub fn coordinates(&self, rows: &Cloud) -> Vec<f64> {
         assert_eq!(rows.dim(), self.dim, "fixed frame: dimensions of the rows");
         self.coordinates_of(rows.values())
@@ -157,11 +154,11 @@ impl FixedFrame {
         linalg::matmul_transposed_b(rows, shape, &self.basis, [self.rank(), self.dim])
     }
 
-    /// `P_U x` and `P_V x` of one vector `[d]`; they add up to it.
+    /// `P_U x` and `P_V x` of one vector `[d]`; their sum is the vector.
     ///
     /// # Panics
     ///
-    /// If the vector has another number of dimensions.
+    /// If the vector and the frame have different numbers of dimensions.
     pub fn split(&self, vector: &[f64]) -> (Vec<f64>, Vec<f64>) {
         assert_eq!(vector.len(), self.dim, "fixed frame: dimensions of the vector");
         let in_u = self.project_values(vector);
@@ -173,7 +170,7 @@ impl FixedFrame {
     ///
     /// # Panics
     ///
-    /// If the rows have another number of dimensions.
+    /// If the rows and the frame have different numbers of dimensions.
     pub fn project_u(&self, rows: &Cloud) -> Cloud {
         assert_eq!(rows.dim(), self.dim, "fixed frame: dimensions of the rows");
         Cloud::new(self.project_values(rows.values()), self.dim).expect("finite rows stay finite")
@@ -183,7 +180,7 @@ impl FixedFrame {
     ///
     /// # Panics
     ///
-    /// If the rows have another number of dimensions.
+    /// If the rows and the frame have different numbers of dimensions.
     pub fn project_v(&self, rows: &Cloud) -> Cloud {
         rows.difference(&self.project_u(rows)).expect("a projection has the shape of its rows")
     }
@@ -208,11 +205,11 @@ impl FixedFrame {
     }
 
     /// The principal angles between two subspaces, in radians and ascending; as many as the smaller one has dimensions.
-    /// Small angles are found from sines (Bjoerck and Golub, 1973), so that they have all their digits.
+    /// Small angles are computed from sines, without loss of digits (Björck and Golub, 1973).
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] where the singular values of their products are not found.
+    /// [`Error::Config`] if the singular value decomposition does not converge.
     ///
     /// # Panics
     ///
@@ -227,7 +224,7 @@ impl FixedFrame {
     ///
     /// # Errors
     ///
-    /// As for [`FixedFrame::principal_angles`].
+    /// Those of [`FixedFrame::principal_angles`].
     ///
     /// # Panics
     ///

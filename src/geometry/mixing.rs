@@ -7,10 +7,11 @@ use crate::{Error, Result};
 
 /// The k-NN mixing rate: the mean share of a row's `k` nearest neighbours that are of the other modality.
 ///
-/// Neighbours are those of highest cosine in the union of both sets without the row itself; among equals the one
-/// that comes first, text before image. Well mixed clouds of equal size reach one half, separate ones 0. The papers
-/// print no formula (arXiv 2602.07026, App. D.3 gives k = 20 and the rates only), nor which rows are asked; so each
-/// direction stands apart.
+/// The neighbours of a row are the other rows of highest cosine in the union of both sets; ties go to the first row, text
+/// before image. Well mixed clouds of equal size reach one half, separate ones 0. arXiv 2602.07026, App. D.3, states
+/// k = 20 and the rates, but neither a formula nor the rows that the mean is over, so both directions are reported.
+///
+/// # Example
 ///
 /// ```
 /// use burn::tensor::Device;
@@ -26,21 +27,21 @@ use crate::{Error, Result};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KnnMixing {
-    /// Asked of the text rows: the share of image rows among their neighbours.
+    /// The share of image rows among the neighbours of text rows.
     pub text_to_image: f64,
-    /// Asked of the image rows: the share of text rows among their neighbours.
+    /// The share of text rows among the neighbours of image rows.
     pub image_to_text: f64,
-    /// Asked of all rows.
+    /// The share of the other modality among the neighbours of all rows.
     pub pooled: f64,
 }
 
 impl KnnMixing {
-    /// Finds the neighbours in the union of two tables, and counts.
+    /// Measures the mixing rate of two tables, whose rows need not be normalised.
     ///
     /// # Errors
     ///
-    /// As for [`Cloud::union`] and [`KnnConfig::find`], and [`Error::NonFinite`] or [`Error::ZeroRow`] for a row without
-    /// direction.
+    /// [`Error::NonFinite`] or [`Error::ZeroRow`] for a row that cannot be normalised, and those of [`Cloud::union`] and
+    /// [`KnnConfig::find`].
     pub fn measure(
         text: &EmbeddingTable,
         image: &EmbeddingTable,
@@ -52,11 +53,11 @@ impl KnnMixing {
         Self::of(&config.find(&all, device)?, text.len())
     }
 
-    /// Counts in the neighbours of a union of which the first `texts` rows are text.
+    /// The mixing rate from the neighbours in a union, see [`Cloud::union`], of which the first `texts` rows are text.
     ///
     /// # Errors
     ///
-    /// [`Error::TooFewRows`] where one of the sets is empty.
+    /// [`Error::TooFewRows`] if one of the sets is empty.
     pub fn of(neighbours: &Neighbours, texts: usize) -> Result<Self> {
         let images = check_sides(neighbours, texts)?;
         let shares = image_shares(neighbours, texts);
@@ -70,7 +71,7 @@ impl KnnMixing {
     }
 }
 
-/// The number of images, where there are both texts and images.
+/// The number of images, if there are both texts and images.
 pub(super) fn check_sides(neighbours: &Neighbours, texts: usize) -> Result<usize> {
     let images = neighbours.len().saturating_sub(texts);
     for (what, actual) in [("text rows", texts.min(neighbours.len())), ("image rows", images)] {
@@ -92,6 +93,7 @@ pub(super) fn image_shares(neighbours: &Neighbours, texts: usize) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
+    use approx::assert_abs_diff_eq;
     use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 
     use super::*;
@@ -137,9 +139,7 @@ mod tests {
                 let config = KnnConfig::new().with_k(k).with_block_size(block_size);
                 let mixing = KnnMixing::measure(&text, &image, &config, &Device::default()).unwrap();
                 let found = [mixing.text_to_image, mixing.image_to_text, mixing.pooled];
-                for (found, expected) in found.iter().zip(expected) {
-                    assert!((found - expected).abs() < 1e-12, "k={k}: {found} and {expected}");
-                }
+                assert_abs_diff_eq!(found[..], expected[..], epsilon = 1e-12);
             }
         }
     }
@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(separate, KnnMixing { text_to_image: 0.0, image_to_text: 0.0, pooled: 0.0 });
         let halves = (cloud(400, [0.5, 0.5, 0.5], 1.0, 5), cloud(400, [0.5, 0.5, 0.5], 1.0, 6));
         let mixed = KnnMixing::measure(&halves.0, &halves.1, &config, &device).unwrap();
-        assert!((mixed.pooled - 0.5).abs() < 0.05, "{mixed:?}");
+        assert_abs_diff_eq!(mixed.pooled, 0.5, epsilon = 0.05);
     }
 
     #[test]

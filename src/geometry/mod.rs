@@ -1,4 +1,4 @@
-//! What the modality gap looks like: moments, distances and neighbourhoods of two clouds of embeddings.
+//! The geometry of the modality gap: moments, spectra and neighbourhoods of two clouds of embeddings.
 //!
 //! Image and text embeddings of one contrastive encoder are unit vectors, and yet they lie in two separate regions
 //! of the sphere. A few numbers describe the separation (arXiv 2602.07026):
@@ -8,19 +8,18 @@
 //! T     = E ||x - mu||^2 = tr Sigma   its spread about the centroid; 1 - ||mu||^2 for unit rows
 //! gap   = ||mu_text - mu_image||      the modality gap
 //! Phi   = E cos(y, z)                 how much of a source row y survives in its transformed row z
-//! mix_k = the share of the k nearest neighbours, in the union of both clouds, that are of the other modality
+//! mix_k = the share of the other modality among the k nearest neighbours in the union of both clouds
 //! ```
 //!
-//! [`Moments`] gathers the first two in one pass over data of any size, in float64, and parts gathered apart can be
-//! merged. [`modality_gap`], [`paired_cosine`] and [`source_cosine`] compare two clouds, [`KnnMixing`] says
-//! how well they mix.
+//! [`Moments`] accumulates the first two in one pass over data of any size, in float64; partial moments can be merged.
+//! [`modality_gap`] and [`paired_cosine`] compare two clouds, [`KnnMixing`] measures how well they mix.
 //!
-//! Beyond means, the theory of the fixed frame (arXiv 2602.07026, Sec. 3) looks at the shape of the clouds: [`Spectrum`] is
-//! that of a covariance, [`FixedFrame`] the subspace in which both modalities vary, [`GapDecomposition`] the gap along and
-//! across it, [`ResidualGeometry`] what is left of pairs without the gap, and [`PhantomDrift`] what the projection onto the
-//! sphere does to a centroid. [`KnnConfig`] finds exact neighbours, of which [`SupportScore`] and [`neighbour_overlap`] are
-//! made, and [`DensityGrid`] and [`js_divergence`] compare cosines. These work on a [`Cloud`], rows in float64 on the host:
-//! a sample, where a set is too large for memory.
+//! Beyond means, the theory of the fixed frame (arXiv 2602.07026, Sec. 3) describes the shape of the clouds:
+//! [`Spectrum`] is that of a covariance, [`FixedFrame`] the subspace in which both modalities vary, [`GapDecomposition`]
+//! the gap along and across it, [`ResidualGeometry`] the residual of pairs without the gap, and [`PhantomDrift`] the shift
+//! of a centroid by the projection onto the sphere. [`KnnConfig`] finds exact [`Neighbours`], from which [`KnnMixing`] and
+//! [`SupportScore`] are computed. All of these work on a [`Cloud`], rows in float64 on the host; for a set that does not
+//! fit into memory, on a sample of it.
 
 mod cloud;
 mod decomposition;
@@ -46,17 +45,17 @@ mod vectors;
 pub use cloud::Cloud;
 pub use decomposition::{Coupling, GapDecomposition};
 pub use frame::{FixedFrame, FrameRank};
-pub use gap::{modality_gap, paired_cosine, source_cosine};
+pub use gap::{modality_gap, paired_cosine};
 pub use mixing::KnnMixing;
 pub use moments::Moments;
 pub use neighbours::{KnnConfig, Neighbours};
 pub use phantom::{DriftComparison, PhantomDrift, phantom_drift_expansion};
 pub use residual::ResidualGeometry;
-pub use similarity::{
+pub(crate) use similarity::{
     DensityGrid, js_divergence, pair_products, sample_pairs, sample_pairs_across, similarity_correlation,
 };
 pub(crate) use spectrum::pearson;
-pub use spectrum::{Condition, EnergyRank, PowerLaw, Spectrum, spectral_correlation};
-pub use support::{SupportScore, neighbour_overlap};
+pub use spectrum::{PowerLaw, Spectrum};
+pub use support::SupportScore;
 pub(crate) use unit_sums::unit_moments;
 pub(crate) use vectors::{difference, dot, norm};

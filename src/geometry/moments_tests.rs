@@ -1,3 +1,4 @@
+use approx::assert_abs_diff_eq;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
@@ -47,7 +48,7 @@ fn assert_close(found: &[f64], expected: &[f64], tolerance: f64) {
     assert_eq!(found.len(), expected.len());
     for (found, expected) in found.iter().zip(expected) {
         let scale = expected.abs().max(1.0);
-        assert!((found - expected).abs() <= tolerance * scale, "{found} and {expected}");
+        assert_abs_diff_eq!(*found, *expected, epsilon = tolerance * scale);
     }
 }
 
@@ -251,10 +252,10 @@ fn products_in_float32_keep_six_digits_of_every_eigenvalue() {
     let [double, single] = &moments;
     assert_eq!(single.count(), n);
     assert_close(single.mean(), double.mean(), 1e-8);
-    assert!((single.trace() / double.trace() - 1.0).abs() < 1e-7);
+    assert_abs_diff_eq!(single.trace() / double.trace(), 1.0, epsilon = 1e-7);
     let spectrum = |moments: &Moments| Spectrum::of(&moments.covariance().unwrap(), dim, n).unwrap();
     for (single, double) in spectrum(single).eigenvalues().iter().zip(spectrum(double).eigenvalues()) {
-        assert!((single / double - 1.0).abs() < 1e-6, "{single} and {double}");
+        assert_abs_diff_eq!(single / double, 1.0, epsilon = 1e-6);
     }
 }
 

@@ -5,20 +5,22 @@ use super::{Cloud, dot, norm};
 use crate::embedding::parallel;
 use crate::{Error, Result};
 
-/// How to find nearest neighbours.
+/// Configuration of an exact search for nearest neighbours.
 #[derive(Config, Debug)]
 pub struct KnnConfig {
-    /// The number of neighbours of a row.
+    /// The number of neighbours of a row. Default: 20, as in arXiv 2602.07026, App. D.3.
     #[config(default = 20)]
     pub k: usize,
-    /// Rows whose similarities to all others are held in memory at once.
+    /// The number of rows whose similarities to all others are in memory at once. Default: 1024.
     #[config(default = 1024)]
     pub block_size: usize,
 }
 
 /// The `k` nearest neighbours of every row of a set, nearest first.
 ///
-/// Neighbours are those of highest cosine, without the row itself; of equals the one that comes first.
+/// The neighbours of a row are the other rows of highest cosine; ties go to the first row.
+///
+/// # Example
 ///
 /// ```
 /// use burn::tensor::Device;
@@ -48,7 +50,7 @@ impl Neighbours {
         self.indices.len() / self.k
     }
 
-    /// Whether there is no row.
+    /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.indices.is_empty()
     }
@@ -57,24 +59,59 @@ impl Neighbours {
     ///
     /// # Panics
     ///
-    /// If there is no such row.
+    /// If `row` is out of bounds.
     pub fn of(&self, row: usize) -> &[u32] {
         &self.indices[row * self.k..(row + 1) * self.k]
+    }
+
+    /// `Omega_k`, the mean share of its `k` nearest neighbours that a row has in both searches, where row `i` is the same
+    /// row before and after a transformation (arXiv 2605.07825, Sec. 3; arXiv 2602.07026, App. F.4).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mismatch`] for different numbers of rows or of neighbours.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use burn::tensor::Device;
+    /// use burn_revision::geometry::{Cloud, KnnConfig};
+    ///
+    /// # fn main() -> burn_revision::Result<()> {
+    /// let neighbours = |values| {
+    ///     KnnConfig::new().with_k(1).find(&Cloud::new(values, 2)?.into_unit("rows")?, &Device::default())
+    /// };
+    /// let before = neighbours(vec![1.0, 0.0, 0.9, 0.1, 0.0, 1.0])?;
+    /// let turned = neighbours(vec![0.0, 1.0, -0.1, 0.9, -1.0, 0.0])?;
+    /// assert_eq!(before.overlap(&turned)?, 1.0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn overlap(&self, after: &Self) -> Result<f64> {
+        if self.k != after.k {
+            return Err(Error::mismatch("neighbours of a row", self.k, after.k));
+        }
+        if self.len() != after.len() {
+            return Err(Error::mismatch("rows with neighbours", self.len(), after.len()));
+        }
+        let kept = |row: usize| self.of(row).iter().filter(|found| after.of(row).contains(found)).count();
+        let kept: usize = (0..self.len()).map(kept).sum();
+        Ok(kept as f64 / (self.len() * self.k) as f64)
     }
 }
 
 impl KnnConfig {
     /// Finds the neighbours of all rows, `[n, d]`, which must be unit rows.
     ///
-    /// The search is exact. Blocks of the cosine matrix are multiplied out on `device` in float32, each product once for
-    /// both of its rows; what could be a neighbour in spite of rounding is computed again in float64 on the host. A device
-    /// that multiplies with fewer digits than float32 is told by a sample of its products, which makes the search very
-    /// likely exact there, and not certainly.
+    /// The search is exact. Blocks of the cosine matrix are computed on `device` in float32, each product once for both of
+    /// its rows; rows that could be neighbours in spite of rounding are compared again in float64 on the host. On a device
+    /// that multiplies in lower precision than float32, which a sample of the products detects, the search is very likely,
+    /// but not certainly, exact.
     ///
     /// # Errors
     ///
-    /// [`Error::TooFewRows`] where there are not more than `k` rows, [`Error::Config`] for `k` or `block_size` zero or rows
-    /// that are not of unit length.
+    /// [`Error::TooFewRows`] for `k` rows or fewer, [`Error::Config`] if `k` or `block_size` is zero or a row is not of
+    /// unit length.
     pub fn find(&self, rows: &Cloud, device: &Device) -> Result<Neighbours> {
         self.check(rows.len(), "rows")?;
         if let Some((row, norm)) =
@@ -140,18 +177,18 @@ fn margin(rows: &Cloud, first: usize, cosines: &[f32], width: usize) -> f32 {
     (if worst <= bound { bound } else { 8.0 * worst }) as f32
 }
 
-/// What may be among the `k` nearest of a row.
+/// Rows that may be among the `k` nearest of a row.
 struct Candidates {
     found: Vec<(f32, u32)>,
-    /// Cosines below this, in float32, cannot be among them.
+    /// Rows whose cosine is below this, in float32, cannot be among them.
     threshold: f32,
-    /// How many may gather before those that cannot be are dropped.
-    room: usize,
+    /// The number of candidates at which they are pruned.
+    capacity: usize,
 }
 
 impl Candidates {
     fn new(k: usize) -> Self {
-        Self { found: Vec::new(), threshold: f32::NEG_INFINITY, room: 2 * k + 16 }
+        Self { found: Vec::new(), threshold: f32::NEG_INFINITY, capacity: 2 * k + 16 }
     }
 }
 
@@ -167,7 +204,7 @@ const LANES: usize = 16;
 const STRIP: usize = 512;
 
 impl Search<'_> {
-    /// The rows of a block ask; all rows from the block on answer.
+    /// Offers every row from the block on as a candidate to the rows of the block.
     fn queries_of_block(&self, own: &mut [Candidates], first: usize, cosines: &[f32], width: usize) {
         let queries = own.iter_mut().zip(cosines.chunks_exact(width)).enumerate();
         parallel::map(queries, |(query, (candidates, cosines))| {
@@ -186,7 +223,7 @@ impl Search<'_> {
         });
     }
 
-    /// The rows after a block ask, and the block answers: the same products read by columns.
+    /// Offers the rows of the block as candidates to the rows after it: the same products, read by columns.
     fn queries_of_columns(&self, later: &mut [Candidates], first: usize, cosines: &[f32], block: usize) {
         let width = block + later.len();
         parallel::map(later.chunks_mut(STRIP).enumerate(), |(strip, later)| {
@@ -215,31 +252,31 @@ impl Search<'_> {
             return;
         }
         candidates.found.push((value, index as u32));
-        if candidates.found.len() >= candidates.room {
+        if candidates.found.len() >= candidates.capacity {
             self.prune(candidates, query);
         }
     }
 
-    /// Drops what cannot be among the nearest, and raises the threshold.
+    /// Drops rows that cannot be among the nearest, and raises the threshold.
     fn prune(&self, candidates: &mut Candidates, query: usize) {
-        let Candidates { found, threshold, room } = candidates;
+        let Candidates { found, threshold, capacity } = candidates;
         let (_, kth, _) = found.select_nth_unstable_by(self.k - 1, |a, b| b.0.total_cmp(&a.0));
-        // The k best so far are truly no worse than this less a margin, and what is truly as good as that shows no less
-        // than another margin below.
+        // The exact cosines of the k best so far are at least this minus one margin, and a row whose exact cosine is as
+        // large is at most another margin below it in float32.
         *threshold = threshold.max(kth.0 - 2.0 * self.margin);
         found.retain(|(value, _)| *value >= *threshold);
-        if found.len() * 2 > *room {
-            // Many are alike: only float64 can tell them apart.
+        if found.len() * 2 > *capacity {
+            // Many are nearly equal: only float64 can order them.
             let mut exact = self.exact(query, found);
             exact.truncate(self.k);
             let kth = exact[self.k - 1].0;
             found.retain(|(_, index)| exact.iter().any(|(_, kept)| kept == index));
             *threshold = threshold.max(kth as f32 - self.margin - f32::EPSILON);
-            *room = (*room).max(4 * self.k + 64);
+            *capacity = (*capacity).max(4 * self.k + 64);
         }
     }
 
-    /// Candidates with their cosines in float64, nearest first, and of equals the first.
+    /// Candidates with their cosines in float64, nearest first, ties by index.
     fn exact(&self, query: usize, found: &[(f32, u32)]) -> Vec<(f64, u32)> {
         let mut exact: Vec<(f64, u32)> = found
             .iter()

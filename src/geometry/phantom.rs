@@ -3,18 +3,18 @@ use serde::{Deserialize, Serialize};
 use super::{Cloud, difference, dot, norm};
 use crate::{Error, Result};
 
-/// A drift as it was measured and as a formula has it.
+/// A measured drift and its prediction by an expansion; see [`PhantomDrift`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DriftComparison {
     /// The norm of the measured drift.
     pub measured: f64,
     /// The norm of the predicted drift.
     pub predicted: f64,
-    /// The norm of their difference, relative to the measured one; 0 where both are zero.
+    /// The norm of their difference relative to the measured norm; 0 if both are zero.
     pub relative_error: f64,
 }
 
-/// Phantom drift: projecting a cloud onto the sphere moves its centroid.
+/// Phantom drift: the shift of the centroid of a cloud by the projection onto the sphere.
 ///
 /// It is measured on ReAlign's affine step `z = mu_x + s (e_y - mu_y)`, whose mean is `mu_x` before the projection
 /// `unit(z) = z / ||z||`, and compared with two predictions:
@@ -27,12 +27,27 @@ pub struct DriftComparison {
 ///
 /// $$ E\\,\\pi(z) - \\pi(\\mu_x) \\approx -\\frac{1}{r^2} S a - \\frac{1}{2r^2}\\,a\\,\\mathrm{tr} S + \\frac{3}{2r^2}\\,a\\,(a^\\top S a) $$
 ///
-/// The first expands in `||z - mu_x|| / r` and fails where a cloud is as
-/// wide as it is far from zero, as those of contrastive encoders are. The second expands in `||z||^2 - 1`, which is small
-/// because text embeddings lie on the sphere.
+/// The first expands in `||z - mu_x|| / r` and fails for a cloud that is as wide as it is far from zero, as those of
+/// contrastive encoders are. The second expands in `||z||^2 - 1`, which is small because text embeddings lie on the
+/// sphere.
+///
+/// # Example
+///
+/// ```
+/// use burn_revision::geometry::{Cloud, PhantomDrift};
+///
+/// # fn main() -> burn_revision::Result<()> {
+/// // Text at (0.8, +-0.6), moved to the image mean: (1, +-0.6) is projected to (1, +-0.6) / sqrt(1.36).
+/// let text = Cloud::new(vec![0.8, 0.6, 0.8, -0.6], 2)?;
+/// let drift = PhantomDrift::measure(&text, &[1.0, 0.0], 1.0)?.expect("the image mean is not zero");
+/// assert!((drift.from_centroid.measured - (1.0 - 1.0 / 1.36_f64.sqrt())).abs() < 1e-12);
+/// assert!((drift.from_direction.predicted - 0.6 * 0.6 / 2.0).abs() < 1e-12);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PhantomDrift {
-    /// Rows that it was measured on.
+    /// The number of rows.
     pub rows: usize,
     /// `||mu_x||`.
     pub radius: f64,
@@ -46,12 +61,12 @@ pub struct PhantomDrift {
 
 impl PhantomDrift {
     /// Measures the drift of unit text rows that are scaled by `scale` about their own mean and moved to the mean of the
-    /// images. Nothing where that mean is zero, because it has no direction.
+    /// images; `None` if that mean is zero.
     ///
     /// # Errors
     ///
-    /// [`Error::Mismatch`] for another number of dimensions, [`Error::TooFewRows`] for no row, [`Error::ZeroRow`] where a
-    /// row is moved to zero.
+    /// [`Error::Mismatch`] for different numbers of dimensions, [`Error::TooFewRows`] for an empty cloud,
+    /// [`Error::ZeroRow`] if a row is moved to zero.
     pub fn measure(text: &Cloud, image_mean: &[f64], scale: f64) -> Result<Option<Self>> {
         if text.dim() != image_mean.len() {
             return Err(Error::mismatch("dimensions of text and image rows", image_mean.len(), text.dim()));

@@ -6,7 +6,9 @@ use crate::{Error, Result};
 /// Energies and shape of the centred residual of pairs, `r = (x - mu_x) - (y - mu_y)` (arXiv 2605.07825, Sec. 3 and
 /// App. A).
 ///
-/// `E||x - y||^2 = ||mu_x - mu_y||^2 + tr Sigma_r`: what a shift of the mean can remove, and what it cannot.
+/// `E||x - y||^2 = ||mu_x - mu_y||^2 + tr Sigma_r`: a shift of the mean removes the first term and leaves the second.
+///
+/// # Example
 ///
 /// ```
 /// use burn_revision::geometry::{Cloud, ResidualGeometry};
@@ -25,22 +27,26 @@ pub struct ResidualGeometry {
     pub gap_energy: f64,
     /// `tr Sigma_r`.
     pub residual_energy: f64,
-    /// `R_energy = tr Sigma_r / (||mu_x - mu_y||^2 + tr Sigma_r)`; 0 where pairs are equal.
+    /// `R_energy = tr Sigma_r / (||mu_x - mu_y||^2 + tr Sigma_r)`; 0 if all pairs are equal.
     pub energy_ratio: f64,
-    /// `R_dist = E||r|| / E||x - y||`; 0 where pairs are equal.
+    /// `R_dist = E||r|| / E||x - y||`; 0 if all pairs are equal.
     pub distance_ratio: f64,
-    /// `A_r = lambda_max d / tr Sigma_r`: 1 for an isotropic residual; 0 where there is none.
+    /// `A_r = lambda_max d / tr Sigma_r`: 1 for an isotropic residual; 0 for a residual of zero.
     pub anisotropy: f64,
-    /// `d_eff = tr(Sigma_r)^2 / tr(Sigma_r^2)`: `d` for an isotropic residual; 0 where there is none.
+    /// `d_eff = tr(Sigma_r)^2 / tr(Sigma_r^2)`: `d` for an isotropic residual; 0 for a residual of zero.
     pub effective_dim: f64,
 }
 
 impl ResidualGeometry {
-    /// Measures pairs, row `i` of `image` with row `i` of `text`, and gives the spectrum of `Sigma_r` as well.
+    /// Measures pairs: row `i` of `image` belongs to row `i` of `text`.
+    ///
+    /// # Returns
+    ///
+    /// The measures, and the spectrum of `Sigma_r`.
     ///
     /// # Errors
     ///
-    /// [`Error::Mismatch`] for other numbers of rows or dimensions, [`Error::TooFewRows`] for no pair.
+    /// [`Error::Mismatch`] for different numbers of rows or dimensions, [`Error::TooFewRows`] if there is no pair.
     pub fn measure(image: &Cloud, text: &Cloud) -> Result<(Self, Spectrum)> {
         let difference = image.difference(text)?;
         if difference.is_empty() {

@@ -1,18 +1,20 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Cloud, linalg};
+use super::linalg;
 use crate::{Error, Result};
 
-/// The eigenvalues that a power law is fitted to, unless a range is asked for: the first hundred.
+/// The last eigenvalue that a power law is fitted to.
 const POWER_LAW_LAST: usize = 100;
 
-/// The eigenvalues of a covariance and, where they were asked for, its eigenvectors.
+/// The eigenvalues of a covariance and, if computed, its eigenvectors.
 ///
-/// The decomposition is that of a symmetric matrix in float64. Of the two directions of an eigenvector the one is taken
-/// in which the entry of largest magnitude is positive (the first such entry), so that results can be compared.
+/// The covariance is decomposed as a symmetric matrix in float64. The sign of an eigenvector is chosen such that its
+/// entry of largest magnitude (the first such entry) is positive, so that results can be compared.
 ///
-/// Eigenvalues below `max(n, d) eps lambda_1`, where `n` rows made the covariance, are rounding and count for nothing:
-/// see [`Spectrum::rank`].
+/// Eigenvalues below `max(n, d) eps lambda_1`, for a covariance of `n` rows, are rounding errors and excluded from all
+/// measures: see [`Spectrum::rank`].
+///
+/// # Example
 ///
 /// ```
 /// use burn_revision::geometry::Spectrum;
@@ -33,45 +35,30 @@ pub struct Spectrum {
     rank: usize,
 }
 
-/// The exponent of `lambda_k ~ k^-alpha`: ordinary least squares of `ln lambda_k` on `ln k`.
+/// A power law `lambda_k ~ k^-alpha`, fitted by ordinary least squares of `ln lambda_k` on `ln k`; see
+/// [`Spectrum::power_law`].
 ///
-/// arXiv 2602.07026, App. D.1, gives exponents without the range that they were fitted on; so the range stands here.
+/// arXiv 2602.07026, App. D.1, gives exponents without the range of the fit, so the range is part of the result.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PowerLaw {
     /// `alpha`.
     pub exponent: f64,
     /// The first eigenvalue of the fit, counted from 1.
     pub first: usize,
-    /// The last one.
+    /// The last eigenvalue of the fit.
     pub last: usize,
     /// The share of the variance of `ln lambda` that the line explains.
     pub r_squared: f64,
 }
 
-/// How many eigenvalues hold a share of the trace.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EnergyRank {
-    /// The share.
-    pub share: f64,
-    /// The fewest eigenvalues that hold it.
-    pub rank: usize,
-}
-
-/// Two readings of the condition number of a covariance, which arXiv 2602.07026 leaves open.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Condition {
-    /// `lambda_1 / lambda_n` over the `retained_rank` eigenvalues above rounding.
-    pub retained: f64,
-    /// How many those are.
-    pub retained_rank: usize,
-    /// `lambda_1 / lambda_r` over the leading `leading_rank` eigenvalues.
-    pub leading: f64,
-    /// How many those are.
-    pub leading_rank: usize,
-}
-
 impl Spectrum {
-    /// The eigenvalues and eigenvectors of a covariance, `[d, d]` row-major, that `rows` rows made.
+    /// Computes the eigenvalues and eigenvectors of a covariance.
+    ///
+    /// # Arguments
+    ///
+    /// * `covariance` - `[d, d]` row-major; the upper triangle is read.
+    /// * `dim` - The number of dimensions `d`.
+    /// * `rows` - The number of rows that the covariance was estimated from.
     ///
     /// # Errors
     ///
@@ -82,40 +69,12 @@ impl Spectrum {
         Ok(Self::from_parts(eigen.values, eigen.vectors, dim, rows))
     }
 
-    /// As [`Spectrum::of`] without the eigenvectors, which takes a fraction of the time.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Spectrum::of`].
+    /// Computes the eigenvalues alone, in a fraction of the time of [`Spectrum::of`], which has the same arguments and
+    /// errors.
     pub fn values_of(covariance: &[f64], dim: usize, rows: usize) -> Result<Self> {
         Self::check(covariance, dim)?;
         let values = linalg::symmetric_eigenvalues(covariance, dim)?;
         Ok(Self::from_parts(values, Vec::new(), dim, rows))
-    }
-
-    /// The `rank` largest eigenvalues and their eigenvectors, by randomised subspace iteration (Halko, Martinsson and
-    /// Tropp, 2011): for dimensions where the whole decomposition takes too long. Measures of the whole spectrum, such as
-    /// the effective rank, are then those of the part.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Spectrum::of`].
-    pub fn leading(covariance: &[f64], dim: usize, rows: usize, rank: usize, seed: u64) -> Result<Self> {
-        Self::check(covariance, dim)?;
-        let eigen = linalg::leading_eigen(covariance, dim, rank, seed)?;
-        Ok(Self::from_parts(eigen.values, eigen.vectors, dim, rows))
-    }
-
-    /// As [`Spectrum::leading`], of the covariance of rows, which is not formed: for dimensions whose square does not fit
-    /// into memory. Where it does, forming it is faster.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Spectrum::of`].
-    pub fn leading_of_rows(rows: &Cloud, rank: usize, seed: u64) -> Result<Self> {
-        let (centred, dim) = (rows.centered(), rows.dim());
-        let eigen = linalg::leading_eigen_of_rows(centred.values(), dim, rank, seed)?;
-        Ok(Self::from_parts(eigen.values, eigen.vectors, dim, rows.len()))
     }
 
     fn check(covariance: &[f64], dim: usize) -> Result<()> {
@@ -132,22 +91,22 @@ impl Spectrum {
         Self { values, vectors, dim, rank }
     }
 
-    /// The eigenvalues, descending, as they were found.
+    /// All eigenvalues, descending, including those below rounding.
     pub fn eigenvalues(&self) -> &[f64] {
         &self.values
     }
 
-    /// Eigenvector number `k`, `[d]`, of unit length; nothing where they were not asked for.
+    /// Eigenvector `k`, counted from 0, `[d]`, of unit length; `None` if the eigenvectors were not computed.
     pub fn eigenvector(&self, k: usize) -> Option<&[f64]> {
         self.vectors.get(k * self.dim..(k + 1) * self.dim)
     }
 
-    /// The first `rank` eigenvectors, `[rank, d]` row-major; all there are, where there are fewer.
+    /// The first `rank` eigenvectors, or all if there are fewer, `[rank, d]` row-major.
     pub fn eigenvectors(&self, rank: usize) -> &[f64] {
         &self.vectors[..(rank * self.dim).min(self.vectors.len())]
     }
 
-    /// `V f(Lambda) V^T`, `[d, d]`; `f` is told each eigenvalue and whether it is above rounding.
+    /// `V f(Lambda) V^T`, `[d, d]`; `f` receives each eigenvalue and whether it is above rounding.
     pub(crate) fn apply(&self, f: impl Fn(f64, bool) -> f64) -> Vec<f64> {
         let mut scaled = self.vectors.clone();
         for (k, row) in scaled.chunks_exact_mut(self.dim).enumerate() {
@@ -163,7 +122,7 @@ impl Spectrum {
         self.dim
     }
 
-    /// How many eigenvalues are above rounding; 0 where all rows were alike.
+    /// The number of eigenvalues above rounding; 0 if all rows are equal.
     pub fn rank(&self) -> usize {
         self.rank
     }
@@ -177,8 +136,8 @@ impl Spectrum {
         self.retained().iter().sum()
     }
 
-    /// `exp(-sum p_k ln p_k)` with `p = lambda / tr` (Roy and Vetterli, 2007); the number of equal eigenvalues that would
-    /// have the same entropy. 0 where there is no spread.
+    /// The effective rank `exp(-sum p_k ln p_k)` with `p = lambda / tr` (Roy and Vetterli, 2007): the number of equal
+    /// eigenvalues with the same entropy. 0 if the trace is zero.
     pub fn effective_rank(&self) -> f64 {
         let trace = self.trace();
         if self.rank == 0 {
@@ -188,7 +147,7 @@ impl Spectrum {
         entropy.exp()
     }
 
-    /// `tr(Sigma)^2 / tr(Sigma^2)`, the `d_eff` of arXiv 2605.07825. 0 where there is no spread.
+    /// The participation ratio `tr(Sigma)^2 / tr(Sigma^2)`, the `d_eff` of arXiv 2605.07825. 0 if the trace is zero.
     pub fn participation_ratio(&self) -> f64 {
         if self.rank == 0 {
             return 0.0;
@@ -196,31 +155,29 @@ impl Spectrum {
         self.trace().powi(2) / self.retained().iter().map(|value| value * value).sum::<f64>()
     }
 
-    /// `A = lambda_1 d / tr Sigma`: 1 for an isotropic cloud. 0 where there is no spread.
+    /// The anisotropy `A = lambda_1 d / tr Sigma`: 1 for an isotropic cloud. 0 if the trace is zero.
     pub fn anisotropy(&self) -> f64 {
         if self.rank == 0 { 0.0 } else { self.values[0] * self.dim as f64 / self.trace() }
     }
 
-    /// Both readings of the condition number, the second one over the leading `rank` eigenvalues or as many as there are;
-    /// 1 where there is no spread.
-    pub fn condition(&self, rank: usize) -> Condition {
-        let ratio = |last: usize| if last == 0 { 1.0 } else { self.values[0] / self.values[last - 1] };
-        let leading = rank.min(self.rank);
-        Condition {
-            retained: ratio(self.rank),
-            retained_rank: self.rank,
-            leading: ratio(leading),
-            leading_rank: leading,
+    /// The condition number `lambda_1 / lambda_r` over the leading `r` eigenvalues; 1 if `r` or the trace is zero.
+    ///
+    /// At most the eigenvalues above rounding count: with [`rank`](Self::rank) or more for `r`, it is the condition number
+    /// of the whole covariance on its support.
+    pub fn condition_number(&self, r: usize) -> f64 {
+        match r.min(self.rank) {
+            0 => 1.0,
+            last => self.values[0] / self.values[last - 1],
         }
     }
 
-    /// `E(K)`, the share of the trace that the first `k` eigenvalues hold.
+    /// `E(K)`, the share of the trace in the first `k` eigenvalues.
     pub fn cumulative_energy(&self, k: usize) -> f64 {
         let trace = self.trace();
         if trace == 0.0 { 0.0 } else { self.values[..k.min(self.rank)].iter().sum::<f64>() / trace }
     }
 
-    /// The fewest eigenvalues that hold `share` of the trace; 0 where there is no spread.
+    /// The fewest leading eigenvalues whose sum is at least `share` of the trace; 0 if the trace is zero.
     pub fn energy_rank(&self, share: f64) -> usize {
         let (trace, mut sum) = (self.trace(), 0.0);
         for (k, value) in self.retained().iter().enumerate() {
@@ -233,15 +190,24 @@ impl Spectrum {
         self.rank
     }
 
-    /// The power law over the first hundred eigenvalues above rounding; nothing where there are fewer than three.
+    /// Fits a power law to the first hundred eigenvalues above rounding; `None` if there are fewer than three.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use burn_revision::geometry::Spectrum;
+    ///
+    /// # fn main() -> burn_revision::Result<()> {
+    /// let values = [1.0, 1.0 / 4.0, 1.0 / 9.0]; // k^-2
+    /// let covariance = [values[0], 0.0, 0.0, 0.0, values[1], 0.0, 0.0, 0.0, values[2]];
+    /// let law = Spectrum::of(&covariance, 3, 100)?.power_law().expect("three eigenvalues");
+    /// assert!((law.exponent - 2.0).abs() < 1e-9);
+    /// assert_eq!((law.first, law.last), (1, 3));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn power_law(&self) -> Option<PowerLaw> {
-        self.power_law_between(1, self.rank.min(POWER_LAW_LAST))
-    }
-
-    /// The power law over eigenvalues number `first` to `last`, counted from 1; nothing where fewer than three of them are
-    /// above rounding.
-    pub fn power_law_between(&self, first: usize, last: usize) -> Option<PowerLaw> {
-        let (first, last) = (first.max(1), last.min(self.rank));
+        let (first, last) = (1, self.rank.min(POWER_LAW_LAST));
         if last < first + 2 {
             return None;
         }
@@ -258,19 +224,19 @@ impl Spectrum {
         let r_squared = if yy == 0.0 { 1.0 } else { xy * xy / (xx * yy) };
         Some(PowerLaw { exponent: -xy / xx, first, last, r_squared })
     }
+
+    /// `C_lambda`, the Pearson correlation of `ln lambda` of two sorted spectra over the eigenvalues that are above
+    /// rounding in both (arXiv 2605.07825, Sec. 3); `None` if these are fewer than three or one spectrum is flat.
+    pub fn correlation(&self, other: &Self) -> Option<f64> {
+        let rank = self.rank.min(other.rank);
+        let logs = |spectrum: &Self| -> Vec<f64> {
+            spectrum.values[..rank].iter().map(|value| value.ln()).collect()
+        };
+        if rank < 3 { None } else { pearson(&logs(self), &logs(other)) }
+    }
 }
 
-/// `C_lambda`, the correlation of `ln lambda` of two sorted spectra over the eigenvalues that both have above rounding
-/// (arXiv 2605.07825, Sec. 3); nothing where fewer than three are left or one spectrum is flat.
-pub fn spectral_correlation(a: &Spectrum, b: &Spectrum) -> Option<f64> {
-    let rank = a.rank().min(b.rank());
-    let logs = |spectrum: &Spectrum| -> Vec<f64> {
-        spectrum.eigenvalues()[..rank].iter().map(|value| value.ln()).collect()
-    };
-    if rank < 3 { None } else { pearson(&logs(a), &logs(b)) }
-}
-
-/// The correlation of two lists; nothing where one of them does not vary.
+/// The Pearson correlation of two lists; `None` if one of them is constant.
 pub(crate) fn pearson(a: &[f64], b: &[f64]) -> Option<f64> {
     let count = a.len() as f64;
     let (mean_a, mean_b) = (a.iter().sum::<f64>() / count, b.iter().sum::<f64>() / count);
@@ -282,7 +248,7 @@ pub(crate) fn pearson(a: &[f64], b: &[f64]) -> Option<f64> {
         bb += b * b;
     }
     let correlation = ab / (aa * bb).sqrt();
-    // Rounding makes values that are all alike vary a little.
+    // Rounding makes equal values vary a little.
     let varies = |sum: f64, mean: f64| sum > (8.0 * f64::EPSILON * mean).powi(2) * count;
     (varies(aa, mean_a) && varies(bb, mean_b) && correlation.is_finite()).then_some(correlation)
 }

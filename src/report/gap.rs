@@ -3,13 +3,14 @@
 use super::ReportConfig;
 use super::input::Input;
 use super::model::{
-    FrameReport, GapSection, Geometry, ModalityGeometry, Overlap, ResidualSection, SpectrumReport,
+    Condition, EnergyRank, FrameReport, GapSection, Geometry, ModalityGeometry, Overlap, ResidualSection,
+    SpectrumReport,
 };
 use super::samples::Samples;
 use crate::alignment::Method;
 use crate::geometry::{
-    Cloud, EnergyRank, FixedFrame, FrameRank, GapDecomposition, PhantomDrift, ResidualGeometry, Spectrum,
-    difference, norm, spectral_correlation,
+    Cloud, FixedFrame, FrameRank, GapDecomposition, PhantomDrift, ResidualGeometry, Spectrum, difference,
+    norm,
 };
 use crate::{Error, Result};
 
@@ -52,7 +53,7 @@ pub(super) fn geometry(
         image: modality(image, &image_spectrum),
         mean_gap: norm(&difference(&image.mean(), &text.mean())),
         covariance_gap: covariance_gap(&image_covariance, &text_covariance),
-        spectral_correlation: spectral_correlation(&image_spectrum, &text_spectrum),
+        spectral_correlation: image_spectrum.correlation(&text_spectrum),
         overlap: overlap(&image_spectrum, &text_spectrum)?,
         frame: FrameReport {
             rank: frame.rank(),
@@ -96,8 +97,18 @@ pub(super) fn describe(spectrum: &Spectrum, frame_rank: usize) -> SpectrumReport
         power_law: spectrum.power_law(),
         effective_rank: spectrum.effective_rank(),
         participation_ratio: spectrum.participation_ratio(),
-        condition: spectrum.condition(frame_rank),
+        condition: condition(spectrum, frame_rank),
         energy: SHARES.iter().map(|&share| EnergyRank { share, rank: spectrum.energy_rank(share) }).collect(),
+    }
+}
+
+/// Both condition numbers of a spectrum.
+fn condition(spectrum: &Spectrum, frame_rank: usize) -> Condition {
+    Condition {
+        retained: spectrum.condition_number(spectrum.rank()),
+        retained_rank: spectrum.rank(),
+        leading: spectrum.condition_number(frame_rank),
+        leading_rank: frame_rank.min(spectrum.rank()),
     }
 }
 
@@ -150,8 +161,8 @@ fn residual(
         spectrum: describe(&spectrum, frame.rank()),
         delta_trace: delta.eigenvalues().iter().sum(),
         zeta_trace: zeta.eigenvalues().iter().sum(),
-        kappa_u: delta.condition(frame.rank()),
-        kappa_v: zeta.condition(frame.rank()),
+        kappa_u: condition(&delta, frame.rank()),
+        kappa_v: condition(&zeta, frame.rank()),
         gamma_angle,
         coupling: parts.coupling(ridge)?,
     })

@@ -13,7 +13,7 @@ use crate::alignment::{Aligner, Embeddings, Method, align_table};
 use crate::embedding::EmbeddingTable;
 use crate::geometry::{
     Cloud, DensityGrid, KnnConfig, KnnMixing, Spectrum, SupportScore, difference, js_divergence, linalg,
-    neighbour_overlap, norm, pair_products, similarity_correlation,
+    norm, pair_products, similarity_correlation,
 };
 
 /// The points of the grid of densities.
@@ -112,7 +112,7 @@ impl Measured {
             eigenvalues: spectrum.eigenvalues().to_vec(),
             mixing: KnnMixing::of(&neighbours, text_probe.len())?,
             support: SupportScore::of(&neighbours, text_probe.len())?,
-            omega: neighbour_overlap(&samples.text_neighbours, &own)?,
+            omega: samples.text_neighbours.overlap(&own)?,
             phi: mean_product(&held_out.text.unit, &text),
             psi: similarity_correlation(&samples.before, &within),
             js_within: 0.0,

@@ -2,9 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::geometry::{
-    Condition, Coupling, EnergyRank, KnnMixing, PhantomDrift, PowerLaw, ResidualGeometry, SupportScore,
-};
+use crate::geometry::{Coupling, KnnMixing, PhantomDrift, PowerLaw, ResidualGeometry, SupportScore};
 
 /// The number of the layout of `report.json`.
 pub const VERSION: u32 = 1;
@@ -173,6 +171,28 @@ pub struct SpectrumReport {
     pub condition: Condition,
     /// How many eigenvalues hold which share of the trace.
     pub energy: Vec<EnergyRank>,
+}
+
+/// Two readings of the condition number of a covariance, which arXiv 2602.07026 leaves open.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Condition {
+    /// `lambda_1 / lambda_n` over the `retained_rank` eigenvalues above rounding.
+    pub retained: f64,
+    /// The number of eigenvalues above rounding.
+    pub retained_rank: usize,
+    /// `lambda_1 / lambda_r` over the leading `leading_rank` eigenvalues.
+    pub leading: f64,
+    /// The number of leading eigenvalues: the dimensions of the frame, at most `retained_rank`.
+    pub leading_rank: usize,
+}
+
+/// How many eigenvalues hold a share of the trace.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EnergyRank {
+    /// The share.
+    pub share: f64,
+    /// The fewest eigenvalues that hold it.
+    pub rank: usize,
 }
 
 /// The subspace overlap `O_q = ||U^T V||_F^2 / q` and what random subspaces would have.

@@ -1,6 +1,6 @@
-//! Random anisotropic clouds, and the small linear algebra that the tests of the alignment share.
+//! Random anisotropic clouds and vector operations for the tests of the alignment.
 
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(dead_code, reason = "each test file uses a part")]
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use burn_revision::alignment::{ReAlign, ReAlignConfig};
@@ -61,7 +61,7 @@ pub fn statistics(realign: &ReAlign) -> Statistics {
     }
 }
 
-/// The rows as float64, where the identities hold to many digits.
+/// The rows as float64, in which the identities hold to many digits.
 pub fn double(table: &EmbeddingTable) -> Tensor<2> {
     let rows: Vec<f64> = table.rows().iter().map(|&v| f64::from(v)).collect();
     Tensor::from_data(TensorData::new(rows, [table.len(), table.dim()]), (&Device::default(), DType::F64))

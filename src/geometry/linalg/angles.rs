@@ -60,6 +60,7 @@ pub fn singular_values(matrix: &[f64], [m, n]: [usize; 2]) -> Result<Vec<f64>, L
 mod tests {
     use std::f64::consts::FRAC_PI_2;
 
+    use approx::assert_abs_diff_eq;
     use proptest::prelude::*;
 
     use super::super::testing::{gaussian, planted, random_frame};
@@ -97,7 +98,7 @@ mod tests {
             angles.sort_by(f64::total_cmp);
             for found in [principal_angles(&u, &v, dim).unwrap(), principal_angles(&v, &u, dim).unwrap()] {
                 for (found, expected) in found.iter().zip(&angles) {
-                    prop_assert!((found - expected).abs() < 1e-14 * 50.0, "{} {}", found, expected);
+                    assert_abs_diff_eq!(*found, *expected, epsilon = 1e-14 * 50.0);
                 }
             }
         }
@@ -119,7 +120,7 @@ mod tests {
             let values = gaussian(dim, seed);
             let largest = values.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
             let norm = spectral_norm(&planted(&values, seed), [dim, dim]).unwrap();
-            prop_assert!((norm - largest).abs() < 1e-12 * largest);
+            assert_abs_diff_eq!(norm, largest, epsilon = 1e-12 * largest);
         }
     }
 

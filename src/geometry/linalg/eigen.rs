@@ -7,12 +7,12 @@ use faer::{ColMut, MatMut, MatRef};
 use super::error::{LinalgError, require_finite};
 use super::parallelism::fixed_parts;
 
-/// Leading eigenvalues of a symmetric matrix with their eigenvectors.
+/// Eigenvalues of a symmetric matrix with their eigenvectors.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Eigen {
     /// Eigenvalues in descending order.
     pub values: Vec<f64>,
-    /// Unit eigenvectors, row-major `[values.len(), dim]`: row `k` belongs to `values[k]`.
+    /// Unit eigenvectors, row-major `[dim, dim]`: row `k` belongs to `values[k]`.
     pub vectors: Vec<f64>,
 }
 
@@ -98,7 +98,7 @@ fn reverse_rows(rows: &mut [f64], dim: usize) {
 }
 
 /// Flips each row so that its component of largest magnitude, the first one on ties, is positive.
-pub(crate) fn orient_rows(rows: &mut [f64], dim: usize) {
+fn orient_rows(rows: &mut [f64], dim: usize) {
     for row in rows.chunks_exact_mut(dim.max(1)) {
         let largest =
             row.iter().fold(0.0_f64, |best, value| if value.abs() > best.abs() { *value } else { best });
@@ -110,6 +110,7 @@ pub(crate) fn orient_rows(rows: &mut [f64], dim: usize) {
 
 #[cfg(test)]
 mod tests {
+    use approx::assert_abs_diff_eq;
     use proptest::prelude::*;
 
     use super::super::products::{matmul_transposed_a, matmul_transposed_b};
@@ -140,7 +141,7 @@ mod tests {
             let values = symmetric_eigenvalues(&matrix, dim).unwrap();
             prop_assert!(distance(&values, &eigen.values) < 1e-12 * scale);
             let trace: f64 = matrix.iter().step_by(dim + 1).sum();
-            prop_assert!((trace - values.iter().sum::<f64>()).abs() < 1e-12 * trace);
+            assert_abs_diff_eq!(trace, values.iter().sum::<f64>(), epsilon = 1e-12 * trace);
         }
 
         /// Planted eigenvalues, negative and repeated ones too, are found.
@@ -188,8 +189,8 @@ mod tests {
             assert_eq!(symmetric_eigen(&vec![0.0; dim * dim], dim).unwrap().values, vec![0.0; dim]);
             assert_eq!(symmetric_eigen(&identity(dim), dim).unwrap().values, vec![1.0; dim]);
             let ones = symmetric_eigen(&vec![1.0; dim * dim], dim).unwrap();
-            assert!((ones.values[0] - dim as f64).abs() < 1e-12 * dim as f64);
-            assert!(ones.values[1].abs() < 1e-12 * dim as f64);
+            assert_abs_diff_eq!(ones.values[0], dim as f64, epsilon = 1e-12 * dim as f64);
+            assert_abs_diff_eq!(ones.values[1], 0.0, epsilon = 1e-12 * dim as f64);
         }
     }
 

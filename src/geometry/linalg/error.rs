@@ -1,4 +1,4 @@
-//! The ways a dense decomposition can fail.
+//! Errors of dense decompositions.
 
 use std::fmt;
 

@@ -6,7 +6,6 @@ mod eigen;
 mod error;
 mod gram;
 mod parallelism;
-mod partial;
 mod products;
 mod solve;
 #[cfg(test)]
@@ -15,6 +14,5 @@ mod testing;
 pub(crate) use angles::{principal_angles, spectral_norm};
 pub(crate) use eigen::{symmetric_eigen, symmetric_eigenvalues};
 pub(crate) use gram::{add_gram_double, add_gram_single, mirror_upper};
-pub(crate) use partial::{leading_eigen, leading_eigen_of_rows};
 pub(crate) use products::{matmul, matmul_transposed_a, matmul_transposed_b, square_product};
 pub(crate) use solve::ridge_solve;

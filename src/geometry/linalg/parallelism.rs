@@ -21,7 +21,6 @@ mod tests {
     use super::super::angles::{principal_angles, singular_values};
     use super::super::eigen::{symmetric_eigen, symmetric_eigenvalues};
     use super::super::gram::{add_gram_double, add_gram_single};
-    use super::super::partial::{leading_eigen, leading_eigen_of_rows};
     use super::super::products::{matmul, matmul_transposed_b};
     use super::super::solve::{ridge_solve, symmetric_function};
     use super::super::testing::{gaussian, planted, random_frame};
@@ -36,8 +35,6 @@ mod tests {
         add_gram_single(&mut single, &narrow, dim);
         add_gram_double(&mut double, &rows, dim);
         let eigen = symmetric_eigen(&matrix, dim).unwrap();
-        let leading = leading_eigen(&matrix, dim, 10, 3).unwrap();
-        let of_rows = leading_eigen_of_rows(&rows, dim, 10, 3).unwrap();
         let frames = [4, 5].map(|seed| random_frame(dim / 2, dim, seed));
         vec![
             matmul_transposed_b(&rows, [n, dim], &matrix, [dim, dim]),
@@ -50,10 +47,6 @@ mod tests {
             double,
             eigen.values,
             eigen.vectors,
-            leading.values,
-            leading.vectors,
-            of_rows.values,
-            of_rows.vectors,
         ]
     }
 

@@ -13,8 +13,8 @@ use super::products::matmul;
 /// triangle is read, and `rhs` of shape `[_, dim]`. Where `G + ridge I` is not numerically positive
 /// definite, its pseudo-inverse stands in for the inverse.
 ///
-/// It goes through the eigenvalues, because the pivots of a Cholesky factor do not tell a singular
-/// matrix: a small one among them makes noise of the next.
+/// It uses the eigenvalues, because the pivots of a Cholesky factor do not reveal a singular
+/// matrix: a small one among them makes the next ones noise.
 pub fn ridge_solve(gram: &[f64], rhs: &[f64], dim: usize, ridge: f64) -> Result<Vec<f64>, LinalgError> {
     assert_eq!(gram.len(), dim * dim, "the Gram matrix is not [{dim}, {dim}]");
     assert!(
@@ -33,8 +33,7 @@ pub fn ridge_solve(gram: &[f64], rhs: &[f64], dim: usize, ridge: f64) -> Result<
     Ok(matmul(rhs, [rhs.len() / dim, dim], &inverse, [dim, dim]))
 }
 
-/// `V f(Λ) Vᵀ`, exactly symmetric, for the eigenvalues `Λ` and eigenvectors `V` at hand: a truncated
-/// decomposition gives the function restricted to its span.
+/// `V f(Λ) Vᵀ`, exactly symmetric, for the eigenvalues `Λ` and eigenvectors `V` of a decomposition.
 pub fn symmetric_function(eigen: &Eigen, dim: usize, f: impl Fn(f64) -> f64) -> Vec<f64> {
     let rank = eigen.values.len();
     let mut scaled = eigen.vectors.clone();
@@ -108,9 +107,9 @@ mod tests {
         }
     }
 
-    /// Small matrices, whose last pivot would now and then be rounding, and far from zero.
+    /// Small matrices, whose last pivot would sometimes be rounding and yet far from zero.
     #[test]
-    fn singular_matrices_of_any_orientation_are_told() {
+    fn singular_matrices_of_any_orientation_are_detected() {
         for seed in (0..2000).chain([11511495022545063803]) {
             let gram = planted(&[1.0, 2.0, 0.0], seed);
             let inverse = ridge_solve(&gram, &identity(3), 3, 0.0).unwrap();
