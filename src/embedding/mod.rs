@@ -46,7 +46,7 @@ pub(crate) mod output;
 pub(crate) mod parallel;
 #[cfg(feature = "parquet")]
 pub(crate) mod parquet;
-pub(crate) mod pickle;
+mod pickle;
 mod pieces;
 pub(crate) mod pipeline;
 pub(crate) mod positioned;
