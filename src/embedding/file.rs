@@ -6,9 +6,6 @@ use super::records::of_id;
 use super::{EmbeddingTable, FloatType, Format, Store};
 use crate::{Error, Result};
 
-/// The name of the matrix in a `.safetensors` file of embeddings.
-pub const EMBEDDINGS_KEY: &str = "embeddings";
-
 /// Reads a file, a folder of shards or a pattern of names into memory, as float32, with the ids; see [`Store`] for what
 /// is read, and for sets that do not fit.
 ///

@@ -3,6 +3,7 @@ use std::io::BufReader;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use super::matrix::Matrix;
 #[cfg(feature = "parquet")]
 use super::parquet::ParquetShard;
 use super::pickle::PickleShard;
@@ -10,43 +11,6 @@ use super::records::{self, IdsFingerprint, Record, Records};
 use super::stamp::Stamp;
 use super::{FloatType, Format, ids, npy, positioned, tensors};
 use crate::{Error, Result};
-
-/// Where the values of a matrix lie in a file.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Matrix {
-    float: FloatType,
-    rows: usize,
-    dim: usize,
-    offset: u64,
-}
-
-impl Matrix {
-    /// A matrix that fills `available` bytes from `offset` on, as its header says.
-    pub fn checked(
-        path: &Path,
-        float: FloatType,
-        [rows, dim]: [u64; 2],
-        offset: u64,
-        available: u64,
-    ) -> Result<Self> {
-        let needed = rows.checked_mul(dim).and_then(|values| values.checked_mul(float.size() as u64));
-        if needed != Some(available) {
-            let needed = needed.map_or_else(|| "more than 2^64".to_string(), |bytes| bytes.to_string());
-            let detail =
-                format!("{rows} rows of {dim} {float} values take {needed} bytes, found {available}");
-            return Err(Error::format(path, detail));
-        }
-        Ok(Self { float, rows: rows as usize, dim: dim as usize, offset })
-    }
-}
-
-#[cfg(test)]
-impl Matrix {
-    /// The byte after the last value.
-    pub fn end(&self) -> u64 {
-        self.offset + (self.rows * self.dim * self.float.size()) as u64
-    }
-}
 
 #[derive(Debug)]
 enum Layout {
@@ -221,6 +185,23 @@ impl Shard {
             #[cfg(feature = "parquet")]
             Layout::Encoded(shard) => Ok(Some(Box::new(shard.ids()?))),
         }
+    }
+
+    /// Calls with every row of this shard and its id, and returns whether there are ids at all.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Shard::records`], and [`Error::MissingId`] where a record has none.
+    pub(super) fn each_id(&self, mut visit: impl FnMut(usize, &str)) -> Result<bool> {
+        let Some(records) = self.ids()? else { return Ok(false) };
+        for (row, record) in records.enumerate() {
+            let id = records::id(&record?).ok_or_else(|| Error::MissingId {
+                what: format!("{}: row {row}", self.path().display()),
+                id: "id".to_string(),
+            })?;
+            visit(row, &id);
+        }
+        Ok(true)
     }
 
     /// What was chosen of the file: two shards of one file may show different matrices or columns.

@@ -19,7 +19,7 @@ const IDS_A_PASS: usize = 1 << 21;
 ///
 /// # fn main() -> burn_revision::Result<()> {
 /// let store = Store::open("captions/*.npy")?;
-/// println!("{} rows of {} dimensions in {} files", store.len(), store.dim(), store.shards().len());
+/// println!("{} rows of {} dimensions", store.len(), store.dim());
 /// # Ok(())
 /// # }
 /// ```
@@ -87,11 +87,11 @@ impl Store {
     }
 
     /// The files, in order.
-    pub fn shards(&self) -> &[Shard] {
+    pub(crate) fn shards(&self) -> &[Shard] {
         &self.shards
     }
 
-    /// The files, for whoever outlives the store.
+    /// The files, for readers that outlive the store.
     pub(super) fn shared_shards(&self) -> Arc<[Shard]> {
         Arc::clone(&self.shards)
     }

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
-use super::rows::check_length;
+use super::raw_rows::check_length;
 use crate::{Error, Result};
 
 /// Embeddings with the ids of the samples that they came from: `n` rows of `d` float32 values.

@@ -6,9 +6,12 @@ use std::path::Path;
 
 use safetensors::tensor::Metadata;
 
-use super::shard::Matrix;
-use super::{EMBEDDINGS_KEY, FloatType};
+use super::FloatType;
+use super::matrix::Matrix;
 use crate::{Error, Result};
+
+/// The name of the matrix in a `.safetensors` file of embeddings.
+pub const EMBEDDINGS_KEY: &str = "embeddings";
 
 /// The key of a file's metadata under which the fingerprint of its ids stands.
 pub(super) const IDS_FINGERPRINT: &str = "ids_fingerprint";

@@ -1,7 +1,7 @@
 use burn::tensor::{DType, Tensor};
 
 use super::RawRows;
-use super::rows::MIN_NORM;
+use super::policy::MIN_NORM;
 use crate::Result;
 
 /// Unit rows of a matrix `[n, d]` on its own device and in its own float type: `x / ||x||`.

@@ -1,7 +1,7 @@
 //! Covariances whose products are taken in float32.
 
+use super::entry::Entry;
 use super::linalg;
-use super::moments::Entry;
 use crate::Result;
 use crate::embedding::kernel::Lane;
 use crate::embedding::{RowReport, parallel};

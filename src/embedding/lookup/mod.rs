@@ -3,14 +3,14 @@
 //! ```text
 //! index      id -> row, 24 bytes a row in memory
 //! reader     row -> file and place there -> float32
-//! recent     what was used last: open files, decoded pages of Parquet files
+//! lru        a cache of what was used last: open files, decoded pages of Parquet files
 //! identity   a number that tells one store from another
 //! ```
 
 mod identity;
 mod index;
+mod lru;
 mod reader;
-mod recent;
 #[cfg(test)]
 mod tests;
 
@@ -30,7 +30,7 @@ use reader::Reader;
 /// hashes of 128 bits. Any number of threads may read at the same time.
 ///
 /// A row of a `.npy`, `.safetensors` or `.pkl` file is one read of its own bytes, and neighbours asked for together are
-/// one read. A row of a Parquet file can only be had by decoding the page in which it lies (where the file has no index
+/// one read. A row of a Parquet file is read by decoding the page in which it lies (where the file has no index
 /// of its pages: its row group up to there), and the pages decoded last are kept, see
 /// [`StoreLookup::with_cache`]. For training in random order, convert such files to `.npy`.
 ///
@@ -69,7 +69,7 @@ impl StoreLookup {
         Ok(Self { place: store.place().to_path_buf(), ids, reader, fingerprint })
     }
 
-    /// Keeps up to `bytes` of the decoded pages of Parquet files; 64 MiB without this. Other formats need no cache
+    /// Keeps up to `bytes` of the decoded pages of Parquet files; by default 64 MiB. Other formats need no cache
     /// beside that of the operating system.
     #[must_use]
     pub fn with_cache(self, bytes: usize) -> Self {
