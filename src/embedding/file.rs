@@ -25,7 +25,7 @@ pub fn read_table(path: impl AsRef<Path>) -> Result<EmbeddingTable> {
 ///
 /// # Errors
 ///
-/// As for [`read_table`].
+/// Those of [`read_table`].
 pub fn read_table_key(path: impl AsRef<Path>, key: &str) -> Result<EmbeddingTable> {
     Store::open_key(path, Some(key))?.read_table()
 }

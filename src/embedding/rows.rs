@@ -162,7 +162,7 @@ impl EmbeddingTable {
 
 #[cfg(test)]
 mod tests {
-    use approx::assert_abs_diff_eq;
+    use approx::{abs_diff_eq, assert_abs_diff_eq};
     use proptest::prelude::*;
 
     use super::*;
@@ -220,7 +220,7 @@ mod tests {
             for (unit, row) in unit.chunks(17).zip(scaled.chunks(17)) {
                 let norm = row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
                 for (u, v) in unit.iter().zip(row) {
-                    prop_assert!((f64::from(*u) - f64::from(*v) / norm).abs() <= 6e-8);
+                    prop_assert!(abs_diff_eq!(f64::from(*u), f64::from(*v) / norm, epsilon = 6e-8));
                 }
             }
         }

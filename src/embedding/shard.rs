@@ -25,7 +25,7 @@ enum Layout {
 
 /// One file of embeddings: where its rows lie, and what stands beside them. No row is in memory.
 #[derive(Debug)]
-pub struct Shard {
+pub(crate) struct Shard {
     path: PathBuf,
     format: Format,
     float: FloatType,
@@ -131,11 +131,6 @@ impl Shard {
         self.rows
     }
 
-    /// Whether it has no row.
-    pub fn is_empty(&self) -> bool {
-        self.rows == 0
-    }
-
     pub(crate) fn row_bytes(&self) -> usize {
         self.dim * self.float.size()
     }
@@ -170,8 +165,7 @@ impl Shard {
         }
     }
 
-    /// As [`Shard::records`], where there are ids; but nothing else is read than these, and nothing else need be in
-    /// the records.
+    /// The ids alone, as [`Shard::records`], where there are any; the other fields are not read and need not be there.
     pub(super) fn ids(&self) -> Result<Option<Records<'_>>> {
         match &self.layout {
             Layout::Contiguous { .. } => {
@@ -191,7 +185,7 @@ impl Shard {
     ///
     /// # Errors
     ///
-    /// As for [`Shard::records`], and [`Error::MissingId`] where a record has none.
+    /// Those of [`Shard::records`], and [`Error::MissingId`] where a record has none.
     pub(super) fn each_id(&self, mut visit: impl FnMut(usize, &str)) -> Result<bool> {
         let Some(records) = self.ids()? else { return Ok(false) };
         for (row, record) in records.enumerate() {

@@ -36,7 +36,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As for [`Store::open_key`].
+    /// Those of [`Store::open_key`].
     pub fn open(place: impl AsRef<Path>) -> Result<Self> {
         Self::open_key(place, None)
     }
@@ -125,7 +125,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As for [`Shard::records`], and [`Error::DuplicateId`] where an id stands twice.
+    /// [`Error::Io`] or [`Error::Format`] where a file cannot be read or has not as many ids as rows,
+    /// [`Error::DuplicateId`] where an id stands twice.
     pub fn read_table(&self) -> Result<EmbeddingTable> {
         let mut rows = Vec::with_capacity(self.rows * self.dim());
         let (mut pieces, mut bytes) = (self.pieces(super::BLOCK_ROWS), Vec::new());
@@ -150,7 +151,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As for [`Shard::records`], [`Error::MissingId`] where a record has none, and [`Error::DuplicateId`].
+    /// [`Error::Io`] or [`Error::Format`] where a file cannot be read or has not as many ids as rows,
+    /// [`Error::MissingId`] where a record has none, and [`Error::DuplicateId`] where an id stands twice.
     pub fn check_ids(&self) -> Result<()> {
         self.check_ids_in_parts(self.rows.div_ceil(IDS_A_PASS))
     }

@@ -30,8 +30,8 @@ struct Strip {
 
 /// The moments of at most [`CHUNK`] rows, of which the first is number `first`; nothing where none takes part.
 ///
-/// Rows are shifted by the first of them before they are rounded to float32, and the sums are put right afterwards, in
-/// float64, to be about the mean.
+/// Rows are shifted by the first of them before they are rounded to float32, and the sums are turned into sums
+/// about the mean afterwards, in float64.
 pub(super) fn chunk<T: Lane>(
     rows: &[T],
     dim: usize,

@@ -15,7 +15,8 @@ impl Moments {
     ///
     /// # Errors
     ///
-    /// As for [`Moments::update_rows`], and [`Error::ZeroRow`]; the moments are then as before.
+    /// [`Error::Mismatch`] where `rows` is not a whole number of rows, [`Error::NonFinite`] or [`Error::ZeroRow`] under
+    /// [`NonFinite::Error`]; the moments are then as before.
     pub fn update_unit_rows(&mut self, rows: &[f32], policy: NonFinite, what: &str) -> Result<RowReport> {
         if self.gathers_covariance() {
             return self.take(rows, Entry::Unit { policy, what });
@@ -27,7 +28,7 @@ impl Moments {
     ///
     /// # Errors
     ///
-    /// As for [`Moments::update_unit_rows`], and [`Error::Config`] where the covariance is gathered as well.
+    /// Those of [`Moments::update_unit_rows`], and [`Error::Config`] where the covariance is gathered as well.
     pub fn update_unit_raw(&mut self, rows: RawRows<'_>, policy: NonFinite, what: &str) -> Result<RowReport> {
         if rows.dim() != self.dim() {
             return Err(Error::mismatch("dimensions of rows for the moments", self.dim(), rows.dim()));

@@ -87,7 +87,7 @@ pub(crate) trait Builder {
         items: &[Self::Value],
     ) -> Result<(), Fault>;
 
-    /// A function or class by its name; `None` where the file has no business with it.
+    /// A function or class by its name; `None` for one that the file does not need.
     fn find_class(&mut self, module: &str, name: &str) -> Option<Self::Value>;
 
     /// The text of a value, where it is text.

@@ -82,7 +82,7 @@ impl<R: Read + Seek> Source<R> {
     ///
     /// # Errors
     ///
-    /// As for [`Source::array`].
+    /// Those of [`Source::array`].
     #[inline]
     pub(crate) fn bytes(&mut self, count: usize) -> Result<&[u8], Fault> {
         if self.filled - self.next < count {
@@ -118,7 +118,7 @@ impl<R: Read + Seek> Source<R> {
     ///
     /// # Errors
     ///
-    /// As for [`Source::array`].
+    /// Those of [`Source::array`].
     #[inline]
     pub(crate) fn skip(&mut self, count: u64) -> Result<(), Fault> {
         if count <= (self.filled - self.next) as u64 {
@@ -164,7 +164,7 @@ impl<R: Read + Seek> Source<R> {
     ///
     /// # Errors
     ///
-    /// As for [`Source::array`].
+    /// Those of [`Source::array`].
     pub(crate) fn read_at(&mut self, offset: u64, count: usize, into: &mut Vec<u8>) -> Result<(), Fault> {
         into.clear();
         if self.length.checked_sub(offset).is_none_or(|left| left < count as u64) {

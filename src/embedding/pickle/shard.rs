@@ -80,7 +80,7 @@ impl PickleShard {
     ///
     /// # Errors
     ///
-    /// As for [`PickleShard::records`].
+    /// Those of [`PickleShard::records`].
     pub(crate) fn ids(&self) -> Result<impl Iterator<Item = Result<Map<String, Value>>> + '_> {
         self.fields(Some("id"))
     }
