@@ -13,7 +13,7 @@ impl ClosedForm {
     /// The moments of the unit rows that become of a block of rows, without noise.
     pub(crate) fn moments(&self, rows: RawRows<'_>, terms: Terms<'_>) -> Result<(Moments, RowReport)> {
         let mut sums = vec![0.0; rows.dim()];
-        let mut work = SumImages { form: self, factors: [0.0; 2], squares: 0.0 };
+        let mut work = AlignedSums { form: self, factors: [0.0; 2], squares: 0.0 };
         let report = self.for_each_row(rows, terms, &mut sums, &mut work)?;
         for (vector, factor) in self.vectors().iter().zip(&work.factors) {
             sums.iter_mut().zip(vector).for_each(|(sum, value)| *sum += factor * value);
@@ -44,7 +44,7 @@ impl ClosedForm {
         streaming: bool,
     ) -> Result<(Vec<usize>, RowReport)> {
         let aligned = vec![0.0; if streaming { rows.dim() } else { 0 }];
-        let mut work = WriteImages { form: self, noise, out, streaming, aligned, skipped: Vec::new() };
+        let mut work = AlignedRows { form: self, noise, out, streaming, aligned, skipped: Vec::new() };
         // Noise must be known before the last projection: then the row itself is needed, not its dot products.
         let report = match self.noise() {
             0.0 => self.for_each_row(rows, terms, &mut [], &mut work)?,
@@ -134,15 +134,15 @@ fn close_gaps(out: &mut [f32], dim: usize, block: usize, skipped: &[usize]) {
     }
 }
 
-/// Adds up the images of rows.
-struct SumImages<'a> {
+/// Adds up aligned rows.
+struct AlignedSums<'a> {
     form: &'a ClosedForm,
     /// The sums of the factors of the shifts.
     factors: [f64; 2],
     squares: f64,
 }
 
-impl<const K: usize> RowLoop<K> for SumImages<'_> {
+impl<const K: usize> RowLoop<K> for AlignedSums<'_> {
     #[inline(always)]
     fn row<const FMA: bool, T: Lane>(&mut self, row: &DecodedRow<'_, T, K>, sums: &mut [f64]) -> Option<f64> {
         let combined = if K == 0 { None } else { self.form.coefficients(&row.loaded) };
@@ -158,31 +158,31 @@ impl<const K: usize> RowLoop<K> for SumImages<'_> {
     }
 }
 
-/// Adds a row's image to sums and returns its square.
+/// Adds an aligned row to sums and returns its square.
 #[cold]
 #[inline(never)]
 fn add_explicit<T: Lane>(form: &ClosedForm, row: &[T], inverse_norm: f64, sums: &mut [f64]) -> f64 {
-    let mut image = vec![0.0; row.len()];
-    form.explicit(row, inverse_norm, None, &mut image);
-    sums.iter_mut().zip(&image).for_each(|(sum, value)| *sum += value);
-    image.iter().map(|value| value * value).sum()
+    let mut aligned = vec![0.0; row.len()];
+    form.explicit(row, inverse_norm, None, &mut aligned);
+    sums.iter_mut().zip(&aligned).for_each(|(sum, value)| *sum += value);
+    aligned.iter().map(|value| value * value).sum()
 }
 
-/// Writes the images of rows one after the other.
-struct WriteImages<'a> {
+/// Writes aligned rows one after the other.
+struct AlignedRows<'a> {
     form: &'a ClosedForm,
     /// A seed, and the number of the first row for it.
     noise: (u64, usize),
     out: &'a mut [f32],
     /// Whether to write past the caches.
     streaming: bool,
-    /// An image on its way there.
+    /// A row on its way there.
     aligned: Vec<f32>,
     /// Rows that were left out, by their numbers in the block.
     skipped: Vec<usize>,
 }
 
-impl<const K: usize> RowLoop<K> for WriteImages<'_> {
+impl<const K: usize> RowLoop<K> for AlignedRows<'_> {
     #[inline(always)]
     fn row<const FMA: bool, T: Lane>(&mut self, row: &DecodedRow<'_, T, K>, _: &mut [f64]) -> Option<f64> {
         let dim = row.values.len();
@@ -217,7 +217,7 @@ fn write_explicit<T: Lane>(
     noise: (u64, u64),
     out: &mut [f32],
 ) {
-    let mut image = vec![0.0; row.len()];
-    form.explicit(row, inverse_norm, (form.noise() > 0.0).then_some(noise), &mut image);
-    out.iter_mut().zip(&image).for_each(|(out, &value)| *out = value as f32);
+    let mut aligned = vec![0.0; row.len()];
+    form.explicit(row, inverse_norm, (form.noise() > 0.0).then_some(noise), &mut aligned);
+    out.iter_mut().zip(&aligned).for_each(|(out, &value)| *out = value as f32);
 }

@@ -69,7 +69,7 @@ pub(crate) use file::read_bytes;
 pub use file::{read_table, read_table_key, write_table};
 pub use float::FloatType;
 pub use format::Format;
-pub use lookup::StoreLookup;
+pub(crate) use lookup::StoreLookup;
 pub(crate) use pieces::{Piece, Pieces};
 pub(crate) use policy::Terms;
 pub use policy::{MIN_NORM, NonFinite, RowReport};

@@ -30,22 +30,10 @@ use reader::Reader;
 /// hashes of 128 bits. Any number of threads may read at the same time.
 ///
 /// A row of a `.npy`, `.safetensors` or `.pkl` file is one read of its own bytes, and neighbours asked for together are
-/// one read. A row of a Parquet file is read by decoding the page in which it lies (where the file has no index
-/// of its pages: its row group up to there), and the pages decoded last are kept, see
-/// [`StoreLookup::with_cache`]. For training in random order, convert such files to `.npy`.
-///
-/// ```no_run
-/// use burn_revision::embedding::{Store, StoreLookup};
-///
-/// # fn main() -> burn_revision::Result<()> {
-/// let lookup = StoreLookup::open(&Store::open("images/")?)?;
-/// let rows: Vec<usize> = ["cat", "dog"].iter().filter_map(|id| lookup.position(id)).collect();
-/// let mut values = vec![0.0; rows.len() * lookup.dim()];
-/// lookup.read(&rows, &mut values)?;
-/// # Ok(())
-/// # }
-/// ```
-pub struct StoreLookup {
+/// one read. A row of a Parquet file is read by decoding the page in which it lies (where the file has no index of its
+/// pages: its row group up to there), and the pages decoded last are kept, up to 64 MiB; other formats need no cache
+/// beside that of the operating system. For training in random order, convert such files to `.npy`.
+pub(crate) struct StoreLookup {
     place: PathBuf,
     ids: IdIndex,
     reader: Reader,
@@ -69,9 +57,8 @@ impl StoreLookup {
         Ok(Self { place: store.place().to_path_buf(), ids, reader, fingerprint })
     }
 
-    /// Keeps up to `bytes` of the decoded pages of Parquet files; by default 64 MiB. Other formats need no cache
-    /// beside that of the operating system.
-    #[must_use]
+    /// Keeps up to `bytes` of the decoded pages of Parquet files.
+    #[cfg(test)]
     pub fn with_cache(self, bytes: usize) -> Self {
         Self { reader: self.reader.with_cache(bytes), ..self }
     }
@@ -84,11 +71,6 @@ impl StoreLookup {
     /// The number of rows.
     pub fn len(&self) -> usize {
         self.reader.len()
-    }
-
-    /// Whether there is no row; never, for a store that was opened.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// The number of dimensions.

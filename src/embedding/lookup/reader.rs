@@ -54,6 +54,7 @@ impl Reader {
         })
     }
 
+    #[cfg(test)]
     #[cfg_attr(not(feature = "parquet"), expect(unused_mut, unused_variables))]
     pub fn with_cache(mut self, bytes: usize) -> Self {
         #[cfg(feature = "parquet")]
