@@ -1,5 +1,5 @@
-//! The one loop over rows as they are stored: they are decoded, measured, held against the policy for rows without
-//! direction, and added up.
+//! The one loop over rows as they are stored: decoding, norms and dot products, the policy for rows without direction,
+//! and weighted sums.
 //!
 //! A computation is a [`RowLoop`], which says what is done with a row. [`for_each_row`] compiles it for each type that
 //! rows are decoded to and for each set of vector instructions.
