@@ -1,22 +1,24 @@
 //! A number that tells two sets of data apart.
 
+use std::hash::Hasher;
+
+use fnv::FnvHasher;
+
 /// FNV-1a, 64 bits: fast, the same on every machine and in every version, and no protection against intent.
-pub(crate) struct Fingerprint(u64);
+pub(crate) struct Fingerprint(FnvHasher);
 
 impl Fingerprint {
     pub(crate) fn new() -> Self {
-        Self(0xCBF2_9CE4_8422_2325)
+        Self(FnvHasher::default())
     }
 
     pub(crate) fn add(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01B3);
-        }
+        self.0.write(bytes);
     }
 
     /// Sixteen hexadecimal digits.
     pub(crate) fn finish(self) -> String {
-        format!("{:016x}", self.0)
+        format!("{:016x}", self.0.finish())
     }
 }
 

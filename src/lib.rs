@@ -49,10 +49,12 @@ mod error;
 mod fingerprint;
 pub mod geometry;
 pub mod language;
+mod pickle;
 mod random;
 pub mod report;
 pub mod revision;
 pub mod training;
+mod weights;
 
 pub use error::{Error, Result};
 

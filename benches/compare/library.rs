@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use burn_revision::alignment::{Aligner, ReAlignConfig};
-use burn_revision::embedding::{NonFinite, RawRows, Store};
+use burn_revision::embedding::{FloatType, NonFinite, RawRows, Store};
 use clap::Parser;
 #[cfg(target_os = "linux")]
 use memmap2::Advice;
@@ -46,7 +46,11 @@ impl Mapped {
 
     fn rows(&self) -> RawRows<'_> {
         let start = self.bytes.len() - self.store.row_bytes() as usize;
-        let float = self.store.shards()[0].float();
+        let float = match self.store.row_bytes() / (self.store.len() * self.store.dim()) as u64 {
+            2 => FloatType::F16,
+            4 => FloatType::F32,
+            _ => FloatType::F64,
+        };
         RawRows::new(&self.bytes[start..], float, self.store.dim()).expect("whole rows")
     }
 }

@@ -2,15 +2,23 @@
 
 use super::ClosedForm;
 use crate::embedding::cache::{finish_streaming, stream};
-use crate::embedding::kernel::{Kernel, Lane, add_four, add_one, combine, vectorized};
-use crate::embedding::{BLOCK_ROWS, ForLane, NonFinite, RawRows, RowReport, Terms, for_lane, load, parallel};
+use crate::embedding::kernel::{Lane, combine};
+use crate::embedding::{
+    BLOCK_ROWS, DecodedRow, NonFinite, RawRows, RowLoop, RowReport, Terms, for_each_row, parallel,
+};
 use crate::geometry::Moments;
 use crate::{Error, Result};
 
 impl ClosedForm {
     /// The moments of the unit rows that become of a block of rows, without noise.
     pub(crate) fn moments(&self, rows: RawRows<'_>, terms: Terms<'_>) -> Result<(Moments, RowReport)> {
-        for_lane(rows.float(), BlockMoments { form: self, rows, terms })
+        let mut sums = vec![0.0; rows.dim()];
+        let mut work = AlignedSums { form: self, factors: [0.0; 2], squares: 0.0 };
+        let report = self.for_each_row(rows, terms, &mut sums, &mut work)?;
+        for (vector, factor) in self.vectors().iter().zip(&work.factors) {
+            sums.iter_mut().zip(vector).for_each(|(sum, value)| *sum += factor * value);
+        }
+        Ok((Moments::from_sums(report.kept, sums, work.squares), report))
     }
 
     /// Writes the unit rows that become of a block of rows to `out`, `[n, d]`; rows that the policy leaves out leave
@@ -23,7 +31,44 @@ impl ClosedForm {
         out: &mut [f32],
     ) -> Result<(Vec<usize>, RowReport)> {
         assert_eq!(out.len(), rows.len() * rows.dim(), "aligned rows: values in the output");
-        for_lane(rows.float(), BlockMap { form: self, rows, terms, noise, out, streaming: false })
+        self.map_to(rows, terms, noise, out, false)
+    }
+
+    /// As [`ClosedForm::map`]; `streaming` writes past the caches.
+    fn map_to(
+        &self,
+        rows: RawRows<'_>,
+        terms: Terms<'_>,
+        noise: (u64, usize),
+        out: &mut [f32],
+        streaming: bool,
+    ) -> Result<(Vec<usize>, RowReport)> {
+        let aligned = vec![0.0; if streaming { rows.dim() } else { 0 }];
+        let mut work = AlignedRows { form: self, noise, out, streaming, aligned, skipped: Vec::new() };
+        // Noise must be known before the last projection: then the row itself is needed, not its dot products.
+        let report = match self.noise() {
+            0.0 => self.for_each_row(rows, terms, &mut [], &mut work)?,
+            _ => for_each_row(rows, terms, [], &mut [], &mut work)?,
+        };
+        let mut skipped = work.skipped;
+        skipped.iter_mut().for_each(|row| *row += terms.first);
+        Ok((skipped, report))
+    }
+
+    /// Goes over rows with their dot products with the shifts, where these are one or two; a row of another map is
+    /// computed coordinate by coordinate.
+    fn for_each_row<L: RowLoop<0> + RowLoop<1> + RowLoop<2>>(
+        &self,
+        rows: RawRows<'_>,
+        terms: Terms<'_>,
+        sums: &mut [f64],
+        work: &mut L,
+    ) -> Result<RowReport> {
+        match self.vectors() {
+            [a] => for_each_row(rows, terms, [a.as_slice()], sums, work),
+            [a, b] => for_each_row(rows, terms, [a.as_slice(), b.as_slice()], sums, work),
+            _ => for_each_row(rows, terms, [], sums, work),
+        }
     }
 
     /// Aligns rows in memory on all cores into a buffer of the caller's, `[n, d]`. Returns what became of the rows and
@@ -52,7 +97,7 @@ impl ClosedForm {
         let blocks = parallel::map(blocks, |(block, (rows, out))| {
             let terms = Terms { policy, what: "text", first: block * PART };
             let noise = (seed, block * PART);
-            let done = for_lane(rows.float(), BlockMap { form: self, rows, terms, noise, out, streaming });
+            let done = self.map_to(rows, terms, noise, out, streaming);
             finish_streaming();
             done
         });
@@ -89,166 +134,77 @@ fn close_gaps(out: &mut [f32], dim: usize, block: usize, skipped: &[usize]) {
     }
 }
 
-struct BlockMoments<'a> {
+/// Adds up aligned rows.
+struct AlignedSums<'a> {
     form: &'a ClosedForm,
-    rows: RawRows<'a>,
-    terms: Terms<'a>,
-}
-
-impl ForLane for BlockMoments<'_> {
-    type Output = Result<(Moments, RowReport)>;
-
-    fn call<T: Lane>(self) -> Self::Output {
-        let dim = self.rows.dim();
-        let (mut sums, mut room) = (vec![0.0; dim], vec![T::default(); 4 * dim]);
-        let vectors = self.form.vectors();
-        let totals = match vectors {
-            [a] => {
-                vectorized(Sum { block: &self, vectors: [a.as_slice()], sums: &mut sums, room: &mut room })?
-            }
-            [a, b] => vectorized(Sum {
-                block: &self,
-                vectors: [a.as_slice(), b.as_slice()],
-                sums: &mut sums,
-                room: &mut room,
-            })?,
-            _ => vectorized(Sum { block: &self, vectors: [], sums: &mut sums, room: &mut room })?,
-        };
-        for (vector, factor) in vectors.iter().zip(&totals.factors) {
-            sums.iter_mut().zip(vector).for_each(|(sum, value)| *sum += factor * value);
-        }
-        Ok((Moments::from_sums(totals.report.kept, sums, totals.squares), totals.report))
-    }
-}
-
-#[derive(Default)]
-struct Totals {
-    report: RowReport,
     /// The sums of the factors of the shifts.
     factors: [f64; 2],
     squares: f64,
 }
 
-struct Sum<'a, 'b, T, const K: usize> {
-    block: &'a BlockMoments<'b>,
-    vectors: [&'a [f64]; K],
-    sums: &'a mut [f64],
-    room: &'a mut [T],
-}
-
-impl<T: Lane, const K: usize> Kernel for Sum<'_, '_, T, K> {
-    type Output = Result<Totals>;
-
+impl<const K: usize> RowLoop<K> for AlignedSums<'_> {
     #[inline(always)]
-    fn run<const FMA: bool>(self) -> Self::Output {
-        let Self { block: &BlockMoments { form, rows, terms }, vectors, sums, room } = self;
-        let dim = rows.dim();
-        let mut totals = Totals::default();
-        let (mut weights, mut waiting) = ([0.0; 4], 0);
-        for index in 0..rows.len() {
-            let slot = &mut room[waiting * dim..(waiting + 1) * dim];
-            let row = load::<FMA, K, T>(&rows, index, slot, vectors, terms, &mut totals.report)?;
-            let Some(row) = row else { continue };
-            let combined = if K == 0 { None } else { form.coefficients(&row) };
-            let Some((alpha, beta)) = combined else {
-                totals.squares += add_explicit(form, slot, row.inverse_norm, sums);
-                continue;
-            };
-            weights[waiting] = alpha;
-            for (total, beta) in totals.factors.iter_mut().zip(beta) {
-                *total += beta;
-            }
-            totals.squares += 1.0;
-            waiting += 1;
-            if waiting == 4 {
-                add_four::<FMA, T>(room, weights, sums);
-                waiting = 0;
-            }
+    fn row<const FMA: bool, T: Lane>(&mut self, row: &DecodedRow<'_, T, K>, sums: &mut [f64]) -> Option<f64> {
+        let combined = if K == 0 { None } else { self.form.coefficients(&row.loaded) };
+        let Some((alpha, beta)) = combined else {
+            self.squares += add_explicit(self.form, row.values, row.loaded.inverse_norm, sums);
+            return None;
+        };
+        for (factor, beta) in self.factors.iter_mut().zip(beta) {
+            *factor += beta;
         }
-        for (row, &weight) in room.chunks_exact(dim).zip(&weights[..waiting]) {
-            add_one::<FMA, T>(row, weight, sums);
-        }
-        Ok(totals)
+        self.squares += 1.0;
+        Some(alpha)
     }
 }
 
-/// Adds a row's image to sums and returns its square.
+/// Adds an aligned row to sums and returns its square.
 #[cold]
 #[inline(never)]
 fn add_explicit<T: Lane>(form: &ClosedForm, row: &[T], inverse_norm: f64, sums: &mut [f64]) -> f64 {
-    let mut image = vec![0.0; row.len()];
-    form.explicit(row, inverse_norm, None, &mut image);
-    sums.iter_mut().zip(&image).for_each(|(sum, value)| *sum += value);
-    image.iter().map(|value| value * value).sum()
+    let mut aligned = vec![0.0; row.len()];
+    form.explicit(row, inverse_norm, None, &mut aligned);
+    sums.iter_mut().zip(&aligned).for_each(|(sum, value)| *sum += value);
+    aligned.iter().map(|value| value * value).sum()
 }
 
-struct BlockMap<'a> {
+/// Writes aligned rows one after the other.
+struct AlignedRows<'a> {
     form: &'a ClosedForm,
-    rows: RawRows<'a>,
-    terms: Terms<'a>,
+    /// A seed, and the number of the first row for it.
     noise: (u64, usize),
     out: &'a mut [f32],
     /// Whether to write past the caches.
     streaming: bool,
+    /// A row on its way there.
+    aligned: Vec<f32>,
+    /// Rows that were left out, by their numbers in the block.
+    skipped: Vec<usize>,
 }
 
-impl ForLane for BlockMap<'_> {
-    type Output = Result<(Vec<usize>, RowReport)>;
-
-    fn call<T: Lane>(self) -> Self::Output {
-        let dim = self.rows.dim();
-        let mut room = vec![T::default(); dim];
-        let form = self.form;
-        // Noise must be known before the last projection: then the row itself is needed, not its dot products.
-        match form.vectors() {
-            [a] if form.noise() == 0.0 => {
-                vectorized(Map { block: self, vectors: [a.as_slice()], room: &mut room })
-            }
-            [a, b] if form.noise() == 0.0 => {
-                vectorized(Map { block: self, vectors: [a.as_slice(), b.as_slice()], room: &mut room })
-            }
-            _ => vectorized(Map { block: self, vectors: [], room: &mut room }),
-        }
-    }
-}
-
-struct Map<'a, 'b, T, const K: usize> {
-    block: BlockMap<'b>,
-    vectors: [&'a [f64]; K],
-    room: &'a mut [T],
-}
-
-impl<T: Lane, const K: usize> Kernel for Map<'_, '_, T, K> {
-    type Output = Result<(Vec<usize>, RowReport)>;
-
+impl<const K: usize> RowLoop<K> for AlignedRows<'_> {
     #[inline(always)]
-    fn run<const FMA: bool>(self) -> Self::Output {
-        let Self { block: BlockMap { form, rows, terms, noise, out, streaming }, vectors, room } = self;
-        let dim = rows.dim();
-        let mut aligned = vec![0.0; if streaming { dim } else { 0 }];
-        let (mut skipped, mut report) = (Vec::new(), RowReport::default());
-        for index in 0..rows.len() {
-            let row = load::<FMA, K, T>(&rows, index, room, vectors, terms, &mut report)?;
-            let Some(row) = row else {
-                skipped.push(terms.first + index);
-                continue;
-            };
-            let place = index - skipped.len();
-            let out = &mut out[place * dim..(place + 1) * dim];
-            let combined = if K == 0 { None } else { form.coefficients(&row) };
-            match combined {
-                Some((alpha, beta)) if streaming => {
-                    combine::<FMA, K, T>((alpha, room), beta, vectors, &mut aligned);
-                    stream(&aligned, out);
-                }
-                Some((alpha, beta)) => combine::<FMA, K, T>((alpha, room), beta, vectors, out),
-                None => {
-                    let number = (noise.0, (noise.1 + index) as u64);
-                    write_explicit(form, room, row.inverse_norm, number, out);
-                }
+    fn row<const FMA: bool, T: Lane>(&mut self, row: &DecodedRow<'_, T, K>, _: &mut [f64]) -> Option<f64> {
+        let dim = row.values.len();
+        let place = row.index - self.skipped.len();
+        let out = &mut self.out[place * dim..(place + 1) * dim];
+        let combined = if K == 0 { None } else { self.form.coefficients(&row.loaded) };
+        match combined {
+            Some((alpha, beta)) if self.streaming => {
+                combine::<FMA, K, T>((alpha, row.values), beta, row.vectors, &mut self.aligned);
+                stream(&self.aligned, out);
+            }
+            Some((alpha, beta)) => combine::<FMA, K, T>((alpha, row.values), beta, row.vectors, out),
+            None => {
+                let number = (self.noise.0, (self.noise.1 + row.index) as u64);
+                write_explicit(self.form, row.values, row.loaded.inverse_norm, number, out);
             }
         }
-        Ok((skipped, report))
+        None
+    }
+
+    fn skipped(&mut self, index: usize) {
+        self.skipped.push(index);
     }
 }
 
@@ -261,7 +217,7 @@ fn write_explicit<T: Lane>(
     noise: (u64, u64),
     out: &mut [f32],
 ) {
-    let mut image = vec![0.0; row.len()];
-    form.explicit(row, inverse_norm, (form.noise() > 0.0).then_some(noise), &mut image);
-    out.iter_mut().zip(&image).for_each(|(out, &value)| *out = value as f32);
+    let mut aligned = vec![0.0; row.len()];
+    form.explicit(row, inverse_norm, (form.noise() > 0.0).then_some(noise), &mut aligned);
+    out.iter_mut().zip(&aligned).for_each(|(out, &value)| *out = value as f32);
 }

@@ -70,7 +70,8 @@ mod tests {
             assert_eq!(narrow, other);
             let narrow = RawRows::new(&narrow, float, 2).unwrap().to_single();
             assert_eq!(narrow[..2], values[..2]);
-            assert!(narrow[3] != values[3] && (narrow[3] - values[3]).abs() < 1e-3);
+            assert!(narrow[3] != values[3]);
+            approx::assert_abs_diff_eq!(narrow[3], values[3], epsilon = 1e-3);
         }
     }
 }

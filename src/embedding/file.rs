@@ -6,9 +6,6 @@ use super::records::{self, of_id};
 use super::{EmbeddingTable, FloatType, Format, Record, Store};
 use crate::{Error, Result};
 
-/// The name of the matrix in a `.safetensors` file of embeddings.
-pub const EMBEDDINGS_KEY: &str = "embeddings";
-
 /// Reads a file, a folder of shards or a pattern of names into memory, as float32, with the ids; see [`Store`] for what
 /// is read, and for sets that do not fit.
 ///
@@ -28,7 +25,7 @@ pub fn read_table(path: impl AsRef<Path>) -> Result<EmbeddingTable> {
 ///
 /// # Errors
 ///
-/// As for [`read_table`].
+/// Those of [`read_table`].
 pub fn read_table_key(path: impl AsRef<Path>, key: &str) -> Result<EmbeddingTable> {
     Store::open_key(path, Some(key))?.read_table()
 }

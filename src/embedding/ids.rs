@@ -1,4 +1,4 @@
-//! The ids of a shard, read without what else stands beside its rows.
+//! The ids in a file of records, read without the other fields.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,28 +8,8 @@ use std::path::Path;
 use serde::Deserialize;
 use serde::de::{Deserializer, Visitor};
 
-use super::Shard;
 use super::records::{self, Records, of_id};
-use crate::{Error, Result};
-
-impl Shard {
-    /// Calls with every row of this shard and its id, and returns whether there are ids at all.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Shard::records`], and [`Error::MissingId`] where a record has none.
-    pub(super) fn each_id(&self, mut visit: impl FnMut(usize, &str)) -> Result<bool> {
-        let Some(records) = self.ids()? else { return Ok(false) };
-        for (row, record) in records.enumerate() {
-            let id = records::id(&record?).ok_or_else(|| Error::MissingId {
-                what: format!("{}: row {row}", self.path().display()),
-                id: "id".to_string(),
-            })?;
-            visit(row, &id);
-        }
-        Ok(true)
-    }
-}
+use crate::Result;
 
 /// The ids in the file at `path`, if there is one, as records that need not hold anything else.
 pub(super) fn read_sidecar_ids(path: &Path) -> Result<Option<Records<'static>>> {
@@ -41,7 +21,7 @@ fn read_ids(path: &Path, file: impl Read + Send + 'static) -> Records<'static> {
     let lines = BufReader::with_capacity(1 << 18, file).lines().enumerate();
     Box::new(lines.filter_map(move |(number, line)| match line.as_deref().ok().and_then(id_of) {
         Some(id) => Some(Ok(of_id(id.into_owned()))),
-        // Whatever is unusual is the business of the parser that knows how to complain.
+        // The parser of whole records has the error messages.
         None => records::parse(&path, number + 1, line).transpose(),
     }))
 }

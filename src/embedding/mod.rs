@@ -10,8 +10,8 @@
 //!
 //! The theory speaks of *unit* vectors, `unit(x) = x / ||x||`, while files hold what an encoder left there: norms
 //! off 1 by half-precision rounding, now and then a zero row, now and then NaN. [`NonFinite`] says what happens to
-//! such rows (by default: a clear error), [`normalize_rows`] makes unit rows on the host with float64
-//! accumulation, and [`normalize`] does the same on a device.
+//! such rows (by default: a clear error), [`EmbeddingTable::normalized`] makes unit rows on the host with
+//! float64 accumulation, and [`normalize`] does the same on a device.
 //!
 //! On disk they are a [`Store`]: a file, or many shards, in one of four formats. Each row may have an id, a caption and
 //! other fields beside it.
@@ -40,19 +40,22 @@ mod format;
 mod fuzz_tests;
 mod ids;
 pub(crate) mod kernel;
-mod load;
 mod lookup;
+mod matrix;
 mod npy;
 pub(crate) mod output;
 pub(crate) mod parallel;
 #[cfg(feature = "parquet")]
 pub(crate) mod parquet;
-pub(crate) mod pickle;
+mod pickle;
 mod pieces;
 pub(crate) mod pipeline;
+mod policy;
 pub(crate) mod positioned;
 mod progress;
+mod raw_rows;
 pub(crate) mod records;
+mod row_loop;
 mod row_sample;
 mod rows;
 mod shard;
@@ -65,21 +68,25 @@ mod unit;
 pub use dataset::Embedding;
 pub(crate) use encode::encode;
 pub(crate) use file::read_bytes;
-pub use file::{EMBEDDINGS_KEY, read_table, read_table_key, write_table, write_table_with_records};
-pub use float::{FloatType, RawRows};
+pub use file::{read_table, read_table_key, write_table, write_table_with_records};
+pub use float::FloatType;
 pub use format::Format;
-pub(crate) use load::{ForLane, Loaded, Terms, for_lane, load};
 pub use lookup::StoreLookup;
 pub(crate) use pieces::{Piece, Pieces};
+pub(crate) use policy::Terms;
+pub use policy::{MIN_NORM, NonFinite, RowReport};
 pub(crate) use progress::check_cancelled;
 pub use progress::{BytesMoved, Progress};
+pub use raw_rows::RawRows;
+pub(crate) use raw_rows::check_length;
 pub use records::Record;
 pub(crate) use records::id as record_id;
+pub(crate) use row_loop::{DecodedRow, Loaded, RowLoop, for_each_row, for_each_row_scalar};
 pub(crate) use row_sample::RowSample;
-pub use rows::{MIN_NORM, NonFinite, RowReport, normalize_rows};
-pub(crate) use rows::{Row, check_length, clean_rows, inspect};
-pub use shard::Shard;
+pub(crate) use rows::{Row, clean_rows, inspect, normalize_rows};
+pub(crate) use shard::Shard;
 pub use store::Store;
 pub use table::EmbeddingTable;
+pub use tensors::EMBEDDINGS_KEY;
 pub use unit::normalize;
 pub(crate) use unit::{HostRows, host_rows, normalize_bounded};

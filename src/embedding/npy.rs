@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::FloatType;
-use super::shard::Matrix;
+use super::matrix::Matrix;
 use crate::{Error, Result};
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";

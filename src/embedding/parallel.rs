@@ -3,42 +3,21 @@
 //! The blocks are fixed by the caller and their results come back in order, so that what is computed from them
 //! does not depend on the number of cores.
 
-use std::sync::{Mutex, OnceLock};
-
-fn workers() -> usize {
-    static WORKERS: OnceLock<usize> = OnceLock::new();
-    *WORKERS.get_or_init(|| std::thread::available_parallelism().map_or(1, |n| n.get()))
-}
+use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
 /// Applies `work` to every item and returns the results in the order of the items.
-pub(crate) fn map<I, T, F>(items: I, work: F) -> Vec<T>
+///
+/// # Panics
+///
+/// If `work` panics.
+pub(crate) fn map<I, T>(items: I, work: impl Fn(I::Item) -> T + Sync) -> Vec<T>
 where
-    I: ExactSizeIterator + Send,
-    I::Item: Send,
+    I: IntoIterator<Item: Send>,
     T: Send,
-    F: Fn(I::Item) -> T + Sync,
 {
-    let workers = workers().min(items.len());
-    if workers <= 1 {
-        return items.map(work).collect();
-    }
-    let mut results: Vec<Option<T>> = (0..items.len()).map(|_| None).collect();
-    let queue = Mutex::new(items.zip(results.iter_mut()));
-    std::thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
-                while let Some((item, slot)) = take(&queue) {
-                    *slot = Some(work(item));
-                }
-            });
-        }
-    });
-    drop(queue);
-    results.into_iter().map(|result| result.expect("every item was worked on")).collect()
-}
-
-fn take<I: Iterator>(queue: &Mutex<I>) -> Option<I::Item> {
-    queue.lock().expect("another worker panicked").next()
+    let items: Vec<_> = items.into_iter().collect();
+    // Items take different times: each is a task of its own.
+    items.into_par_iter().with_max_len(1).map(&work).collect()
 }
 
 #[cfg(test)]
@@ -56,5 +35,11 @@ mod tests {
         let mut values = vec![0_usize; 100];
         super::map(values.chunks_mut(7).enumerate(), |(block, chunk)| chunk.fill(block));
         assert!(values.iter().enumerate().all(|(i, v)| *v == i / 7));
+    }
+
+    #[test]
+    #[should_panic(expected = "item 37")]
+    fn a_panic_of_the_work_is_the_callers() {
+        super::map(0..100, |i| assert!(i != 37, "item {i}"));
     }
 }

@@ -23,13 +23,13 @@ struct State<P, T, C> {
 
 /// Runs on `threads` threads: `produce` hands out pieces, one thread at a time, until there is none; `work` turns a
 /// piece into a result; `commit` takes the results in the order of the pieces, one thread at a time. Every thread has
-/// one `room` of its own that is used again and again.
+/// buffers of its own, made by `buffers`, that are used again and again.
 ///
 /// What `commit` sees does not depend on the number of threads, and neither does the error returned: the first one in
 /// the order of the pieces. At most a few results for each thread wait for their turn, so memory is bounded.
 pub(crate) fn run<W, I, T, P, F, C>(
     threads: usize,
-    room: impl Fn() -> W + Sync,
+    buffers: impl Fn() -> W + Sync,
     produce: P,
     work: F,
     commit: C,
@@ -53,7 +53,7 @@ where
     });
     let progress = Condvar::new();
     let worker = || {
-        let mut room = room();
+        let mut buffers = buffers();
         loop {
             let mut turn = lock(&state);
             while !turn.ended && turn.produced >= turn.committed + most_waiting {
@@ -63,7 +63,7 @@ where
                 return;
             }
             let number = turn.produced;
-            let result = match (turn.produce)(&mut room) {
+            let result = match (turn.produce)(&mut buffers) {
                 Ok(None) => {
                     turn.ended = true;
                     progress.notify_all();
@@ -72,7 +72,7 @@ where
                 Ok(Some(piece)) => {
                     turn.produced += 1;
                     drop(turn);
-                    work(&mut room, piece)
+                    work(&mut buffers, piece)
                 }
                 Err(error) => {
                     turn.produced += 1;
@@ -83,7 +83,7 @@ where
             };
             let mut turn = lock(&state);
             turn.waiting.insert(number, result);
-            settle(&mut turn);
+            commit_in_order(&mut turn);
             progress.notify_all();
         }
     };
@@ -101,7 +101,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Takes the results whose turn it is.
-fn settle<P, T, C: FnMut(T) -> Result<()>>(state: &mut State<P, T, C>) {
+fn commit_in_order<P, T, C: FnMut(T) -> Result<()>>(state: &mut State<P, T, C>) {
     while state.failure.is_ok()
         && let Some(result) = state.waiting.remove(&state.committed)
     {

@@ -1,83 +1,13 @@
-use std::{borrow::Cow, fmt, str::FromStr};
-
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 use super::kernel::Lane;
-use super::load::settle;
-use super::{EmbeddingTable, Terms, parallel};
+use super::policy::{MIN_NORM, NonFinite, RowReport, Terms, clean};
+use super::raw_rows::check_length;
+use super::{EmbeddingTable, parallel};
 use crate::{Error, Result};
 
-/// A row with a smaller Euclidean norm has no direction.
-pub const MIN_NORM: f64 = 1e-10;
-
+/// Rows of a task.
 const BLOCK: usize = 256;
-
-/// What to do with a row that holds NaN or an infinity, or that has no direction (norm below [`MIN_NORM`]).
-///
-/// ```
-/// use burn_revision::embedding::NonFinite;
-/// assert_eq!("skip".parse::<NonFinite>().unwrap(), NonFinite::Skip);
-/// assert_eq!(NonFinite::default().to_string(), "error");
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum NonFinite {
-    /// Refuse the set, naming the first such row.
-    #[default]
-    Error,
-    /// Leave the row out.
-    Skip,
-    /// Put zeros in place of NaN and infinities; a row without direction stays as it is and is counted in the
-    /// statistics. This is what the ReVision authors' script does (arXiv 2602.07026).
-    Zero,
-}
-
-impl fmt::Display for NonFinite {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Error => "error",
-            Self::Skip => "skip",
-            Self::Zero => "zero",
-        })
-    }
-}
-
-impl FromStr for NonFinite {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        match name {
-            "error" => Ok(Self::Error),
-            "skip" => Ok(Self::Skip),
-            "zero" => Ok(Self::Zero),
-            _ => Err(Error::config("non-finite", format!("expected error, skip or zero, found {name:?}"))),
-        }
-    }
-}
-
-/// What became of the rows of a set.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RowReport {
-    /// Rows looked at: `kept + skipped`.
-    pub rows: usize,
-    /// Rows in the result.
-    pub kept: usize,
-    /// Rows left out under [`NonFinite::Skip`].
-    pub skipped: usize,
-    /// Rows among the kept ones that [`NonFinite::Zero`] let through although they were not finite or had no
-    /// direction.
-    pub zeroed: usize,
-}
-
-impl RowReport {
-    /// Counts the rows of another part of the same set as well.
-    pub fn merge(&mut self, other: &Self) {
-        self.rows += other.rows;
-        self.kept += other.kept;
-        self.skipped += other.skipped;
-        self.zeroed += other.zeroed;
-    }
-}
 
 /// A row that takes part, with the factor that makes it a unit row.
 pub(crate) struct Row<'a, T: Lane> {
@@ -110,7 +40,7 @@ fn inspect_odd<'a, T: Lane>(
     row: usize,
 ) -> Result<Option<Row<'a, T>>> {
     let (mut cleaned, mut report) = (values.to_vec(), RowReport::default());
-    let inverse_norm = settle(&mut cleaned, Terms { policy, what, first: row }, 0, &mut report)?;
+    let inverse_norm = clean(&mut cleaned, Terms { policy, what, first: row }, 0, &mut report)?;
     Ok(inverse_norm.map(|inverse_norm| Row {
         values: cleaned.into(),
         inverse_norm,
@@ -136,18 +66,6 @@ fn sum_of_squares<T: Lane>(values: &[T]) -> f64 {
     lanes.iter().sum()
 }
 
-/// Refuses a slice that is not a whole number of rows.
-pub(crate) fn check_length<T>(values: &[T], dim: usize) -> Result<()> {
-    if dim == 0 {
-        return Err(Error::config("dim", "an embedding has at least one dimension, found 0"));
-    }
-    if !values.len().is_multiple_of(dim) {
-        let whole = values.len().div_ceil(dim) * dim;
-        return Err(Error::mismatch(format!("values in rows of {dim} dimensions"), whole, values.len()));
-    }
-    Ok(())
-}
-
 /// Unit rows of a row-major matrix `[n, dim]`, computed in float64 and rounded once; also which rows they came
 /// from (all of them, but under [`NonFinite::Skip`]). `what` names the set in errors.
 ///
@@ -155,13 +73,13 @@ pub(crate) fn check_length<T>(values: &[T], dim: usize) -> Result<()> {
 ///
 /// [`Error::NonFinite`] or [`Error::ZeroRow`] under [`NonFinite::Error`]; [`Error::Mismatch`] where `rows` is not a
 /// whole number of rows.
-pub fn normalize_rows(
+pub(crate) fn normalize_rows(
     rows: &[f32],
     dim: usize,
     policy: NonFinite,
     what: &str,
 ) -> Result<(Vec<f32>, Vec<usize>, RowReport)> {
-    map_rows(rows, dim, (policy, what, 0), |row, _, out| {
+    map_rows(rows, dim, (policy, what, 0), |row, out| {
         for (out, &value) in out.iter_mut().zip(row.values.iter()) {
             *out = (f64::from(value) * row.inverse_norm) as f32;
         }
@@ -176,22 +94,21 @@ pub(crate) fn clean_rows(
     what: &str,
     first: usize,
 ) -> Result<(Vec<f32>, Vec<usize>, RowReport)> {
-    map_rows(rows, dim, (policy, what, first), |row, _, out| out.copy_from_slice(&row.values))
+    map_rows(rows, dim, (policy, what, first), |row, out| out.copy_from_slice(&row.values))
 }
 
-/// Applies `map`, which writes one output row and has room for one in float64, to every row that takes part under
-/// the policy; errors name the set and count its rows from the given number.
-pub(crate) fn map_rows(
+/// Applies `map`, which writes one output row, to every row that takes part under the policy; errors name the set and
+/// count its rows from the given number.
+fn map_rows(
     rows: &[f32],
     dim: usize,
     (policy, what, first): (NonFinite, &str, usize),
-    map: impl Fn(&Row<'_, f32>, &mut [f64], &mut [f32]) + Sync,
+    map: impl Fn(&Row<'_, f32>, &mut [f32]) + Sync,
 ) -> Result<(Vec<f32>, Vec<usize>, RowReport)> {
     check_length(rows, dim)?;
     let mut mapped = vec![0.0_f32; rows.len()];
     let chunks = rows.chunks(BLOCK * dim).zip(mapped.chunks_mut(BLOCK * dim)).enumerate();
     let blocks = parallel::map(chunks, |(block, (rows, mapped))| {
-        let mut room = vec![0.0_f64; dim];
         let mut kept = Vec::with_capacity(rows.len() / dim);
         let mut report = RowReport::default();
         for (i, (values, out)) in rows.chunks_exact(dim).zip(mapped.chunks_exact_mut(dim)).enumerate() {
@@ -200,7 +117,7 @@ pub(crate) fn map_rows(
             match inspect(values, policy, what, position)? {
                 None => report.skipped += 1,
                 Some(row) => {
-                    map(&row, &mut room, out);
+                    map(&row, out);
                     kept.push(position);
                     report.zeroed += usize::from(row.zeroed);
                 }
@@ -226,7 +143,8 @@ pub(crate) fn map_rows(
 }
 
 impl EmbeddingTable {
-    /// The table of unit rows, `x / ||x||`, and what became of the rows; see [`normalize_rows`].
+    /// The table of unit rows, `x / ||x||`, computed in float64 and rounded once, and what became of the rows. `what`
+    /// names the set in errors.
     ///
     /// # Errors
     ///
@@ -244,6 +162,7 @@ impl EmbeddingTable {
 
 #[cfg(test)]
 mod tests {
+    use approx::{abs_diff_eq, assert_abs_diff_eq};
     use proptest::prelude::*;
 
     use super::*;
@@ -285,7 +204,8 @@ mod tests {
     fn float64_rows_whose_squares_overflow_still_have_a_direction() {
         let row = [3e200_f64, -4e200];
         let found = inspect(&row, NonFinite::Error, "rows", 0).unwrap().unwrap();
-        assert!((found.values[0] * found.inverse_norm - 0.6).abs() < 1e-15 && !found.zeroed);
+        assert_abs_diff_eq!(found.values[0] * found.inverse_norm, 0.6, epsilon = 1e-15);
+        assert!(!found.zeroed);
     }
 
     proptest! {
@@ -300,18 +220,9 @@ mod tests {
             for (unit, row) in unit.chunks(17).zip(scaled.chunks(17)) {
                 let norm = row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
                 for (u, v) in unit.iter().zip(row) {
-                    prop_assert!((f64::from(*u) - f64::from(*v) / norm).abs() <= 6e-8);
+                    prop_assert!(abs_diff_eq!(f64::from(*u), f64::from(*v) / norm, epsilon = 6e-8));
                 }
             }
         }
-    }
-
-    #[test]
-    fn names_of_policies_are_read_and_written_alike() {
-        for policy in [NonFinite::Error, NonFinite::Skip, NonFinite::Zero] {
-            assert_eq!(policy.to_string().parse::<NonFinite>().unwrap(), policy);
-            assert_eq!(serde_json::to_string(&policy).unwrap(), format!("\"{policy}\""));
-        }
-        assert!("none".parse::<NonFinite>().is_err());
     }
 }

@@ -3,6 +3,7 @@ use std::io::BufReader;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use super::matrix::Matrix;
 #[cfg(feature = "parquet")]
 use super::parquet::ParquetShard;
 use super::pickle::PickleShard;
@@ -10,43 +11,6 @@ use super::records::{self, IdsFingerprint, Record, Records};
 use super::stamp::Stamp;
 use super::{FloatType, Format, ids, npy, positioned, tensors};
 use crate::{Error, Result};
-
-/// Where the values of a matrix lie in a file.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Matrix {
-    float: FloatType,
-    rows: usize,
-    dim: usize,
-    offset: u64,
-}
-
-impl Matrix {
-    /// A matrix that fills `available` bytes from `offset` on, as its header says.
-    pub fn checked(
-        path: &Path,
-        float: FloatType,
-        [rows, dim]: [u64; 2],
-        offset: u64,
-        available: u64,
-    ) -> Result<Self> {
-        let needed = rows.checked_mul(dim).and_then(|values| values.checked_mul(float.size() as u64));
-        if needed != Some(available) {
-            let needed = needed.map_or_else(|| "more than 2^64".to_string(), |bytes| bytes.to_string());
-            let detail =
-                format!("{rows} rows of {dim} {float} values take {needed} bytes, found {available}");
-            return Err(Error::format(path, detail));
-        }
-        Ok(Self { float, rows: rows as usize, dim: dim as usize, offset })
-    }
-}
-
-#[cfg(test)]
-impl Matrix {
-    /// The byte after the last value.
-    pub fn end(&self) -> u64 {
-        self.offset + (self.rows * self.dim * self.float.size()) as u64
-    }
-}
 
 #[derive(Debug)]
 enum Layout {
@@ -61,7 +25,7 @@ enum Layout {
 
 /// One file of embeddings: where its rows lie, and what stands beside them. No row is in memory.
 #[derive(Debug)]
-pub struct Shard {
+pub(crate) struct Shard {
     path: PathBuf,
     format: Format,
     float: FloatType,
@@ -167,11 +131,6 @@ impl Shard {
         self.rows
     }
 
-    /// Whether it has no row.
-    pub fn is_empty(&self) -> bool {
-        self.rows == 0
-    }
-
     pub(crate) fn row_bytes(&self) -> usize {
         self.dim * self.float.size()
     }
@@ -206,8 +165,7 @@ impl Shard {
         }
     }
 
-    /// As [`Shard::records`], where there are ids; but nothing else is read than these, and nothing else need be in
-    /// the records.
+    /// The ids alone, as [`Shard::records`], where there are any; the other fields are not read and need not be there.
     pub(super) fn ids(&self) -> Result<Option<Records<'_>>> {
         match &self.layout {
             Layout::Contiguous { .. } => {
@@ -221,6 +179,23 @@ impl Shard {
             #[cfg(feature = "parquet")]
             Layout::Encoded(shard) => Ok(Some(Box::new(shard.ids()?))),
         }
+    }
+
+    /// Calls with every row of this shard and its id, and returns whether there are ids at all.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Shard::records`], and [`Error::MissingId`] where a record has none.
+    pub(super) fn each_id(&self, mut visit: impl FnMut(usize, &str)) -> Result<bool> {
+        let Some(records) = self.ids()? else { return Ok(false) };
+        for (row, record) in records.enumerate() {
+            let id = records::id(&record?).ok_or_else(|| Error::MissingId {
+                what: format!("{}: row {row}", self.path().display()),
+                id: "id".to_string(),
+            })?;
+            visit(row, &id);
+        }
+        Ok(true)
     }
 
     /// What was chosen of the file: two shards of one file may show different matrices or columns.

@@ -19,7 +19,7 @@ const IDS_A_PASS: usize = 1 << 21;
 ///
 /// # fn main() -> burn_revision::Result<()> {
 /// let store = Store::open("captions/*.npy")?;
-/// println!("{} rows of {} dimensions in {} files", store.len(), store.dim(), store.shards().len());
+/// println!("{} rows of {} dimensions", store.len(), store.dim());
 /// # Ok(())
 /// # }
 /// ```
@@ -36,7 +36,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As for [`Store::open_key`].
+    /// Those of [`Store::open_key`].
     pub fn open(place: impl AsRef<Path>) -> Result<Self> {
         Self::open_key(place, None)
     }
@@ -87,11 +87,11 @@ impl Store {
     }
 
     /// The files, in order.
-    pub fn shards(&self) -> &[Shard] {
+    pub(crate) fn shards(&self) -> &[Shard] {
         &self.shards
     }
 
-    /// The files, for whoever outlives the store.
+    /// The files, for readers that outlive the store.
     pub(super) fn shared_shards(&self) -> Arc<[Shard]> {
         Arc::clone(&self.shards)
     }
@@ -125,7 +125,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As for [`Shard::records`], and [`Error::DuplicateId`] where an id stands twice.
+    /// [`Error::Io`] or [`Error::Format`] where a file cannot be read or has not as many ids as rows,
+    /// [`Error::DuplicateId`] where an id stands twice.
     pub fn read_table(&self) -> Result<EmbeddingTable> {
         let mut rows = Vec::with_capacity(self.rows * self.dim());
         let (mut pieces, mut bytes) = (self.pieces(super::BLOCK_ROWS), Vec::new());
@@ -189,7 +190,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As for [`Shard::records`], [`Error::MissingId`] where a record has none, and [`Error::DuplicateId`].
+    /// [`Error::Io`] or [`Error::Format`] where a file cannot be read or has not as many ids as rows,
+    /// [`Error::MissingId`] where a record has none, and [`Error::DuplicateId`] where an id stands twice.
     pub fn check_ids(&self) -> Result<()> {
         self.check_ids_in_parts(self.rows.div_ceil(IDS_A_PASS))
     }

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
-use super::rows::check_length;
+use super::raw_rows::check_length;
 use crate::{Error, Result};
 
 /// Embeddings with the ids of the samples that they came from: `n` rows of `d` float32 values.
@@ -55,7 +55,7 @@ impl EmbeddingTable {
     ///
     /// # Errors
     ///
-    /// As for [`EmbeddingTable::new`].
+    /// [`Error::Config`] for `dim` zero, [`Error::Mismatch`] where `rows` is not a whole number of rows.
     pub fn numbered(rows: Vec<f32>, dim: usize) -> Result<Self> {
         check_length(&rows, dim)?;
         Self::new((0..rows.len() / dim).map(|row| row.to_string()).collect(), rows, dim)
@@ -65,7 +65,7 @@ impl EmbeddingTable {
     ///
     /// # Errors
     ///
-    /// As for [`EmbeddingTable::new`].
+    /// [`Error::Mismatch`] for another number of rows than ids, [`Error::DuplicateId`] for an id that stands at two rows.
     pub fn from_tensor(ids: Vec<String>, rows: Tensor<2>) -> Result<Self> {
         let [n, dim] = rows.dims();
         if n != ids.len() {

@@ -6,9 +6,12 @@ use std::path::Path;
 
 use safetensors::tensor::Metadata;
 
-use super::shard::Matrix;
-use super::{EMBEDDINGS_KEY, FloatType};
+use super::FloatType;
+use super::matrix::Matrix;
 use crate::{Error, Result};
+
+/// The name of the matrix in a `.safetensors` file of embeddings.
+pub const EMBEDDINGS_KEY: &str = "embeddings";
 
 /// The key of a file's metadata under which the fingerprint of its ids stands.
 pub(super) const IDS_FINGERPRINT: &str = "ids_fingerprint";
@@ -117,7 +120,7 @@ pub(super) fn header(float: FloatType, [rows, dim]: [u64; 2], fingerprint: Optio
         EMBEDDINGS_KEY: { "dtype": dtype, "shape": [rows, dim], "data_offsets": [0, end] },
     });
     let mut header = header.to_string().into_bytes();
-    // Room for the longest numbers and a fingerprint; spaces at the end belong to the format.
+    // Space for the longest numbers and a fingerprint; spaces at the end belong to the format.
     header.resize(248, b' ');
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
     bytes.append(&mut header);

@@ -1,7 +1,7 @@
 use burn::tensor::{DType, Tensor};
 
 use super::RawRows;
-use super::rows::MIN_NORM;
+use super::policy::MIN_NORM;
 use crate::Result;
 
 /// Unit rows of a matrix `[n, d]` on its own device and in its own float type: `x / ||x||`.
@@ -16,7 +16,8 @@ use crate::Result;
 ///
 /// let rows = Tensor::<2>::from_floats([[3e30, 4e30], [0.0, 0.0]], &Device::default());
 /// let unit: Vec<f32> = normalize(rows).into_data().try_into_vec().unwrap();
-/// assert!((unit[0] - 0.6).abs() < 1e-6 && (unit[1] - 0.8).abs() < 1e-6);
+/// approx::assert_abs_diff_eq!(unit[0], 0.6, epsilon = 1e-6);
+/// approx::assert_abs_diff_eq!(unit[1], 0.8, epsilon = 1e-6);
 /// assert_eq!(unit[2..], [0.0, 0.0]);
 /// ```
 pub fn normalize(rows: Tensor<2>) -> Tensor<2> {

@@ -23,6 +23,7 @@
 
 mod cloud;
 mod decomposition;
+mod entry;
 mod frame;
 mod gap;
 pub(crate) mod linalg;

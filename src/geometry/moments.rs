@@ -1,14 +1,11 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
+use super::entry::Entry;
 use super::sums::Sums;
-use super::unit_sums::unit_moments;
 use super::{linalg, scatter, single};
 use crate::embedding::kernel::Lane;
-use crate::embedding::{
-    BLOCK_ROWS, HostRows, NonFinite, RawRows, Row, RowReport, Terms, check_length, host_rows, inspect,
-    parallel,
-};
+use crate::embedding::{HostRows, Row, RowReport, check_length, host_rows, parallel};
 use crate::{Error, Result, assert_shape};
 
 /// Rows that are summed before they are merged; fixed, so that the result does not depend on the machine.
@@ -86,23 +83,6 @@ impl TryFrom<Stored> for Moments {
             return Err(Error::config("moments", "a mean or a spread is not finite"));
         }
         Ok(Self { count, mean, squares, scatter, single })
-    }
-}
-
-/// How rows enter the sums.
-#[derive(Clone, Copy)]
-pub(super) enum Entry<'a> {
-    AsTheyAre,
-    Unit { policy: NonFinite, what: &'a str },
-}
-
-impl Entry<'_> {
-    /// A row as it enters; nothing where the policy leaves it out.
-    pub fn row<'r, T: Lane>(&self, values: &'r [T], number: usize) -> Result<Option<Row<'r, T>>> {
-        match *self {
-            Self::AsTheyAre => Ok(Some(Row { values: values.into(), inverse_norm: 1.0, zeroed: false })),
-            Self::Unit { policy, what } => inspect(values, policy, what, number),
-        }
     }
 }
 
@@ -205,42 +185,6 @@ impl Moments {
         self.take(rows, Entry::AsTheyAre).map(|_| ())
     }
 
-    /// Takes in the unit rows `x / ||x||` of rows `[n, d]`, normalised in float64 on the way, under a policy for
-    /// rows that have none. `what` names the set in errors.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Moments::update_rows`], and [`Error::ZeroRow`]; the moments are then as before.
-    pub fn update_unit_rows(&mut self, rows: &[f32], policy: NonFinite, what: &str) -> Result<RowReport> {
-        if self.scatter.is_some() {
-            return self.take(rows, Entry::Unit { policy, what });
-        }
-        self.update_unit_raw(RawRows::single(rows, self.dim())?, policy, what)
-    }
-
-    /// As [`Moments::update_unit_rows`], for rows as they lie in a file; without the covariance.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Moments::update_unit_rows`], and [`Error::Config`] where the covariance is gathered as well.
-    pub fn update_unit_raw(&mut self, rows: RawRows<'_>, policy: NonFinite, what: &str) -> Result<RowReport> {
-        if rows.dim() != self.dim() {
-            return Err(Error::mismatch("dimensions of rows for the moments", self.dim(), rows.dim()));
-        }
-        let blocks = rows.blocks(BLOCK_ROWS).enumerate();
-        let blocks = parallel::map(blocks, |(block, rows)| {
-            unit_moments(rows, Terms { policy, what, first: block * BLOCK_ROWS })
-        });
-        let (mut gathered, mut report) = (Self::new(self.dim()), RowReport::default());
-        for block in blocks {
-            let (moments, part) = block?;
-            gathered.merge(&moments)?;
-            report.merge(&part);
-        }
-        self.merge(&gathered)?;
-        Ok(report)
-    }
-
     /// The moments of `count` rows with the given sum and sum of squared norms.
     pub(crate) fn from_sums(count: usize, mut sums: Vec<f64>, squares: f64) -> Self {
         let divisor = count.max(1) as f64;
@@ -258,6 +202,11 @@ impl Moments {
     /// The sum of squared distances from the mean.
     pub(crate) fn squares(&self) -> f64 {
         self.squares
+    }
+
+    /// Whether the covariance is gathered as well.
+    pub(super) fn gathers_covariance(&self) -> bool {
+        self.scatter.is_some()
     }
 
     /// A better value for the sum of squared distances from the mean.
@@ -299,7 +248,7 @@ impl Moments {
     }
 
     /// Gathers the rows apart and merges them when all went well.
-    fn take<T: Lane>(&mut self, rows: &[T], entry: Entry<'_>) -> Result<RowReport> {
+    pub(super) fn take<T: Lane>(&mut self, rows: &[T], entry: Entry<'_>) -> Result<RowReport> {
         let dim = self.dim();
         check_length(rows, dim)?;
         if self.single {

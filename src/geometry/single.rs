@@ -1,7 +1,7 @@
 //! Covariances whose products are taken in float32.
 
+use super::entry::Entry;
 use super::linalg;
-use super::moments::Entry;
 use crate::Result;
 use crate::embedding::kernel::Lane;
 use crate::embedding::{RowReport, parallel};
@@ -30,8 +30,8 @@ struct Strip {
 
 /// The moments of at most [`CHUNK`] rows, of which the first is number `first`; nothing where none takes part.
 ///
-/// Rows are shifted by the first of them before they are rounded to float32, and the sums are put right afterwards, in
-/// float64, to be about the mean.
+/// Rows are shifted by the first of them before they are rounded to float32, and the sums are turned into sums
+/// about the mean afterwards, in float64.
 pub(super) fn chunk<T: Lane>(
     rows: &[T],
     dim: usize,

@@ -1,9 +1,52 @@
-//! The sums of one block of unit rows, in one pass over it.
+//! The moments of unit rows, in one pass over rows as they are stored.
 
 use super::Moments;
-use crate::Result;
-use crate::embedding::kernel::{Kernel, Lane, add_four, add_one, vectorized};
-use crate::embedding::{ForLane, RawRows, RowReport, Terms, for_lane, load};
+use super::entry::Entry;
+use crate::embedding::kernel::Lane;
+use crate::embedding::{
+    BLOCK_ROWS, DecodedRow, NonFinite, RawRows, RowLoop, RowReport, Terms, for_each_row, for_each_row_scalar,
+    parallel,
+};
+use crate::{Error, Result};
+
+impl Moments {
+    /// Takes in the unit rows `x / ||x||` of rows `[n, d]`, normalised in float64 on the way, under a policy for
+    /// rows that have none. `what` names the set in errors.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mismatch`] where `rows` is not a whole number of rows, [`Error::NonFinite`] or [`Error::ZeroRow`] under
+    /// [`NonFinite::Error`]; the moments are then as before.
+    pub fn update_unit_rows(&mut self, rows: &[f32], policy: NonFinite, what: &str) -> Result<RowReport> {
+        if self.gathers_covariance() {
+            return self.take(rows, Entry::Unit { policy, what });
+        }
+        self.update_unit_raw(RawRows::single(rows, self.dim())?, policy, what)
+    }
+
+    /// As [`Moments::update_unit_rows`], for rows as they lie in a file; without the covariance.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Moments::update_unit_rows`], and [`Error::Config`] where the covariance is gathered as well.
+    pub fn update_unit_raw(&mut self, rows: RawRows<'_>, policy: NonFinite, what: &str) -> Result<RowReport> {
+        if rows.dim() != self.dim() {
+            return Err(Error::mismatch("dimensions of rows for the moments", self.dim(), rows.dim()));
+        }
+        let blocks = rows.blocks(BLOCK_ROWS).enumerate();
+        let blocks = parallel::map(blocks, |(block, rows)| {
+            unit_moments(rows, Terms { policy, what, first: block * BLOCK_ROWS })
+        });
+        let (mut gathered, mut report) = (Self::new(self.dim()), RowReport::default());
+        for block in blocks {
+            let (moments, part) = block?;
+            gathered.merge(&moments)?;
+            report.merge(&part);
+        }
+        self.merge(&gathered)?;
+        Ok(report)
+    }
+}
 
 /// The moments of the unit rows `x / ||x||` of a block, and what became of its rows.
 ///
@@ -11,77 +54,53 @@ use crate::embedding::{ForLane, RawRows, RowReport, Terms, for_lane, load};
 /// term is the number of rows (but for rows without direction). Where next to nothing is left of it, because the rows
 /// are almost the same, a second pass about the mean keeps the digits that the difference has lost.
 pub(crate) fn unit_moments(rows: RawRows<'_>, terms: Terms<'_>) -> Result<(Moments, RowReport)> {
-    for_lane(rows.float(), Block { rows, terms })
-}
-
-struct Block<'a> {
-    rows: RawRows<'a>,
-    terms: Terms<'a>,
-}
-
-impl ForLane for Block<'_> {
-    type Output = Result<(Moments, RowReport)>;
-
-    fn call<T: Lane>(self) -> Self::Output {
-        let dim = self.rows.dim();
-        let (mut sums, mut room) = (vec![0.0; dim], vec![T::default(); 4 * dim]);
-        let block = Block { ..self };
-        let (report, squares) = vectorized(Sum { block: self, sums: &mut sums, room: &mut room })?;
-        let mut moments = Moments::from_sums(report.kept, sums, squares);
-        if moments.trace() < ALMOST_NONE {
-            let squares = block.squares_about::<T>(moments.mean(), &mut room[..dim])?;
-            moments.set_squares(squares);
-        }
-        Ok((moments, report))
+    let mut sums = vec![0.0; rows.dim()];
+    let mut work = SumUnitRows { squares: 0.0 };
+    let report = for_each_row(rows, terms, [], &mut sums, &mut work)?;
+    let mut moments = Moments::from_sums(report.kept, sums, work.squares);
+    if moments.trace() < ALMOST_NONE {
+        let squares = squares_about(rows, terms, moments.mean())?;
+        moments.set_squares(squares);
     }
+    Ok((moments, report))
 }
 
 /// A spread of unit rows of which a difference of numbers near 1 leaves fewer than eight digits.
 const ALMOST_NONE: f64 = 1e-8;
 
-impl Block<'_> {
-    #[cold]
-    fn squares_about<T: Lane>(&self, mean: &[f64], room: &mut [T]) -> Result<f64> {
-        let (mut squares, mut report) = (0.0, RowReport::default());
-        for index in 0..self.rows.len() {
-            let row = load::<false, 0, T>(&self.rows, index, room, [], self.terms, &mut report)?;
-            let Some(row) = row else { continue };
-            let offsets = room.iter().zip(mean).map(|(&value, mean)| value.into() * row.inverse_norm - mean);
-            squares += offsets.map(|offset| offset * offset).sum::<f64>();
-        }
-        Ok(squares)
+/// Adds up unit rows and their squares.
+struct SumUnitRows {
+    squares: f64,
+}
+
+impl RowLoop<0> for SumUnitRows {
+    #[inline(always)]
+    fn row<const FMA: bool, T: Lane>(&mut self, row: &DecodedRow<'_, T, 0>, _: &mut [f64]) -> Option<f64> {
+        let inverse_norm = row.loaded.inverse_norm;
+        self.squares += row.loaded.square * inverse_norm * inverse_norm;
+        Some(inverse_norm)
     }
 }
 
-struct Sum<'a, 'b, T> {
-    block: Block<'a>,
-    sums: &'b mut [f64],
-    room: &'b mut [T],
+/// The sum of squared distances of unit rows from a point.
+#[cold]
+fn squares_about(rows: RawRows<'_>, terms: Terms<'_>, point: &[f64]) -> Result<f64> {
+    let mut work = SquaresAbout { point, squares: 0.0 };
+    for_each_row_scalar(rows, terms, [], &mut [], &mut work)?;
+    Ok(work.squares)
 }
 
-impl<T: Lane> Kernel for Sum<'_, '_, T> {
-    type Output = Result<(RowReport, f64)>;
+struct SquaresAbout<'a> {
+    point: &'a [f64],
+    squares: f64,
+}
 
+impl RowLoop<0> for SquaresAbout<'_> {
     #[inline(always)]
-    fn run<const FMA: bool>(self) -> Self::Output {
-        let Self { block: Block { rows, terms }, sums, room } = self;
-        let dim = rows.dim();
-        let (mut report, mut squares) = (RowReport::default(), 0.0);
-        let (mut weights, mut waiting) = ([0.0; 4], 0);
-        for index in 0..rows.len() {
-            let slot = &mut room[waiting * dim..(waiting + 1) * dim];
-            let Some(row) = load::<FMA, 0, T>(&rows, index, slot, [], terms, &mut report)? else { continue };
-            weights[waiting] = row.inverse_norm;
-            squares += row.square * row.inverse_norm * row.inverse_norm;
-            waiting += 1;
-            if waiting == 4 {
-                add_four::<FMA, T>(room, weights, sums);
-                waiting = 0;
-            }
-        }
-        for (row, &weight) in room.chunks_exact(dim).zip(&weights[..waiting]) {
-            add_one::<FMA, T>(row, weight, sums);
-        }
-        Ok((report, squares))
+    fn row<const FMA: bool, T: Lane>(&mut self, row: &DecodedRow<'_, T, 0>, _: &mut [f64]) -> Option<f64> {
+        let inverse_norm = row.loaded.inverse_norm;
+        let offsets = row.values.iter().zip(self.point).map(|(&x, point)| x.into() * inverse_norm - point);
+        self.squares += offsets.map(|offset| offset * offset).sum::<f64>();
+        None
     }
 }

@@ -7,8 +7,8 @@ use crate::{Error, Result};
 /// Where every id of a store stands.
 ///
 /// An id is kept as a hash of 128 bits, whose keys are chosen at random when the index is made: among `n` ids, two
-/// share one with a probability of `n^2 / 2^129`, which is `10^-21` for a thousand million, and nobody can make ids
-/// that do. So the ids themselves need neither be kept nor read again.
+/// share one with a probability of `n^2 / 2^129`, which is `10^-21` for a thousand million, and ids
+/// that do cannot be constructed. So the ids themselves need neither be kept nor read again.
 pub(super) struct IdIndex {
     keys: [RandomState; 2],
     rows: usize,

@@ -3,14 +3,14 @@
 //! ```text
 //! index      id -> row, 24 bytes a row in memory
 //! reader     row -> file and place there -> float32
-//! recent     what was used last: open files, decoded pages of Parquet files
+//! lru        a cache of what was used last: open files, decoded pages of Parquet files
 //! identity   a number that tells one store from another
 //! ```
 
 mod identity;
 mod index;
+mod lru;
 mod reader;
-mod recent;
 #[cfg(test)]
 mod tests;
 
@@ -30,9 +30,9 @@ use reader::Reader;
 /// hashes of 128 bits. Any number of threads may read at the same time.
 ///
 /// A row of a `.npy`, `.safetensors` or `.pkl` file is one read of its own bytes, and neighbours asked for together are
-/// one read. A row of a Parquet file can only be had by decoding the page in which it lies (where the file has no index
-/// of its pages: its row group up to there), and the pages decoded last are kept, see
-/// [`StoreLookup::with_cache`]. For training in random order, convert such files to `.npy`.
+/// one read. A row of a Parquet file is read by decoding the page in which it lies (where the file has no index of its
+/// pages: its row group up to there), and the pages decoded last are kept, up to 64 MiB; other formats need no cache
+/// beside that of the operating system. For training in random order, convert such files to `.npy`.
 ///
 /// ```no_run
 /// use burn_revision::embedding::{Store, StoreLookup};
@@ -69,9 +69,8 @@ impl StoreLookup {
         Ok(Self { place: store.place().to_path_buf(), ids, reader, fingerprint })
     }
 
-    /// Keeps up to `bytes` of the decoded pages of Parquet files; 64 MiB without this. Other formats need no cache
-    /// beside that of the operating system.
-    #[must_use]
+    /// Keeps up to `bytes` of the decoded pages of Parquet files.
+    #[cfg(test)]
     pub fn with_cache(self, bytes: usize) -> Self {
         Self { reader: self.reader.with_cache(bytes), ..self }
     }

@@ -3,7 +3,7 @@ use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::recent::Recent;
+use super::lru::WeightedLru;
 use crate::embedding::kernel::{Kernel, Lane, vectorized};
 #[cfg(feature = "parquet")]
 use crate::embedding::parquet::{ParquetPages, ParquetShard};
@@ -14,7 +14,7 @@ use crate::{Error, Result};
 const OPEN_FILES: usize = 128;
 /// Bytes that are read at once, where neighbours are asked for.
 const RUN_BYTES: usize = 1 << 20;
-/// Decoded bytes of Parquet files that are kept, where nothing else is said.
+/// Decoded bytes of Parquet files that are kept by default.
 #[cfg(feature = "parquet")]
 const CACHE_BYTES: usize = 64 << 20;
 
@@ -23,12 +23,12 @@ pub(super) struct Reader {
     shards: Arc<[Shard]>,
     /// The number of the first row of every shard, and then that of all rows.
     starts: Vec<usize>,
-    files: Recent<usize, File>,
+    files: WeightedLru<usize, File>,
     #[cfg(feature = "parquet")]
     pages: Vec<Option<ParquetPages>>,
     /// Decoded parts by shard and first row, as they are stored.
     #[cfg(feature = "parquet")]
-    parts: Recent<(usize, usize), Vec<u8>>,
+    parts: WeightedLru<(usize, usize), Vec<u8>>,
 }
 
 impl Reader {
@@ -46,19 +46,20 @@ impl Reader {
         Ok(Self {
             shards,
             starts,
-            files: Recent::new(OPEN_FILES),
+            files: WeightedLru::new(OPEN_FILES),
             #[cfg(feature = "parquet")]
             pages,
             #[cfg(feature = "parquet")]
-            parts: Recent::new(CACHE_BYTES),
+            parts: WeightedLru::new(CACHE_BYTES),
         })
     }
 
+    #[cfg(test)]
     #[cfg_attr(not(feature = "parquet"), expect(unused_mut, unused_variables))]
     pub fn with_cache(mut self, bytes: usize) -> Self {
         #[cfg(feature = "parquet")]
         {
-            self.parts = Recent::new(bytes);
+            self.parts = WeightedLru::new(bytes);
         }
         self
     }
@@ -107,7 +108,7 @@ impl Reader {
             let part = |wanted: &Wanted| pages.part(wanted.row);
             for run in wanted.chunk_by(|a, b| part(a) == part(b)) {
                 let rows = part(&run[0]);
-                let decoded = match self.parts.get((number, rows.start)) {
+                let decoded = match self.parts.get(&(number, rows.start)) {
                     Some(decoded) => decoded,
                     None => self
                         .decode_part(number, encoded, pages, rows.clone())
@@ -130,7 +131,7 @@ impl Reader {
     /// The file of a shard, which is what it was.
     fn file(&self, number: usize) -> Result<Arc<File>> {
         let shard = &self.shards[number];
-        if let Some(file) = self.files.get(number) {
+        if let Some(file) = self.files.get(&number) {
             shard.check_unchanged(&file)?;
             return Ok(file);
         }

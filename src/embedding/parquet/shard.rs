@@ -221,7 +221,7 @@ impl ParquetShard {
     ///
     /// # Errors
     ///
-    /// As for [`ParquetShard::records`].
+    /// Those of [`ParquetShard::records`].
     pub(crate) fn ids(&self) -> Result<ParquetRecords> {
         self.records_of(|name| name == "id")
     }

@@ -1,4 +1,4 @@
-//! The texts that the machine has to read: keys of dicts and the words of NumPy.
+//! The texts that have to be read: keys of dicts and the words of NumPy.
 
 use std::collections::HashMap;
 
@@ -29,7 +29,7 @@ const FLOATS: [FloatType; 3] = [FloatType::F16, FloatType::F32, FloatType::F64];
 const FIRST_FLOAT: u16 = 2;
 
 /// Known from the start; the constants above are places in this list, and the usual keys and the words of NumPy
-/// are there so that the machine need not look back in the file for them.
+/// are there so that they need not be read again in the file.
 const KNOWN: [&str; 22] = [
     "id",
     "embed",
@@ -59,7 +59,7 @@ const KNOWN: [&str; 22] = [
 pub(super) struct Names {
     texts: Vec<Box<str>>,
     numbers: HashMap<Box<str>, u16>,
-    /// Whether a name of this length is known: spares a look-up for most captions and ids.
+    /// Whether a name of this length is known: most captions and ids then need no look-up.
     lengths: [bool; MAX_NAME + 1],
 }
 

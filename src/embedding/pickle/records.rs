@@ -5,10 +5,10 @@ use std::io::{Read, Seek};
 
 use serde_json::{Map, Number, Value as Json};
 
-use super::literals::{read_float, read_long, read_text};
-use super::machine::Index;
-use super::source::{Fault, Source};
-use super::values::{Seven, Value};
+use super::builder::Index;
+use super::values::{Bits56, Value};
+use crate::pickle::literals::{read_float, read_long, read_text};
+use crate::pickle::{Fault, Source};
 
 /// The text in one row; a file in which a row refers to one long text again and again must not fill the memory.
 const MAX_TEXT: u64 = 16 << 20;
@@ -54,13 +54,13 @@ impl<'a, R: Read + Seek> Records<'a, R> {
         let keys = &index.table.keys[record.keys as usize];
         let values = &index.table.values[record.first as usize..][..keys.len()];
         let mut fields = Map::new();
-        let mut room = MAX_TEXT;
+        let mut left = MAX_TEXT;
         for (key, value) in keys.iter().zip(values) {
             let key = index.names.text(*key);
             if self.only.is_some_and(|only| only != key) {
                 continue;
             }
-            let value = self.json(*value, &mut room).map_err(|fault| match fault {
+            let value = self.json(*value, &mut left).map_err(|fault| match fault {
                 Fault::Io(error) => Fault::Io(error),
                 Fault::End => Fault::Format(format!("row {row}, field {key:?}: the file has changed")),
                 Fault::Format(detail) => Fault::Format(format!("row {row}, field {key:?}: {detail}")),
@@ -70,7 +70,7 @@ impl<'a, R: Read + Seek> Records<'a, R> {
         Ok(fields)
     }
 
-    fn json(&mut self, value: Value, room: &mut u64) -> Result<Json, Fault> {
+    fn json(&mut self, value: Value, left: &mut u64) -> Result<Json, Fault> {
         match value {
             Value::None => Ok(Json::Null),
             Value::Bool(value) => Ok(value.into()),
@@ -78,19 +78,19 @@ impl<'a, R: Read + Seek> Records<'a, R> {
             Value::Long(place) => Ok(read_long(&mut self.source, place.place())?.into()),
             Value::Float(place) => number(read_float(&mut self.source, place.place())?),
             Value::Name(name) => Ok(self.index.names.text(name).into()),
-            Value::Text(place) => Ok(self.text(place, room)?.into()),
+            Value::Text(place) => Ok(self.text(place, left)?.into()),
             other => Err(Fault::Format(format!("expected a plain value, found {}", other.describe()))),
         }
     }
 
-    fn text(&mut self, place: Seven, room: &mut u64) -> Result<String, Fault> {
+    fn text(&mut self, place: Bits56, left: &mut u64) -> Result<String, Fault> {
         let place = place.place();
         let text = match self.shared.get(&place) {
             Some(text) => text.clone(),
             None => {
                 let is_back = self.source.is_back(place);
-                let length = read_text(&mut self.source, place, *room as usize, &mut self.bytes)?;
-                if length > *room {
+                let length = read_text(&mut self.source, place, *left as usize, &mut self.bytes)?;
+                if length > *left {
                     return Err(too_long());
                 }
                 let Ok(text) = std::str::from_utf8(&self.bytes) else {
@@ -102,7 +102,7 @@ impl<'a, R: Read + Seek> Records<'a, R> {
                 text.to_string()
             }
         };
-        *room = room.checked_sub(text.len() as u64).ok_or_else(too_long)?;
+        *left = left.checked_sub(text.len() as u64).ok_or_else(too_long)?;
         Ok(text)
     }
 }

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::machine::{self, Index};
+use super::builder::{self, Index};
 use super::records::Records;
-use super::source::{Fault, Source};
 use crate::embedding::FloatType;
+use crate::pickle::{Fault, Source};
 use crate::{Error, Result};
 
 /// An indexed shard: where the vector of every row stands in the file, and what else the rows hold.
@@ -39,7 +39,7 @@ impl PickleShard {
     /// [`Error::Io`] where the file cannot be read; [`Error::Format`] with opcode and byte, or with the row, where it
     /// is cut off, holds anything but such rows, or asks for anything to be executed.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let index = source(path).and_then(machine::read).map_err(|fault| error(path, fault))?;
+        let index = source(path).and_then(builder::read).map_err(|fault| error(path, fault))?;
         Ok(Self { path: path.to_path_buf(), index })
     }
 
@@ -80,7 +80,7 @@ impl PickleShard {
     ///
     /// # Errors
     ///
-    /// As for [`PickleShard::records`].
+    /// Those of [`PickleShard::records`].
     pub(crate) fn ids(&self) -> Result<impl Iterator<Item = Result<Map<String, Value>>> + '_> {
         self.fields(Some("id"))
     }
@@ -114,7 +114,7 @@ fn error(path: &Path, fault: Fault) -> Error {
 /// Returns the rows of a file that can be read, for a fuzzer to count.
 #[cfg(test)]
 pub(crate) fn fuzz(bytes: &[u8]) -> Option<usize> {
-    let index = machine::read(Source::new(Cursor::new(bytes)).ok()?).ok()?;
+    let index = builder::read(Source::new(Cursor::new(bytes)).ok()?).ok()?;
     let size = index.table.dim * index.table.float.size();
     for offset in &index.table.offsets {
         let from = usize::try_from(*offset).expect("an offset fits");

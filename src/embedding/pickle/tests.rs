@@ -10,9 +10,9 @@ mod mutated;
 use std::io::Cursor;
 use std::path::PathBuf;
 
-use super::machine::{self, Index};
-use super::source::{Fault, Source};
+use super::builder::{self, Index};
 use crate::embedding::FloatType;
+use crate::pickle::{Fault, Source};
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/pickle")
@@ -40,7 +40,7 @@ fn index(bytes: &[u8]) -> Result<Index, String> {
 
 fn index_through(bytes: &[u8], window: usize) -> Result<Index, String> {
     let source = Source::with_window(Cursor::new(bytes), window).unwrap();
-    machine::read(source).map_err(|fault| match fault {
+    builder::read(source).map_err(|fault| match fault {
         Fault::Format(detail) => detail,
         other => panic!("{other:?}"),
     })

@@ -2,15 +2,15 @@
 
 use crate::embedding::FloatType;
 
-/// A number of seven bytes: a place in a file, or a whole number, beside a tag in the same eight bytes.
+/// A number of 56 bits, which leaves one of eight bytes for a tag: a place in a file, or a whole number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Seven([u8; 7]);
+pub(super) struct Bits56([u8; 7]);
 
-impl Seven {
+impl Bits56 {
     /// The largest place that can be held.
     pub(super) const MAX_PLACE: u64 = (1 << 56) - 1;
 
-    /// A place of at most [`Seven::MAX_PLACE`]; the machine checks the length of the file once.
+    /// A place of at most [`Bits56::MAX_PLACE`]; the length of the file is checked once.
     #[inline]
     pub(super) fn from_place(place: u64) -> Self {
         debug_assert!(place <= Self::MAX_PLACE);
@@ -79,7 +79,7 @@ impl Global {
     }
 }
 
-/// A value of the machine, in eight bytes so that the memo of a large file stays small.
+/// A value on the stack, in eight bytes so that the memo of a large file stays small.
 ///
 /// A tuple never is a value of its own: those that belong to an array are recognised as they are made, and
 /// the rest is refused.
@@ -90,14 +90,14 @@ pub(super) enum Value {
     /// `True` or `False`.
     Bool(bool),
     /// A whole number.
-    Int(Seven),
+    Int(Bits56),
     /// A whole number that needs all of 64 bits: where its opcode stands.
-    Long(Seven),
+    Long(Bits56),
     /// A floating-point number: where its opcode stands.
-    Float(Seven),
-    /// Text that the machine does not have to read: where its opcode stands.
-    Text(Seven),
-    /// Text that the machine has read, as a number of [`Names`](super::names::Names).
+    Float(Bits56),
+    /// Text that need not be read: where its opcode stands.
+    Text(Bits56),
+    /// Text that was read, as a number of [`Names`](super::names::Names).
     Name(u16),
     /// Bytes, as a number of [`Arrays`](super::arrays::Arrays).
     Bytes(u32),
@@ -175,15 +175,15 @@ mod tests {
 
     #[test]
     fn seven_bytes_hold_places_and_signed_numbers() {
-        for place in [0, 1, 255, 1 << 40, Seven::MAX_PLACE] {
-            assert_eq!(Seven::from_place(place).place(), place);
+        for place in [0, 1, 255, 1 << 40, Bits56::MAX_PLACE] {
+            assert_eq!(Bits56::from_place(place).place(), place);
         }
         let limit = 1_i64 << 55;
         for value in [0, 1, -1, 1 << 40, -(1 << 40), limit - 1, -limit] {
-            assert_eq!(Seven::from_int(value).map(Seven::int), Some(value));
+            assert_eq!(Bits56::from_int(value).map(Bits56::int), Some(value));
         }
         for value in [limit, -limit - 1, i64::MAX, i64::MIN] {
-            assert_eq!(Seven::from_int(value), None);
+            assert_eq!(Bits56::from_int(value), None);
         }
     }
 }

@@ -1,9 +1,9 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::array::count;
 use super::keys::{Part, Place};
-use super::{ArrayView, NamedArray, read_projector};
+use super::read_projector;
+use crate::weights::array::{ArrayView, NamedArray, count};
 use crate::{Error, Result};
 
 /// One affine map of a projector, `y = W x + b`.

@@ -19,34 +19,28 @@
 //! # }
 //! ```
 //!
-//! A file of PyTorch holds a pickle, which in Python can run any code. Here nothing in a file is executed: the pickle
-//! goes through a small machine that knows tensors, text, numbers and dicts, and refuses the rest by name.
-//!
 //! ```text
 //! keys         which names are the projector's, and which layer they mean
-//! array        one array with its name
 //! layers       the layers of a projector, in order and checked
 //! safetensors  `.safetensors` files
-//! torch        `.bin`, `.pt` and `.pth` files
 //! ```
 //!
 //! Sources: `llava/model/multimodal_projector/builder.py` and `llava/train/train.py` of LLaVA, arXiv 2304.08485, and
 //! the same files of Bunny, arXiv 2402.11530.
 
-mod array;
 mod keys;
 mod layers;
 mod safetensors;
 #[cfg(test)]
 mod tests;
-mod torch;
 
 use std::path::Path;
 
-use crate::embedding::{FloatType, encode};
+use crate::embedding::FloatType;
+pub use crate::weights::array::NamedArray;
+use crate::weights::torch;
 use crate::{Error, Result};
 
-pub use array::NamedArray;
 pub use layers::{ProjectorArrays, ProjectorLayer};
 
 /// The kinds of files, told apart by their extensions.
@@ -94,7 +88,7 @@ impl FileKind {
 pub fn read_projector(path: &Path) -> Result<Vec<NamedArray>> {
     match FileKind::of(path)? {
         FileKind::Safetensors => safetensors::read(path),
-        FileKind::Torch => torch::read(path),
+        FileKind::Torch => torch::read(path, |names| keys::select(path, names.iter().copied())),
     }
 }
 
@@ -134,53 +128,5 @@ pub fn write_projector(path: &Path, projector: &ProjectorArrays, float: FloatTyp
     match kind {
         FileKind::Safetensors => safetensors::write(path, &arrays, float),
         FileKind::Torch => torch::write(path, &arrays, float),
-    }
-}
-
-/// An array that is to be written: its name and shape, and the values where they lie.
-struct ArrayView<'a> {
-    name: String,
-    shape: Vec<usize>,
-    values: &'a [f32],
-}
-
-/// Values that are encoded at once, so that a large array needs no second copy of itself.
-const CHUNK: usize = 1 << 16;
-
-impl ArrayView<'_> {
-    /// The bytes of the values as they are stored.
-    fn num_bytes(&self, float: FloatType) -> u64 {
-        self.values.len() as u64 * float.size() as u64
-    }
-
-    fn write(&self, float: FloatType, file: &mut impl std::io::Write) -> std::io::Result<()> {
-        let mut bytes = Vec::new();
-        for values in self.values.chunks(CHUNK) {
-            bytes.clear();
-            encode(values, float, &mut bytes);
-            file.write_all(&bytes)?;
-        }
-        Ok(())
-    }
-
-    /// Refuses values that would become infinite.
-    fn check_range(&self, path: &Path, float: FloatType) -> Result<()> {
-        // What rounds to infinity lies half a step above the greatest value: 2^16 - 2^4 and 2^128 - 2^119.
-        let limit = match float {
-            FloatType::F16 => 65520.0,
-            FloatType::BF16 => f32::from_bits(0x7F7F_8000),
-            FloatType::F32 | FloatType::F64 => return Ok(()),
-        };
-        let outside = |value: &&f32| value.is_finite() && value.abs() >= limit;
-        match self.values.iter().find(outside) {
-            None => Ok(()),
-            Some(value) => Err(Error::format(
-                path,
-                format!(
-                    "{:?}: expected values below {limit:e}, where {float} ends, found {value:e}",
-                    self.name
-                ),
-            )),
-        }
     }
 }

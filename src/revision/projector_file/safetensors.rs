@@ -8,11 +8,11 @@ use std::path::Path;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
-use super::array::{NamedArray, decode};
-use super::{ArrayView, keys};
+use super::keys;
 use crate::embedding::FloatType;
 use crate::embedding::positioned::read_at;
 use crate::embedding::tensors::read_metadata;
+use crate::weights::array::{ArrayView, NamedArray, decode};
 use crate::{Error, Result, atomic};
 
 pub(super) fn read(path: &Path) -> Result<Vec<NamedArray>> {

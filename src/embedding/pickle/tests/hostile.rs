@@ -152,7 +152,7 @@ fn stack_and_marks_are_bounded() {
         let error = error_of(opcodes);
         assert!(error.contains(expected), "expected {expected:?}, found {error:?}");
     }
-    assert!(error(b"\x80\x06].").contains("PROTO at byte 0: protocol 6, expected 2 to 5"));
+    assert!(error(b"\x80\x06].").contains("PROTO at byte 0: expected protocol 2 to 5, found 6"));
     assert_eq!(error(b""), "the file is empty");
 }
 

@@ -56,7 +56,7 @@ understood! {
     BUILD = b'b',
 }
 
-/// Opcodes that exist but that no list of NumPy vectors needs: they are named, and refused.
+/// Opcodes that exist but that no file here needs: they are named, and refused.
 const REFUSED: [(u8, &str); 28] = [
     (b'0', "POP"),
     (b'1', "POP_MARK"),

@@ -109,7 +109,7 @@ impl Archive {
     ///
     /// # Errors
     ///
-    /// As for [`Archive::read`], and where the entry has more than `limit` bytes.
+    /// Those of [`Archive::read`], and [`Error::Format`] where the entry has more than `limit` bytes.
     pub(super) fn small(&mut self, name: &str, limit: u64) -> Result<Option<Vec<u8>>> {
         let Some(size) = self.claim(name)? else { return Ok(None) };
         if size > limit {

@@ -1,5 +1,6 @@
 //! Archives that are cut off, changed or not what they say.
 
+use super::super::read as read_arrays;
 use super::*;
 
 #[test]
@@ -87,14 +88,14 @@ fn entries_upon_each_other_are_refused() {
 }
 
 #[test]
-fn a_model_of_another_kind_is_refused_before_its_values_are_read() {
+fn names_are_chosen_before_any_values_are_read() {
     let entry = join(&[&text("lm_head.weight"), &tensor("FloatStorage", "99", 6, 0, &[6], &[1])]);
-    let error = error_of(&with_storage(&join(&[b"\x80\x02}(", &entry, b"u."])));
-    assert!(
-        error.contains("expected names with `mm_projector.`") && error.contains("\"lm_head.weight\""),
-        "{error}"
-    );
-    assert!(
-        error_of(&with_storage(b"\x80\x02}.")).contains("expected the arrays of a projector, found none")
-    );
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p.bin");
+    fs::write(&path, with_storage(&join(&[b"\x80\x02}(", &entry, b"u."]))).unwrap();
+    let refuse = |names: &[&str]| Err(Error::config("names", format!("{names:?}")));
+    assert_eq!(read_arrays(&path, refuse).unwrap_err().to_string(), "names: [\"lm_head.weight\"]");
+    assert!(read_arrays(&path, |_| Ok(Vec::new())).unwrap().is_empty());
+    fs::write(&path, with_storage(b"\x80\x02}.")).unwrap();
+    assert_eq!(read_arrays(&path, refuse).unwrap_err().to_string(), "names: []");
 }

@@ -7,19 +7,23 @@ mod views;
 
 use std::fs;
 use std::io::{Cursor, Write};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use proptest::prelude::*;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-use super::machine::{self, Item};
+use super::builder::{self, Item};
 use super::values::{Element, Storage, Tensor};
 use super::view::View;
 use crate::embedding::FloatType;
-use crate::revision::projector_file::tests::fixture;
-use crate::revision::projector_file::{NamedArray, read_projector};
+use crate::weights::array::NamedArray;
 use crate::{Error, Result};
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/projector_file").join(name)
+}
 
 fn join(parts: &[&[u8]]) -> Vec<u8> {
     parts.concat()
@@ -63,11 +67,17 @@ fn archive(entries: &[(&str, &[u8])], method: CompressionMethod) -> Vec<u8> {
     zip.finish().unwrap().into_inner()
 }
 
+/// The arrays of a projector in a checkpoint, or else all arrays.
+fn select(names: &[&str]) -> Vec<usize> {
+    let marked: Vec<usize> = (0..names.len()).filter(|at| names[*at].contains("mm_projector.")).collect();
+    if marked.is_empty() { (0..names.len()).collect() } else { marked }
+}
+
 fn read(bytes: &[u8]) -> Result<Vec<NamedArray>> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("p.bin");
     fs::write(&path, bytes).unwrap();
-    read_projector(&path)
+    super::read(&path, |names| Ok(select(names)))
 }
 
 fn error_of(bytes: &[u8]) -> String {

@@ -7,8 +7,8 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use crate::embedding::FloatType;
-use crate::embedding::pickle::opcode;
-use crate::revision::projector_file::ArrayView;
+use crate::pickle::opcode;
+use crate::weights::array::ArrayView;
 use crate::{Result, atomic};
 
 /// PyTorch maps storages into memory where they lie, and they have to lie at such multiples.
@@ -17,11 +17,13 @@ const ALIGNMENT: u16 = 64;
 /// The version of the format that all releases from 1.6 on write and read.
 const VERSION: &[u8] = b"3\n";
 
-pub(in crate::revision::projector_file) fn write(
-    path: &Path,
-    arrays: &[ArrayView<'_>],
-    float: FloatType,
-) -> Result<()> {
+/// Writes an archive of these arrays, with values of type `float`; it is complete or not there. The same arrays give the
+/// same bytes.
+///
+/// # Errors
+///
+/// [`crate::Error::Io`] where the file cannot be written.
+pub(crate) fn write(path: &Path, arrays: &[ArrayView<'_>], float: FloatType) -> Result<()> {
     atomic::write(path, |file| write_archive(file, arrays, float))
 }
 
@@ -31,7 +33,7 @@ pub(super) fn write_archive(
     float: FloatType,
 ) -> io::Result<()> {
     let mut zip = ZipWriter::new(file);
-    // No time of writing: the same projector gives the same file.
+    // No time of writing: the same arrays give the same file.
     let options =
         SimpleFileOptions::DEFAULT.compression_method(CompressionMethod::Stored).with_alignment(ALIGNMENT);
     zip.start_file("archive/data.pkl", options)?;

@@ -1,7 +1,7 @@
 //! A tensor whose values all lie in its storage.
 
-use super::super::array::count;
 use super::values::{Storage, Tensor};
+use crate::weights::array::count;
 
 /// As many as PyTorch's own loops go through.
 const MAX_DIMS: usize = 64;

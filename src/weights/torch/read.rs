@@ -4,12 +4,11 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::archive::Archive;
-use super::machine::{self, Entry, Item};
+use super::builder::{self, Entry, Item};
 use super::values::{Element, Storage};
 use super::view::View;
 use crate::embedding::FloatType;
-use crate::revision::projector_file::array::{NamedArray, decode};
-use crate::revision::projector_file::keys;
+use crate::weights::array::{NamedArray, decode};
 use crate::{Error, Result};
 
 /// The pickle of a model with ten thousand tensors has 2 MB.
@@ -18,16 +17,30 @@ const MAX_PICKLE: u64 = 1 << 24;
 /// Tensors may share a storage, but not so that a small file fills the memory.
 const MAX_SHARING: u32 = 16;
 
-pub(in crate::revision::projector_file) fn read(path: &Path) -> Result<Vec<NamedArray>> {
+/// Reads the arrays of an archive that `select` chooses: the places of their names among all of them. The values of the
+/// others are not read.
+///
+/// Float types are f16, bf16, f32 and f64; views of shared storage, with any strides, are read as the tensors that they
+/// are.
+///
+/// # Errors
+///
+/// [`Error::Io`] where the file cannot be read; [`Error::Format`] where it is damaged, holds an array of another type,
+/// or asks for anything but tensors in plain dicts; errors of `select`.
+pub(crate) fn read(
+    path: &Path,
+    select: impl FnOnce(&[&str]) -> Result<Vec<usize>>,
+) -> Result<Vec<NamedArray>> {
     let mut archive = Archive::open(path)?;
     let Some(pickle) = archive.small("data.pkl", MAX_PICKLE)? else {
         return Err(Error::format(path, "expected an entry data.pkl, found none"));
     };
     let entries =
-        machine::read(&pickle).map_err(|detail| Error::format(path, format!("data.pkl: {detail}")))?;
+        builder::read(&pickle).map_err(|detail| Error::format(path, format!("data.pkl: {detail}")))?;
     let swapped = is_big_endian(path, &mut archive)?;
     let mut reader = Reader { path, archive, swapped, storages: HashMap::new() };
-    let selected = keys::select(path, entries.iter().map(|entry| &*entry.key))?;
+    let names: Vec<&str> = entries.iter().map(|entry| &*entry.key).collect();
+    let selected = select(&names)?;
     selected.into_iter().map(|index| reader.array(&entries[index])).collect()
 }
 

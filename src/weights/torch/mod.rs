@@ -1,4 +1,4 @@
-//! Projectors as `torch.save` writes them: a zip archive with a pickle of the names and one entry a storage.
+//! What `torch.save` writes: a zip archive with a pickle of the names and one entry a storage.
 //!
 //! ```text
 //! archive/data.pkl     a dict of name -> tensor; a tensor is a view of a storage: offset, shape, strides
@@ -7,25 +7,22 @@
 //! archive/version      the version of the format
 //! ```
 //!
-//! The machine here is a smaller sister of that in [`embedding::pickle`](crate::embedding), from which it has the
-//! opcodes, the window and the errors. That one is made for millions of rows and keeps nothing but vectors; this one
-//! for some thousand tensors.
+//! The stack machine of [`crate::pickle`] goes over the pickle, and nothing in it is executed; here is what becomes of
+//! tensors, text, numbers and dicts. Whatever else a file asks for is an error.
 //!
 //! ```text
 //! archive   the zip file: its entries, checked before they are read
-//! stack     stack and memo of the machine
-//! values    what stands on them
-//! machine   the loop over the opcodes
+//! values    what the stack and the memo of the machine hold
 //! tuples    how tuples become the parts of a tensor
+//! builder   how the pickle becomes a dict of tensors
 //! view      a tensor whose values all lie in its storage
 //! read      from tensors to arrays
 //! write     the way back
 //! ```
 
 mod archive;
-mod machine;
+mod builder;
 mod read;
-mod stack;
 #[cfg(test)]
 mod tests;
 mod tuples;
@@ -33,5 +30,5 @@ mod values;
 mod view;
 mod write;
 
-pub(super) use read::read;
-pub(super) use write::write;
+pub(crate) use read::read;
+pub(crate) use write::write;

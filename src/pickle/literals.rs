@@ -2,8 +2,7 @@
 
 use std::io::{Read, Seek};
 
-use super::opcode;
-use super::source::{Fault, Source};
+use super::{Fault, Source, opcode};
 
 /// Puts the text whose opcode stands at `place` into `text`, at most `limit` bytes of it, and returns the
 /// length of the whole.
@@ -42,7 +41,7 @@ pub(crate) fn int_of(bytes: &[u8]) -> i64 {
 ///
 /// # Errors
 ///
-/// As for [`read_text`].
+/// [`Fault::Format`] where there is none, [`Fault::End`] where it goes beyond the file.
 pub(crate) fn read_long<R: Read + Seek>(source: &mut Source<R>, place: u64) -> Result<i64, Fault> {
     let mut bytes = Vec::new();
     source.read_at(place, 2, &mut bytes)?;
@@ -57,7 +56,7 @@ pub(crate) fn read_long<R: Read + Seek>(source: &mut Source<R>, place: u64) -> R
 ///
 /// # Errors
 ///
-/// As for [`read_text`].
+/// [`Fault::Format`] where there is none, [`Fault::End`] where it goes beyond the file.
 pub(crate) fn read_float<R: Read + Seek>(source: &mut Source<R>, place: u64) -> Result<f64, Fault> {
     let mut bytes = Vec::new();
     source.read_at(place, 9, &mut bytes)?;

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::embedding::FloatType;
 
-/// The type of the values in a storage: a float type, or one that no projector has, by its name.
+/// The type of the values in a storage: a float type, or one that is not read, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Element {
     Float(FloatType),
@@ -76,7 +76,7 @@ pub(super) struct Tensor {
     pub(super) strides: Rc<[i64]>,
 }
 
-/// A value of the machine. None holds a list of others, so that nothing is nested, however a file is made: tuples are
+/// A value on the stack. None holds a list of others, so that nothing is nested, however a file is made: tuples are
 /// recognised as they are made, dicts are numbers of a list, and what no tensor needs is forgotten.
 #[derive(Clone, Debug)]
 pub(super) enum Value {
@@ -85,7 +85,9 @@ pub(super) enum Value {
     Int(i64),
     Text(Rc<str>),
     Global(Global),
-    /// A dict, as a number of the machine's.
+    /// A list, whose values are forgotten.
+    List,
+    /// A dict, as a number of the builder's.
     Dict(u32),
     /// A tuple of whole numbers: a shape, or strides.
     Sizes(Rc<[i64]>),
@@ -113,6 +115,7 @@ impl Value {
             Self::Global(Global::RebuildTensor) => "_rebuild_tensor_v2",
             Self::Global(Global::RebuildParameter) => "_rebuild_parameter",
             Self::Global(Global::Storage(_)) => "a class of storages",
+            Self::List => "a list",
             Self::Dict(_) => "a dict",
             Self::Sizes(_) | Self::StorageId(_) | Self::TensorArgs(_) | Self::ParameterArgs(_) => "a tuple",
             Self::Storage(_) => "a storage",

@@ -2,35 +2,14 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
+use super::Fault;
+
 /// Larger windows leave the processor's cache, smaller ones cost a system call more often: 64 to 128 KiB are the
 /// fastest, a third faster than 1 MiB.
 const WINDOW: usize = 128 * 1024;
 
 /// Payloads below this are read through: to seek over each row of a few KiB takes twice as long as to copy it.
 const SEEK_FROM: u64 = 64 * 1024;
-
-/// Why reading stopped; the path is added by whoever knows it.
-#[derive(Debug)]
-pub(crate) enum Fault {
-    /// The operating system refused.
-    Io(io::Error),
-    /// The file ends where more was promised.
-    End,
-    /// The file does not hold what it should.
-    Format(String),
-}
-
-impl From<io::Error> for Fault {
-    fn from(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::UnexpectedEof { Self::End } else { Self::Io(error) }
-    }
-}
-
-impl From<String> for Fault {
-    fn from(detail: String) -> Self {
-        Self::Format(detail)
-    }
-}
 
 /// A seekable stream of known length, read through a window.
 ///
@@ -103,7 +82,7 @@ impl<R: Read + Seek> Source<R> {
     ///
     /// # Errors
     ///
-    /// As for [`Source::array`].
+    /// Those of [`Source::array`].
     #[inline]
     pub(crate) fn bytes(&mut self, count: usize) -> Result<&[u8], Fault> {
         if self.filled - self.next < count {
@@ -139,7 +118,7 @@ impl<R: Read + Seek> Source<R> {
     ///
     /// # Errors
     ///
-    /// As for [`Source::array`].
+    /// Those of [`Source::array`].
     #[inline]
     pub(crate) fn skip(&mut self, count: u64) -> Result<(), Fault> {
         if count <= (self.filled - self.next) as u64 {
@@ -185,7 +164,7 @@ impl<R: Read + Seek> Source<R> {
     ///
     /// # Errors
     ///
-    /// As for [`Source::array`].
+    /// Those of [`Source::array`].
     pub(crate) fn read_at(&mut self, offset: u64, count: usize, into: &mut Vec<u8>) -> Result<(), Fault> {
         into.clear();
         if self.length.checked_sub(offset).is_none_or(|left| left < count as u64) {

@@ -1,0 +1,225 @@
+//! What the pickle of an archive becomes.
+
+use std::io::{Cursor, Read, Seek};
+use std::rc::Rc;
+
+use super::tuples::tuple;
+use super::values::{Global, Tensor, Value};
+use crate::pickle::{self, Builder, Fault, Limits, Source, pairs};
+
+/// A longer text is no name of a tensor.
+const MAX_TEXT: u64 = 1024;
+
+/// More dicts, or entries of dicts, than any checkpoint has tensors.
+const MAX_ENTRIES: usize = 1 << 20;
+
+/// An entry of the dict that a file holds.
+pub(super) struct Entry {
+    pub(super) key: Rc<str>,
+    pub(super) value: Item,
+}
+
+/// The value of an [`Entry`].
+pub(super) enum Item {
+    Tensor(Rc<Tensor>),
+    /// Anything else, as messages call it.
+    Other(&'static str),
+}
+
+/// The entries under text of the dict that a pickle holds.
+///
+/// # Errors
+///
+/// What is wrong, with opcode and byte.
+pub(super) fn read(pickle: &[u8]) -> Result<Vec<Entry>, String> {
+    let read =
+        Source::new(Cursor::new(pickle)).and_then(|source| pickle::read(source, TensorBuilder::default()));
+    let (mut builder, content) = read.map_err(|fault| match fault {
+        Fault::Format(detail) => detail,
+        Fault::Io(error) => error.to_string(),
+        Fault::End => "the pickle ends early".to_string(),
+    })?;
+    let entries = match content {
+        Value::Dict(dict) => std::mem::take(&mut builder.dicts[dict as usize]),
+        _ => Vec::new(),
+    };
+    let entries = entries.into_iter().map(|(key, value)| {
+        let value = match value {
+            Value::Tensor(tensor) => Item::Tensor(tensor),
+            other => Item::Other(other.describe()),
+        };
+        Entry { key, value }
+    });
+    Ok(entries.collect())
+}
+
+/// The dicts of a pickle while it is read.
+#[derive(Default)]
+struct TensorBuilder {
+    /// The entries of all dicts under text; others are forgotten.
+    dicts: Vec<Vec<(Rc<str>, Value)>>,
+    /// The number of all entries.
+    entries: usize,
+}
+
+impl TensorBuilder {
+    fn new_dict(&mut self) -> Result<Value, Fault> {
+        if self.dicts.len() == MAX_ENTRIES {
+            return Err(format!("more than {MAX_ENTRIES} dicts").into());
+        }
+        self.dicts.push(Vec::new());
+        Ok(Value::Dict(self.dicts.len() as u32 - 1))
+    }
+}
+
+impl Builder for TensorBuilder {
+    type Value = Value;
+
+    const LIMITS: Limits = Limits {
+        // A dict of tensors needs a few, and its items come by the thousand.
+        stack: 1 << 20,
+        // A tensor in a dict in a dict needs six.
+        marks: 64,
+        // Some ten for each of a hundred thousand tensors.
+        memo: 1 << 20,
+        // An object and its entry in the memo take a byte each.
+        bytes_per_memo: 2,
+    };
+    const CONTAINER: &'static str = "pickle";
+    const CONTENT: &'static str = "dict of tensors";
+    const ITEM: &'static str = "tensor";
+
+    fn none(&mut self) -> Value {
+        Value::None
+    }
+
+    fn bool(&mut self, _value: bool) -> Value {
+        Value::Bool
+    }
+
+    fn int(&mut self, value: i64, _at: u64) -> Value {
+        Value::Int(value)
+    }
+
+    fn long_int(&mut self, _length: u8) -> Result<Value, Fault> {
+        Ok(Value::Other("a whole number of more than 64 bits"))
+    }
+
+    fn float(&mut self, _at: u64) -> Value {
+        Value::Other("a floating-point number")
+    }
+
+    fn text<R: Read + Seek>(
+        &mut self,
+        source: &mut Source<R>,
+        _at: u64,
+        length: u64,
+    ) -> Result<Value, Fault> {
+        if length > MAX_TEXT {
+            source.skip(length)?;
+            return Ok(Value::Other("a long text"));
+        }
+        let bytes = source.bytes(length as usize)?;
+        // Python writes lone surrogates as well, which no name has.
+        Ok(std::str::from_utf8(bytes)
+            .map_or(Value::Other("text that is not UTF-8"), |text| Value::Text(text.into())))
+    }
+
+    fn bytes(&mut self, _offset: u64, _length: u64) -> Result<Value, Fault> {
+        Ok(Value::Other("bytes"))
+    }
+
+    fn tuple<R: Read + Seek>(&mut self, _source: &mut Source<R>, items: &[Value]) -> Result<Value, Fault> {
+        Ok(tuple(items)?)
+    }
+
+    fn list(&mut self) -> Result<Value, Fault> {
+        Ok(Value::List)
+    }
+
+    fn dict(&mut self, _is_outermost: bool) -> Result<Value, Fault> {
+        self.new_dict()
+    }
+
+    fn append(&mut self, list: Option<&Value>, _items: &[Value]) -> Result<(), Fault> {
+        match list {
+            Some(Value::List) => Ok(()),
+            Some(other) => Err(format!("expected a list, found {}", other.describe()).into()),
+            None => Err("too few values on the stack".into()),
+        }
+    }
+
+    fn set_items<R: Read + Seek>(
+        &mut self,
+        _source: &mut Source<R>,
+        dict: Option<&Value>,
+        items: &[Value],
+    ) -> Result<(), Fault> {
+        let dict = match dict {
+            Some(Value::Dict(dict)) => *dict,
+            Some(other) => return Err(format!("expected a dict, found {}", other.describe()).into()),
+            None => return Err("too few values on the stack".into()),
+        };
+        let pairs = pairs(items)?;
+        let texts = pairs.iter().filter_map(|[key, value]| match key {
+            Value::Text(key) => Some((key.clone(), value.clone())),
+            _ => None,
+        });
+        self.entries += pairs.len();
+        if self.entries > MAX_ENTRIES {
+            return Err(format!("more than {MAX_ENTRIES} entries in dicts").into());
+        }
+        self.dicts[dict as usize].extend(texts);
+        Ok(())
+    }
+
+    fn find_class(&mut self, module: &str, name: &str) -> Option<Value> {
+        Global::find(module, name).map(Value::Global)
+    }
+
+    fn as_text<R: Read + Seek>(
+        &mut self,
+        _source: &mut Source<R>,
+        value: &Value,
+    ) -> Result<Option<String>, Fault> {
+        Ok(if let Value::Text(text) = value { Some(text.to_string()) } else { None })
+    }
+
+    fn persistent_load(&mut self, id: &Value) -> Result<Option<Value>, Fault> {
+        match id {
+            Value::StorageId(storage) => Ok(Some(Value::Storage(storage.clone()))),
+            other => Err(format!("expected the name of a storage, found {}", other.describe()).into()),
+        }
+    }
+
+    fn reduce(&mut self, callee: &Value, arguments: &Value) -> Result<Value, Fault> {
+        match (callee, arguments) {
+            (Value::Global(Global::OrderedDict), Value::Sizes(none)) if none.is_empty() => self.new_dict(),
+            (Value::Global(Global::RebuildTensor), Value::TensorArgs(tensor))
+            | (Value::Global(Global::RebuildParameter), Value::ParameterArgs(tensor)) => {
+                Ok(Value::Tensor(tensor.clone()))
+            }
+            (callee, arguments) => Err(format!(
+                "a call of {} with {}, which makes no tensor",
+                callee.describe(),
+                arguments.describe()
+            )
+            .into()),
+        }
+    }
+
+    /// A `state_dict` carries the versions of its modules as an attribute, which is left out here.
+    fn build(&mut self, object: &Value, state: &Value) -> Result<(), Fault> {
+        match (object, state) {
+            (Value::Dict(_), Value::Dict(_)) => Ok(()),
+            (object, state) => Err(format!("{} filled with {}", object.describe(), state.describe()).into()),
+        }
+    }
+
+    fn check_content(&self, content: &Value) -> Result<(), Fault> {
+        match content {
+            Value::Dict(_) => Ok(()),
+            other => Err(format!("expected a dict of tensors, found {}", other.describe()).into()),
+        }
+    }
+}
