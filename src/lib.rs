@@ -53,6 +53,7 @@ mod random;
 pub mod report;
 pub mod revision;
 pub mod training;
+mod weights;
 
 pub use error::{Error, Result};
 

@@ -5,30 +5,31 @@ use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::{KvCache, RotaryAngles};
+use super::KvCache;
+use super::rope::RotaryAngles;
 
 /// Configuration of [`CausalSelfAttention`].
 #[derive(Config, Debug)]
-pub struct CausalSelfAttentionConfig {
+pub(super) struct CausalSelfAttentionConfig {
     /// The size of the hidden states.
-    pub hidden_size: usize,
+    pub(super) hidden_size: usize,
     /// The number of query heads.
-    pub num_heads: usize,
+    pub(super) num_heads: usize,
     /// The number of key and value heads; each serves `num_heads / num_kv_heads` query heads.
-    pub num_kv_heads: usize,
+    pub(super) num_kv_heads: usize,
     /// The size of a head.
-    pub head_dim: usize,
+    pub(super) head_dim: usize,
     /// Whether query, key and value projections have a bias (Qwen2 does).
     #[config(default = false)]
-    pub bias: bool,
+    pub(super) bias: bool,
     /// Whether the output projection has a bias.
     #[config(default = false)]
-    pub output_bias: bool,
+    pub(super) output_bias: bool,
 }
 
 /// Causal self-attention with grouped queries (arXiv 2305.13245) and rotary positions.
 #[derive(Module, Debug)]
-pub struct CausalSelfAttention {
+pub(super) struct CausalSelfAttention {
     q_proj: Linear,
     pub(super) k_proj: Linear,
     pub(super) v_proj: Linear,
@@ -40,7 +41,7 @@ pub struct CausalSelfAttention {
 
 impl CausalSelfAttentionConfig {
     /// Makes the layer with weights drawn by `initializer`.
-    pub fn init(&self, initializer: &Initializer, device: &Device) -> CausalSelfAttention {
+    pub(super) fn init(&self, initializer: &Initializer, device: &Device) -> CausalSelfAttention {
         let linear = |input, output, bias| {
             LinearConfig::new(input, output)
                 .with_bias(bias)
@@ -62,22 +63,22 @@ impl CausalSelfAttentionConfig {
 
 impl CausalSelfAttention {
     /// The numbers of query heads and of key and value heads.
-    pub fn heads(&self) -> (usize, usize) {
+    pub(super) fn heads(&self) -> (usize, usize) {
         (self.num_heads, self.num_kv_heads)
     }
 
     /// Whether query, key and value projections have a bias.
-    pub fn has_bias(&self) -> bool {
+    pub(super) fn has_bias(&self) -> bool {
         self.q_proj.bias.is_some()
     }
 
     /// Whether the output projection has a bias.
-    pub fn has_output_bias(&self) -> bool {
+    pub(super) fn has_output_bias(&self) -> bool {
         self.o_proj.bias.is_some()
     }
 
     /// `[batch, time, hidden]` to the same; `angles` belong to these positions, `cache` is that of layer `layer`.
-    pub fn forward(
+    pub(super) fn forward(
         &self,
         hidden: Tensor<3>,
         angles: &RotaryAngles,

@@ -7,10 +7,10 @@ use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig, RmsNorm, RmsNor
 use burn::tensor::activation::silu;
 use burn::tensor::{Device, Int, Tensor};
 
-use super::{
-    CausalSelfAttention, CausalSelfAttentionConfig, KvCache, LanguageModel, RopeScaling, RotaryAngles,
-    RotaryFrequencies,
-};
+use super::attention::{CausalSelfAttention, CausalSelfAttentionConfig};
+use super::rope::{RotaryAngles, RotaryFrequencies};
+use super::{KvCache, LanguageModel, RopeScaling};
+use crate::weights::PublishedNames;
 use crate::{Error, Result};
 
 /// Configuration of [`LlamaDecoder`], with the field names of Hugging Face's `config.json`.
@@ -69,7 +69,7 @@ pub struct LlamaConfig {
 
 /// A feed-forward layer with SwiGLU, `down(silu(gate(x)) * up(x))` (arXiv 2002.05202).
 #[derive(Module, Debug)]
-pub struct Mlp {
+pub(super) struct Mlp {
     gate_proj: Linear,
     up_proj: Linear,
     down_proj: Linear,
@@ -77,7 +77,7 @@ pub struct Mlp {
 
 impl Mlp {
     /// `[batch, time, hidden]` to the same.
-    pub fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
+    fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
         let [batch, time, width] = hidden.dims();
         // As one matrix: a batch of products with the same weights would prepare them for each sequence anew.
         let rows = hidden.reshape([batch * time, width]);
@@ -88,7 +88,7 @@ impl Mlp {
 
 /// One layer: attention and feed-forward, each behind a norm and around a residual.
 #[derive(Module, Debug)]
-pub struct DecoderLayer {
+pub(super) struct DecoderLayer {
     self_attn: CausalSelfAttention,
     mlp: Mlp,
     input_layernorm: RmsNorm,
@@ -255,6 +255,20 @@ impl LanguageModel for LlamaDecoder {
             Some(head) => head.forward(hidden),
             None => hidden.matmul(self.embed_tokens.weight.val().transpose()),
         }
+    }
+}
+
+/// Hugging Face's names of the weights, of which those of the fields here are parts.
+impl PublishedNames for LlamaConfig {
+    fn published(&self, path: &str) -> String {
+        if path.starts_with("lm_head.") { path.to_string() } else { format!("model.{path}") }
+    }
+
+    fn is_optional(&self, name: &str) -> bool {
+        // Old files hold the rotary frequencies, which follow from the configuration.
+        let is_derived = name.ends_with(".rotary_emb.inv_freq");
+        // Some files repeat the embedding matrix as the head.
+        is_derived || self.tie_word_embeddings && name == "lm_head.weight"
     }
 }
 

@@ -5,15 +5,16 @@
 //! lets the loss pay for the vocabulary product only where there is a label. [`LlamaDecoder`] is the LLaMA family
 //! behind that trait; [`generate`] writes text with any of them.
 //!
-//! Published models come from a folder of Hugging Face ([`HuggingFaceFolder`]) or a GGUF file of llama.cpp ([`gguf`]);
-//! [`Pretrained`] takes either, and with the feature `hub` `download` fetches them. A [`Tokenizer`] knows its
-//! [`ChatTemplate`], which says how a conversation becomes text and which part of it are the answers.
+//! [`Pretrained`] is the way to published models: a folder of Hugging Face, a GGUF file of llama.cpp, or with the feature
+//! `hub` a name. A [`Tokenizer`] knows its [`ChatTemplate`], which says how a conversation becomes text and which part of
+//! it are the answers.
 
 mod attention;
 mod cache;
 mod chat_template;
 mod generation;
-pub mod gguf;
+mod gguf;
+mod hugging_face;
 mod llama;
 mod pretrained;
 mod rope;
@@ -22,15 +23,12 @@ mod tokenizer;
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Int, Tensor};
 
-pub use attention::{CausalSelfAttention, CausalSelfAttentionConfig};
 pub use cache::KvCache;
-pub use chat_template::{ChatTemplate, Message, MessageRole, Segment};
+pub use chat_template::{ChatTemplate, Message, MessageRole};
 pub use generation::{GenerationConfig, generate};
-pub use llama::{DecoderLayer, LlamaConfig, LlamaDecoder, Mlp};
-#[cfg(feature = "hub")]
-pub use pretrained::download;
-pub use pretrained::{HuggingFaceFolder, Pretrained};
-pub use rope::{RopeScaling, RotaryAngles, RotaryFrequencies};
+pub use llama::{LlamaConfig, LlamaDecoder};
+pub use pretrained::Pretrained;
+pub use rope::RopeScaling;
 pub use tokenizer::Tokenizer;
 
 /// A causal language model that takes embeddings.

@@ -36,7 +36,7 @@ pub enum RopeScaling {
 
 /// The angle by which each pair of coordinates of a head turns from one position to the next.
 #[derive(Clone, Debug, PartialEq)]
-pub struct RotaryFrequencies {
+pub(super) struct RotaryFrequencies {
     theta: f64,
     scaling: Option<RopeScaling>,
     frequencies: Vec<f64>,
@@ -48,7 +48,7 @@ impl RotaryFrequencies {
     /// # Errors
     ///
     /// [`Error::Config`] for scaling that is not finite and above zero, or whose numbers do not fit together.
-    pub fn new(head_dim: usize, theta: f64, scaling: Option<RopeScaling>) -> Result<Self> {
+    pub(super) fn new(head_dim: usize, theta: f64, scaling: Option<RopeScaling>) -> Result<Self> {
         let half = head_dim / 2;
         let refuse = |detail: String| Err(Error::config("rope_scaling", detail));
         let plain = (0..half).map(|i| theta.powf(-((2 * i) as f64) / head_dim as f64));
@@ -89,12 +89,12 @@ impl RotaryFrequencies {
     }
 
     /// The base of the frequencies.
-    pub fn theta(&self) -> f64 {
+    pub(super) fn theta(&self) -> f64 {
         self.theta
     }
 
     /// How they are scaled.
-    pub fn scaling(&self) -> Option<&RopeScaling> {
+    pub(super) fn scaling(&self) -> Option<&RopeScaling> {
         self.scaling.as_ref()
     }
 }
@@ -104,7 +104,7 @@ impl RotaryFrequencies {
 ///
 /// Source: RoFormer (arXiv 2104.09864, Sec. 3.2); the layout is that of the published LLaMA checkpoints.
 #[derive(Clone, Debug)]
-pub struct RotaryAngles {
+pub(super) struct RotaryAngles {
     cos: Tensor<4>,
     sin: Tensor<4>,
 }
@@ -113,7 +113,7 @@ impl RotaryAngles {
     /// The angles of `len` positions from `start` on.
     ///
     /// They are computed in float64 and rounded once to `dtype`.
-    pub fn new(
+    pub(super) fn new(
         start: usize,
         len: usize,
         frequencies: &RotaryFrequencies,
@@ -137,7 +137,7 @@ impl RotaryAngles {
     }
 
     /// Turns the heads of queries or keys, `[batch, heads, len, head_dim]`, by their positions.
-    pub fn rotate(&self, heads: Tensor<4>) -> Tensor<4> {
+    pub(super) fn rotate(&self, heads: Tensor<4>) -> Tensor<4> {
         let half = self.cos.dims()[3];
         let first = heads.clone().narrow(3, 0, half);
         let second = heads.narrow(3, half, half);

@@ -76,27 +76,20 @@ impl Message {
 }
 
 /// A part of a rendered conversation.
-///
-/// ```
-/// use burn_revision::language::{ChatTemplate, Message, MessageRole};
-/// let turns = [Message::new(MessageRole::User, "Hi"), Message::new(MessageRole::Assistant, "Hello")];
-/// let segments = ChatTemplate::chatml().answers(&turns).unwrap();
-/// assert_eq!((segments[1].text.as_str(), segments[1].labelled), ("Hello<|im_end|>", true));
-/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Segment {
+pub(crate) struct ChatSpan {
     /// The text.
-    pub text: String,
+    pub(crate) text: String,
     /// Whether the model is to write it.
-    pub labelled: bool,
+    pub(crate) labelled: bool,
 }
 
 /// A Hugging Face chat template: Jinja that turns messages into the text that a model was tuned on.
 ///
 /// It is rendered as `transformers` renders it: blocks are trimmed, Python's methods of strings and dictionaries are
 /// there, and so are `raise_exception`, `strftime_now`, `tojson`, `namespace`, `break` and `continue`. The date is
-/// always 26 July 2024, so that a model sees the same text in training, after a resumption and in use. Templates come with a model and are not
-/// trusted: one that computes without end is stopped.
+/// always 26 July 2024, so that a model sees the same text in training, after a resumption and in use. Templates come
+/// with a model and are not trusted: one that computes without end is stopped.
 ///
 /// ```
 /// use burn_revision::language::{ChatTemplate, Message, MessageRole};
@@ -128,7 +121,12 @@ impl fmt::Debug for ChatTemplate {
 }
 
 impl ChatTemplate {
-    /// Reads a template; the tokens are what it calls `bos_token` and `eos_token`.
+    /// Compiles a template.
+    ///
+    /// # Arguments
+    ///
+    /// * `source` - The Jinja of the template.
+    /// * `bos_token`, `eos_token` - The tokens that the template knows by these names.
     ///
     /// # Errors
     ///
@@ -217,7 +215,7 @@ impl ChatTemplate {
             .map_err(|error| Error::config(KEY, environment::describe(&error)))
     }
 
-    /// Cuts the text of a conversation into what the model is to write and the rest; together the segments are
+    /// Cuts the text of a conversation into what the model is to write and the rest; together the spans are
     /// `render(messages, false)`.
     ///
     /// Labelled are the answers, each with the mark that ends it; an answer that says nothing is not. White space that
@@ -228,43 +226,25 @@ impl ChatTemplate {
     /// [`Error::Config`] where the template refuses the messages, and where it does not write an answer behind the text
     /// that the model is shown when it has to give that answer: without a generation prompt, or where later turns
     /// rewrite earlier ones, labels would be wrong.
-    ///
-    /// ```
-    /// use burn_revision::language::{ChatTemplate, Message, MessageRole};
-    /// let turns = [Message::new(MessageRole::User, "Hi"), Message::new(MessageRole::Assistant, "Hello")];
-    /// let segments = ChatTemplate::llama3().answers(&turns).unwrap();
-    /// assert_eq!(segments.last().unwrap().text, "Hello<|eot_id|>");
-    /// ```
-    pub fn answers(&self, messages: &[Message]) -> Result<Vec<Segment>> {
-        self.segments(messages, false)
+    pub(crate) fn answers(&self, messages: &[Message]) -> Result<Vec<ChatSpan>> {
+        self.spans(messages, false)
     }
 
-    /// Cuts the text that asks for the next answer, as [`answers`](Self::answers) does; together the segments are
-    /// `render(messages, true)`.
+    /// Cuts the text that asks for the next answer in the same way; together the spans are `render(messages, true)`.
     ///
     /// # Errors
     ///
-    /// As [`answers`](Self::answers).
-    ///
-    /// ```
-    /// use burn_revision::language::{ChatTemplate, Message, MessageRole};
-    /// let segments = ChatTemplate::chatml().prompt(&[Message::new(MessageRole::User, "Hi")]).unwrap();
-    /// assert!(segments.iter().all(|segment| !segment.labelled));
-    /// ```
-    pub fn prompt(&self, messages: &[Message]) -> Result<Vec<Segment>> {
-        self.segments(messages, true)
+    /// Those of [`answers`](Self::answers).
+    pub(crate) fn prompt(&self, messages: &[Message]) -> Result<Vec<ChatSpan>> {
+        self.spans(messages, true)
     }
 
     /// The mark that the template writes behind an answer.
     ///
     /// # Errors
     ///
-    /// As [`answers`](Self::answers).
-    ///
-    /// ```
-    /// assert_eq!(burn_revision::language::ChatTemplate::llama3().end().unwrap(), "<|eot_id|>");
-    /// ```
-    pub fn end(&self) -> Result<&str> {
+    /// Those of [`answers`](Self::answers), shown a question and an answer.
+    pub(crate) fn end(&self) -> Result<&str> {
         let found = self.0.end.get_or_init(|| {
             let probe = [Message::new(MessageRole::User, PROBE), Message::new(MessageRole::Assistant, PROBE)];
             let mark = |whole: String| Ok(self.answer(&probe, 1, &whole)?.end_mark.to_string());
@@ -276,13 +256,13 @@ impl ChatTemplate {
         found.as_deref().map_err(|detail| Error::config(KEY, detail))
     }
 
-    fn segments(&self, messages: &[Message], add_generation_prompt: bool) -> Result<Vec<Segment>> {
+    fn spans(&self, messages: &[Message], add_generation_prompt: bool) -> Result<Vec<ChatSpan>> {
         let whole = self.render(messages, add_generation_prompt)?;
-        let mut segments = Vec::new();
+        let mut spans = Vec::new();
         let mut done = 0;
         let mut push = |text: &str, labelled| {
             if !text.is_empty() {
-                segments.push(Segment { text: text.to_string(), labelled });
+                spans.push(ChatSpan { text: text.to_string(), labelled });
             }
         };
         for (index, message) in messages.iter().enumerate() {
@@ -306,7 +286,7 @@ impl ChatTemplate {
             done = end;
         }
         push(&whole[done..], false);
-        Ok(segments)
+        Ok(spans)
     }
 
     /// Where the answer `messages[index]` and its end stand in the text of all of them.

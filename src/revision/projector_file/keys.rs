@@ -104,7 +104,7 @@ pub(super) fn select<'a>(path: &Path, keys: impl Iterator<Item = &'a str> + Clon
     if !marked.is_empty() {
         return Ok(marked);
     }
-    // Without the mark this may be any model, whose arrays nobody wants to read in vain.
+    // Without the mark this may be any model, whose arrays would be read for nothing.
     if let Some(key) = keys.clone().find(|key| Place::of(key).is_err()) {
         let detail = format!("expected names with `{MARK}`, or `0.weight` and the like alone; found {key:?}");
         return Err(Error::format(path, detail));

@@ -5,49 +5,32 @@
 //! * [`ProjectorArrays`] puts them in order, and accounts for each of them;
 //! * [`write_projector`] writes a file that LLaVA and Bunny read.
 //!
-//! ```no_run
-//! use std::path::Path;
-//!
-//! use burn_revision::embedding::FloatType;
-//! use burn_revision::revision::projector_file::{ProjectorArrays, write_projector};
-//!
-//! # fn main() -> burn_revision::Result<()> {
-//! let projector = ProjectorArrays::read(Path::new("mm_projector.bin"))?;
-//! println!("{} layers, {} -> {}", projector.layers().len(), projector.input(), projector.output());
-//! write_projector(Path::new("mm_projector.safetensors"), &projector, FloatType::F16)?;
-//! # Ok(())
-//! # }
-//! ```
-//!
 //! A file of PyTorch holds a pickle, which in Python can run any code. Here nothing in a file is executed: the pickle
 //! goes through a small machine that knows tensors, text, numbers and dicts, and refuses the rest by name.
 //!
 //! ```text
-//! keys         which names are the projector's, and which layer they mean
-//! array        one array with its name
-//! layers       the layers of a projector, in order and checked
-//! safetensors  `.safetensors` files
-//! torch        `.bin`, `.pt` and `.pth` files
+//! keys    which names are the projector's, and which layer they mean
+//! layers  the layers of a projector, in order and checked
+//! torch   `.bin`, `.pt` and `.pth` files
 //! ```
 //!
 //! Sources: `llava/model/multimodal_projector/builder.py` and `llava/train/train.py` of LLaVA, arXiv 2304.08485, and
 //! the same files of Bunny, arXiv 2402.11530.
 
-mod array;
 mod keys;
 mod layers;
-mod safetensors;
 #[cfg(test)]
 mod tests;
 mod torch;
 
 use std::path::Path;
 
-use crate::embedding::{FloatType, encode};
+use crate::embedding::FloatType;
+use crate::weights::array::{self, ArrayView, NamedArray};
+use crate::weights::safetensors::{self, SafetensorsFile};
 use crate::{Error, Result};
 
-pub use array::NamedArray;
-pub use layers::{ProjectorArrays, ProjectorLayer};
+pub(super) use layers::{ProjectorArrays, ProjectorLayer};
 
 /// The kinds of files, told apart by their extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,21 +64,18 @@ impl FileKind {
 ///
 /// [`Error::Io`] where the file cannot be read; [`Error::Format`] where it is damaged, holds no projector, an array of
 /// another type, or asks for anything but tensors in plain dicts.
-///
-/// ```no_run
-/// # fn main() -> burn_revision::Result<()> {
-/// use burn_revision::revision::projector_file::read_projector;
-/// for array in read_projector(std::path::Path::new("mm_projector.bin"))? {
-///     println!("{} {:?}", array.name, array.shape);
-/// }
-/// # Ok(())
-/// # }
-/// ```
-pub fn read_projector(path: &Path) -> Result<Vec<NamedArray>> {
+fn read_projector(path: &Path) -> Result<Vec<NamedArray>> {
     match FileKind::of(path)? {
-        FileKind::Safetensors => safetensors::read(path),
+        FileKind::Safetensors => read_safetensors(path),
         FileKind::Torch => torch::read(path),
     }
+}
+
+fn read_safetensors(path: &Path) -> Result<Vec<NamedArray>> {
+    let file = SafetensorsFile::open(path)?;
+    let names = file.names();
+    let selected = keys::select(path, names.iter().map(String::as_str))?;
+    selected.into_iter().map(|index| file.read(&names[index])).collect()
 }
 
 /// Writes a projector as LLaVA and Bunny name it, with values of type `float`: `model.mm_projector.0.weight`, of shape
@@ -110,22 +90,7 @@ pub fn read_projector(path: &Path) -> Result<Vec<NamedArray>> {
 ///
 /// [`Error::Format`] for another extension, or a value that `float` cannot hold; [`Error::Io`] where the file cannot
 /// be written.
-///
-/// ```
-/// use burn_revision::embedding::FloatType;
-/// use burn_revision::revision::projector_file::{ProjectorArrays, ProjectorLayer, write_projector};
-///
-/// # fn main() -> burn_revision::Result<()> {
-/// let layer = ProjectorLayer::new([2, 3], vec![1.0; 6], vec![0.0; 2])?;
-/// let projector = ProjectorArrays::new(vec![layer])?;
-/// let folder = tempfile::tempdir().unwrap();
-/// let path = folder.path().join("mm_projector.bin");
-/// write_projector(&path, &projector, FloatType::BF16)?;
-/// assert_eq!(ProjectorArrays::read(&path)?, projector);
-/// # Ok(())
-/// # }
-/// ```
-pub fn write_projector(path: &Path, projector: &ProjectorArrays, float: FloatType) -> Result<()> {
+pub(super) fn write_projector(path: &Path, projector: &ProjectorArrays, float: FloatType) -> Result<()> {
     let kind = FileKind::of(path)?;
     let arrays = projector.named();
     for array in &arrays {
@@ -134,53 +99,5 @@ pub fn write_projector(path: &Path, projector: &ProjectorArrays, float: FloatTyp
     match kind {
         FileKind::Safetensors => safetensors::write(path, &arrays, float),
         FileKind::Torch => torch::write(path, &arrays, float),
-    }
-}
-
-/// An array that is to be written: its name and shape, and the values where they lie.
-struct ArrayView<'a> {
-    name: String,
-    shape: Vec<usize>,
-    values: &'a [f32],
-}
-
-/// Values that are encoded at once, so that a large array needs no second copy of itself.
-const CHUNK: usize = 1 << 16;
-
-impl ArrayView<'_> {
-    /// The bytes of the values as they are stored.
-    fn num_bytes(&self, float: FloatType) -> u64 {
-        self.values.len() as u64 * float.size() as u64
-    }
-
-    fn write(&self, float: FloatType, file: &mut impl std::io::Write) -> std::io::Result<()> {
-        let mut bytes = Vec::new();
-        for values in self.values.chunks(CHUNK) {
-            bytes.clear();
-            encode(values, float, &mut bytes);
-            file.write_all(&bytes)?;
-        }
-        Ok(())
-    }
-
-    /// Refuses values that would become infinite.
-    fn check_range(&self, path: &Path, float: FloatType) -> Result<()> {
-        // What rounds to infinity lies half a step above the greatest value: 2^16 - 2^4 and 2^128 - 2^119.
-        let limit = match float {
-            FloatType::F16 => 65520.0,
-            FloatType::BF16 => f32::from_bits(0x7F7F_8000),
-            FloatType::F32 | FloatType::F64 => return Ok(()),
-        };
-        let outside = |value: &&f32| value.is_finite() && value.abs() >= limit;
-        match self.values.iter().find(outside) {
-            None => Ok(()),
-            Some(value) => Err(Error::format(
-                path,
-                format!(
-                    "{:?}: expected values below {limit:e}, where {float} ends, found {value:e}",
-                    self.name
-                ),
-            )),
-        }
     }
 }

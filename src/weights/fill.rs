@@ -5,11 +5,10 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 
 use crate::device::require_dtype;
-use crate::language::{LlamaConfig, LlamaDecoder};
 use crate::{Error, Result};
 
-/// Where the weights of a decoder come from, under their Hugging Face names and in Hugging Face's layout.
-pub(super) trait WeightSource {
+/// Where the weights of a module come from, under their published names and in the layout of PyTorch.
+pub(crate) trait WeightSource {
     /// The file or folder that errors name.
     fn path(&self) -> &Path;
 
@@ -20,28 +19,42 @@ pub(super) trait WeightSource {
     fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>>;
 }
 
-/// A decoder with the weights of `source`, tensor by tensor. Each parameter must have a weight, and each weight a place.
-pub(super) fn fill(
-    config: &LlamaConfig,
+/// What the parameters of a module are called where their weights were published.
+pub(crate) trait PublishedNames {
+    /// The published name of the parameter at a path such as `layers.0.norm.weight`. The last part is PyTorch's name for
+    /// it: the gain and the offset of a norm are `weight` and `bias`.
+    fn published(&self, path: &str) -> String;
+
+    /// Whether the weight of this name may be left unread.
+    fn is_optional(&self, _name: &str) -> bool {
+        false
+    }
+}
+
+/// `module` with the weights of `source` in `precision`, read tensor by tensor.
+///
+/// # Errors
+///
+/// [`Error::Config`] where the device does not compute in `precision`; [`Error::Format`] for a parameter without a weight,
+/// a weight without a parameter, and one of another shape; and what `source` says.
+pub(crate) fn fill<M: Module>(
+    module: M,
+    names: &impl PublishedNames,
     source: &impl WeightSource,
     precision: FloatDType,
     device: &Device,
-) -> Result<LlamaDecoder> {
+) -> Result<M> {
     require_dtype(device, precision.into(), "precision")?;
-    let mut unused: HashSet<String> = source.names().into_iter().filter(|name| !is_derived(name)).collect();
-    if config.tie_word_embeddings {
-        // Some files repeat the embedding matrix as the head.
-        unused.remove(HEAD);
-    }
-    let mut fill = Fill { source, precision, device, path: Vec::new(), unused, failed: None };
-    let model = config.init(device)?.map(&mut fill);
+    let unused = source.names().into_iter().filter(|name| !names.is_optional(name)).collect();
+    let mut fill = Fill { names, source, precision, device, path: Vec::new(), unused, failed: None };
+    let module = module.map(&mut fill);
     if let Some(error) = fill.failed {
         return Err(error);
     }
     let mut unused: Vec<String> = fill.unused.into_iter().collect();
     unused.sort();
     match unused.as_slice() {
-        [] => Ok(model),
+        [] => Ok(module),
         [first, ..] => {
             let detail =
                 format!("the model has no place for {} weights, the first is {first:?}", unused.len());
@@ -50,36 +63,42 @@ pub(super) fn fill(
     }
 }
 
-const HEAD: &str = "lm_head.weight";
-
-/// Old files hold the rotary frequencies, which follow from the configuration.
-fn is_derived(name: &str) -> bool {
-    name.ends_with(".rotary_emb.inv_freq")
-}
-
-struct Fill<'a, S> {
+struct Fill<'a, N, S> {
+    names: &'a N,
     source: &'a S,
     precision: FloatDType,
     device: &'a Device,
-    path: Vec<String>,
+    /// The fields and indices that lead to a parameter, each with the kind of module it belongs to.
+    path: Vec<(String, String)>,
     unused: HashSet<String>,
     failed: Option<Error>,
 }
 
-impl<S: WeightSource> Fill<'_, S> {
-    /// The Hugging Face name of the parameter at the path.
+const LINEAR: &str = "Struct:Linear";
+const NORMS: [&str; 5] =
+    ["Struct:BatchNorm", "Struct:GroupNorm", "Struct:InstanceNorm", "Struct:LayerNorm", "Struct:RmsNorm"];
+
+impl<N: PublishedNames, S: WeightSource> Fill<'_, N, S> {
+    /// The published name of the parameter at the path.
     fn name(&self) -> String {
-        // A norm's gain is called gamma here.
-        let path = self.path.join(".").replace("norm.gamma", "norm.weight");
-        if self.path[0] == "lm_head" { path } else { format!("model.{path}") }
+        let parts: Vec<&str> = self
+            .path
+            .iter()
+            .map(|(name, kind)| match name.as_str() {
+                "gamma" if NORMS.contains(&kind.as_str()) => "weight",
+                "beta" if NORMS.contains(&kind.as_str()) => "bias",
+                name => name,
+            })
+            .collect();
+        self.names.published(&parts.join("."))
     }
 
     fn tensor<const D: usize>(&mut self, shape: [usize; D]) -> Result<Tensor<D>> {
         let name = self.name();
         self.unused.remove(&name);
-        // Hugging Face keeps linear layers as [out, in], Burn as [in, out].
-        let is_linear = D == 2 && !self.path.iter().any(|part| part == "embed_tokens");
-        let data = if is_linear {
+        // PyTorch keeps linear layers as [out, in], Burn as [in, out].
+        let is_transposed = D == 2 && self.path.last().is_some_and(|(_, kind)| kind == LINEAR);
+        let data = if is_transposed {
             let values = self.source.read(&name, &[shape[1], shape[0]])?;
             TensorData::new(transposed(&values, shape[1], shape[0]), shape)
         } else {
@@ -93,22 +112,22 @@ impl<S: WeightSource> Fill<'_, S> {
 /// `[rows, columns]` to `[columns, rows]`, in tiles that fit the cache.
 fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     const TILE: usize = 32;
-    let mut turned = vec![0.0; values.len()];
+    let mut transposed = vec![0.0; values.len()];
     for top in (0..rows).step_by(TILE) {
         for left in (0..columns).step_by(TILE) {
             for row in top..(top + TILE).min(rows) {
                 for column in left..(left + TILE).min(columns) {
-                    turned[column * rows + row] = values[row * columns + column];
+                    transposed[column * rows + row] = values[row * columns + column];
                 }
             }
         }
     }
-    turned
+    transposed
 }
 
-impl<S: WeightSource> ModuleMapper for Fill<'_, S> {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_string());
+impl<N: PublishedNames, S: WeightSource> ModuleMapper for Fill<'_, N, S> {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.path.push((name.to_string(), container_type.to_string()));
     }
 
     fn exit_module(&mut self, _: &str, _: &str) {
@@ -139,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn turning_twice_is_no_turn() {
+    fn transposing_twice_changes_nothing() {
         let values: Vec<f32> = (0..70 * 45).map(|value| value as f32).collect();
         let turned = transposed(&values, 70, 45);
         assert_eq!(turned[1], values[45]);

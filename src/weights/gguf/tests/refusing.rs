@@ -1,5 +1,5 @@
-use crate::language::gguf::testing::{Saved, Writer, message, text, texts};
-use crate::language::gguf::{Array, GgufFile, TensorType, Value};
+use crate::weights::gguf::testing::{Saved, Writer, message, text, texts};
+use crate::weights::gguf::{Array, GgufFile, TensorType, Value};
 
 /// The message about a file of these bytes.
 fn refused(bytes: &[u8]) -> String {
@@ -141,7 +141,7 @@ fn keys_of_another_type() {
     says(&message(metadata.count("negative")), &["\"negative\"", "at least 0", "-1"]);
     says(&message(metadata.count("word")), &["\"word\"", "a long word"]);
     says(&message(metadata.number("none")), &["\"none\"", "NaN"]);
-    says(&message(metadata.truth("word")), &["truth value"]);
+    says(&message(metadata.boolean("word")), &["a Boolean"]);
     says(&message(metadata.text("list")), &["a string", "2 string values"]);
     says(&message(metadata.texts("numbers")), &["array of strings", "1 u32 values"]);
     says(&message(metadata.integers("numbers")), &["array of i32"]);

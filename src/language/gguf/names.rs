@@ -1,8 +1,8 @@
-use super::hyper::{Architecture, LlamaParameters};
+use super::parameters::{Architecture, LlamaParameters};
 
 /// A weight under both its names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Weight {
+pub(crate) struct Weight {
     pub(super) name: String,
     pub(super) gguf_name: String,
     pub(super) shape: Vec<usize>,
@@ -12,17 +12,12 @@ pub struct Weight {
 
 impl Weight {
     /// The name in Hugging Face's models.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// The name in the file.
-    pub fn gguf_name(&self) -> &str {
-        &self.gguf_name
-    }
-
     /// The shape in Hugging Face's models: `[out, in]`, or one size.
-    pub fn shape(&self) -> &[usize] {
+    pub(crate) fn shape(&self) -> &[usize] {
         &self.shape
     }
 

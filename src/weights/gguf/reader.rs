@@ -17,10 +17,9 @@ const CHUNK: u64 = 1 << 20;
 
 /// An open GGUF file: its metadata, and its tensors at their places.
 #[derive(Debug)]
-pub struct GgufFile {
+pub(crate) struct GgufFile {
     path: PathBuf,
     file: File,
-    version: u32,
     metadata: Metadata,
     tensors: Vec<TensorInfo>,
     by_name: HashMap<String, usize>,
@@ -33,13 +32,13 @@ impl GgufFile {
     /// # Errors
     ///
     /// [`Error::Io`] where the file cannot be read, [`Error::Format`] where it is not as it should be.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+    pub(crate) fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let io = |source| Error::io(path, source);
         let file = File::open(path).map_err(io)?;
         let length = file.metadata().map_err(io)?.len();
         let mut cursor = Cursor::new(path, &file, length);
-        let version = read_version(&mut cursor)?;
+        check_version(&mut cursor)?;
         let tensors = cursor.u64(format_args!("the number of tensors"))?;
         let keys = cursor.u64(format_args!("the number of metadata keys"))?;
         let metadata = Metadata::read(&mut cursor, path, keys)?;
@@ -56,31 +55,26 @@ impl GgufFile {
         }
         let data = cursor.position().next_multiple_of(alignment);
         check_places(path, &tensors, alignment, length.saturating_sub(data))?;
-        Ok(Self { path: path.to_path_buf(), version, metadata, tensors, by_name, data, file })
+        Ok(Self { path: path.to_path_buf(), metadata, tensors, by_name, data, file })
     }
 
     /// Where the file is.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The version of the format.
-    pub fn version(&self) -> u32 {
-        self.version
-    }
-
     /// The keys and values.
-    pub fn metadata(&self) -> &Metadata {
+    pub(crate) fn metadata(&self) -> &Metadata {
         &self.metadata
     }
 
     /// All tensors in the order of the file.
-    pub fn tensors(&self) -> &[TensorInfo] {
+    pub(crate) fn tensors(&self) -> &[TensorInfo] {
         &self.tensors
     }
 
     /// The tensor of a name.
-    pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
+    pub(crate) fn tensor(&self, name: &str) -> Option<&TensorInfo> {
         self.by_name.get(name).map(|index| &self.tensors[*index])
     }
 
@@ -88,8 +82,8 @@ impl GgufFile {
     ///
     /// # Errors
     ///
-    /// As [`read_rows`](Self::read_rows).
-    pub fn read(&self, name: &str) -> Result<Vec<f32>> {
+    /// Those of [`read_rows`](Self::read_rows).
+    pub(crate) fn read(&self, name: &str) -> Result<Vec<f32>> {
         let tensor = self.known(name)?;
         self.read_rows(name, 0..tensor.len() / tensor.width())
     }
@@ -100,7 +94,7 @@ impl GgufFile {
     ///
     /// [`Error::Format`] where the file has no such tensor or no such rows, or where its type is none of F32, F16,
     /// BF16, Q8_0, Q4_0 and Q4_1; [`Error::Io`] where the file cannot be read.
-    pub fn read_rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<f32>> {
+    pub(crate) fn read_rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<f32>> {
         let tensor = self.known(name)?;
         let wrong = |detail: String| Error::format(&self.path, format!("tensor {name:?}: {detail}"));
         let all = tensor.len() / tensor.width();
@@ -137,7 +131,7 @@ impl GgufFile {
     }
 }
 
-fn read_version(cursor: &mut Cursor<'_>) -> Result<u32> {
+fn check_version(cursor: &mut Cursor<'_>) -> Result<()> {
     let magic = cursor.bytes::<4>(format_args!("the magic string"))?;
     if &magic != MAGIC {
         return Err(cursor.wrong(format!(
@@ -146,7 +140,7 @@ fn read_version(cursor: &mut Cursor<'_>) -> Result<u32> {
         )));
     }
     match cursor.u32(format_args!("the version"))? {
-        version @ (2 | 3) => Ok(version),
+        2 | 3 => Ok(()),
         version if matches!(version.swap_bytes(), 2 | 3) => {
             Err(cursor.wrong("expected little-endian byte order, found big-endian"))
         }
@@ -166,9 +160,9 @@ fn alignment(metadata: &Metadata) -> Result<u64> {
     Ok(alignment as u64)
 }
 
-/// Checks that tensors are aligned, lie within the `room` behind the header, and that none lies upon another: a small
-/// file could otherwise ask for any amount of memory.
-fn check_places(path: &Path, tensors: &[TensorInfo], alignment: u64, room: u64) -> Result<()> {
+/// Checks that tensors are aligned, lie within the `available` bytes behind the header, and that none overlaps another:
+/// a small file could otherwise ask for any amount of memory.
+fn check_places(path: &Path, tensors: &[TensorInfo], alignment: u64, available: u64) -> Result<()> {
     for TensorInfo { name, offset, bytes, .. } in tensors {
         if !offset.is_multiple_of(alignment) {
             return Err(Error::format(
@@ -176,11 +170,11 @@ fn check_places(path: &Path, tensors: &[TensorInfo], alignment: u64, room: u64) 
                 format!("tensor {name:?}: expected an offset of a multiple of {alignment}, found {offset}"),
             ));
         }
-        if offset.checked_add(*bytes).is_none_or(|end| end > room) {
+        if offset.checked_add(*bytes).is_none_or(|end| end > available) {
             return Err(Error::format(
                 path,
                 format!(
-                    "tensor {name:?}: expected {bytes} bytes at offset {offset}, found {room} bytes for all tensors"
+                    "tensor {name:?}: expected {bytes} bytes at offset {offset}, found {available} bytes for all tensors"
                 ),
             ));
         }

@@ -12,7 +12,7 @@ pub(super) fn is_readable(dtype: TensorType) -> bool {
 
 /// Puts the values of whole blocks behind `values`.
 ///
-/// Nothing happens with a type that [`is_readable`] denies.
+/// Types that are not [`is_readable`] are left out.
 pub(super) fn dequantise(dtype: TensorType, bytes: &[u8], values: &mut Vec<f32>) {
     if let Some(decode) = decoder(dtype) {
         decode(bytes, values);
@@ -76,16 +76,7 @@ fn nibbles(bytes: &[u8]) -> impl Iterator<Item = f32> {
 
 /// 16-bit floating point (IEEE 754 binary16).
 fn f16(bytes: [u8; 2]) -> f32 {
-    let bits = u32::from(u16::from_le_bytes(bytes));
-    let sign = (bits & 0x8000) << 16;
-    let (exponent, fraction) = ((bits >> 10) & 31, bits & 0x3ff);
-    let magnitude = match exponent {
-        // Without the implicit leading one: multiples of 2^-24.
-        0 => (fraction as f32 * 2f32.powi(-24)).to_bits(),
-        31 => 0x7f80_0000 | (fraction << 13),
-        _ => ((exponent + 127 - 15) << 23) | (fraction << 13),
-    };
-    f32::from_bits(sign | magnitude)
+    burn::tensor::f16::from_le_bytes(bytes).to_f32()
 }
 
 #[cfg(test)]
