@@ -155,6 +155,10 @@ impl<N: PublishedNames, S: WeightSource> ModuleMapper for Fill<'_, N, S> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
+    use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
+
     use super::*;
 
     #[test]
@@ -163,5 +167,95 @@ mod tests {
         let turned = transposed(&values, 70, 45);
         assert_eq!(turned[1], values[45]);
         assert_eq!(transposed(&turned, 45, 70), values);
+    }
+
+    #[derive(Module, Debug)]
+    struct Tower {
+        tokens: Embedding,
+        layers: Vec<Linear>,
+        norm: LayerNorm,
+    }
+
+    struct Names;
+
+    impl PublishedNames for Names {
+        fn published(&self, path: &str) -> String {
+            format!("tower.{path}")
+        }
+
+        fn is_optional(&self, name: &str) -> bool {
+            name == "tower.position_ids"
+        }
+    }
+
+    /// Weights in memory: the values 0, 1, 2 and so on.
+    struct Counted(HashMap<&'static str, Vec<usize>>);
+
+    impl WeightSource for Counted {
+        fn path(&self) -> &Path {
+            Path::new("tower.safetensors")
+        }
+
+        fn names(&self) -> Vec<String> {
+            self.0.keys().map(|name| name.to_string()).collect()
+        }
+
+        fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+            match self.0.get(name) {
+                Some(found) if found == shape => {
+                    Ok((0..shape.iter().product()).map(|value: usize| value as f32).collect())
+                }
+                found => Err(Error::format(self.path(), format!("{name:?}: {found:?}"))),
+            }
+        }
+    }
+
+    fn published() -> Counted {
+        Counted(HashMap::from([
+            ("tower.tokens.weight", vec![5, 3]),
+            ("tower.layers.0.weight", vec![2, 3]),
+            ("tower.layers.0.bias", vec![2]),
+            ("tower.norm.weight", vec![2]),
+            ("tower.norm.bias", vec![2]),
+            ("tower.position_ids", vec![7]),
+        ]))
+    }
+
+    fn filled(source: &Counted) -> Result<Tower> {
+        let device = Device::default();
+        let tower = Tower {
+            tokens: EmbeddingConfig::new(5, 3).init(&device),
+            layers: vec![LinearConfig::new(3, 2).init(&device)],
+            norm: LayerNormConfig::new(2).init(&device),
+        };
+        fill(tower, &Names, source, FloatDType::F32, &device)
+    }
+
+    fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+        tensor.into_data().try_into_vec().unwrap()
+    }
+
+    #[test]
+    fn every_kind_of_layer_gets_its_weights_in_burns_layout() {
+        let tower = filled(&published()).unwrap();
+        assert_eq!(numbers(tower.tokens.weight.val()), (0..15).map(|value| value as f32).collect::<Vec<_>>());
+        assert_eq!(numbers(tower.layers[0].weight.val()), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
+        assert_eq!(numbers(tower.norm.gamma.val()), [0.0, 1.0]);
+        assert_eq!(numbers(tower.norm.beta.unwrap().val()), [0.0, 1.0]);
+    }
+
+    #[test]
+    fn every_weight_is_accounted_for() {
+        let error = |edit: &dyn Fn(&mut Counted)| {
+            let mut source = published();
+            edit(&mut source);
+            filled(&source).unwrap_err().to_string()
+        };
+        let missing = error(&|source| assert!(source.0.remove("tower.norm.bias").is_some()));
+        assert!(missing.contains("\"tower.norm.bias\""), "{missing}");
+        let more = error(&|source| assert!(source.0.insert("tower.more", vec![1]).is_none()));
+        assert!(more.contains("no place for 1 weights") && more.contains("\"tower.more\""), "{more}");
+        let other = error(&|source| assert!(source.0.insert("tower.layers.0.weight", vec![3, 2]).is_some()));
+        assert!(other.contains("\"tower.layers.0.weight\""), "{other}");
     }
 }

@@ -46,3 +46,16 @@ pub(crate) fn download(name: &str) -> Result<PathBuf> {
         Error::format(name, "expected a config.json, found none: not a model that can be read")
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_told_from_paths() {
+        assert_eq!(name(Path::new("owner/model-1.5_b")), Some("owner/model-1.5_b"));
+        for path in ["model", "./model", "../model", "a/b/c", "/model", "folder/model.gguf", "src/lib.rs"] {
+            assert_eq!(name(Path::new(path)), None, "{path}");
+        }
+    }
+}

@@ -105,3 +105,45 @@ impl WeightSource for Shards {
         Ok(file.read(name)?.values)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::embedding::FloatType;
+    use crate::weights::array::ArrayView;
+    use crate::weights::safetensors;
+
+    /// Two shards with a weight each, and an index of these pairs of weight and file.
+    fn open(index: &[(&str, &str)]) -> Result<Vec<f32>> {
+        let folder = tempfile::tempdir().unwrap();
+        for (file, name, value) in [("a.safetensors", "one", 1.0), ("b.safetensors", "two", 2.0)] {
+            let array = ArrayView { name: name.into(), shape: vec![2], values: &[value; 2] };
+            safetensors::write(&folder.path().join(file), &[array], FloatType::F16).unwrap();
+        }
+        let map: BTreeMap<_, _> = index.iter().copied().collect();
+        let json = serde_json::json!({ "weight_map": map }).to_string();
+        std::fs::write(folder.path().join(INDEX), json).unwrap();
+        let shards = Shards::open(folder.path())?;
+        let wrong = shards.read("two", &[1, 2]).unwrap_err().to_string();
+        assert!(wrong.contains("b.safetensors") && wrong.contains("[1, 2], found [2]"), "{wrong}");
+        assert!(shards.read("three", &[2]).unwrap_err().to_string().contains("no weight \"three\""));
+        Ok([shards.read("one", &[2])?, shards.read("two", &[2])?].concat())
+    }
+
+    #[test]
+    fn index_and_shards_hold_the_same_weights() {
+        let (one, two) = (("one", "a.safetensors"), ("two", "b.safetensors"));
+        assert_eq!(open(&[one, two]).unwrap(), [1.0, 1.0, 2.0, 2.0]);
+        for (index, expected) in [
+            (&[one][..], "\"two\""),
+            (&[one, ("two", "a.safetensors")], "\"two\""),
+            (&[one, two, ("three", "b.safetensors")], "\"three\": expected in \"b.safetensors\", found none"),
+            (&[("one", "b.safetensors"), ("two", "a.safetensors")], "\"one\": expected in \"b.safetensors\""),
+            (&[one, ("two", "c.safetensors")], "c.safetensors"),
+            (&[one, ("two", "../b.safetensors")], "found \"../b.safetensors\""),
+        ] {
+            let error = open(index).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}
