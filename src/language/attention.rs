@@ -40,7 +40,7 @@ pub(super) struct CausalSelfAttention {
 }
 
 impl CausalSelfAttentionConfig {
-    /// Makes the layer with weights drawn by `initializer`.
+    /// Initialises the layer with weights drawn by `initializer`.
     pub(super) fn init(&self, initializer: &Initializer, device: &Device) -> CausalSelfAttention {
         let linear = |input, output, bias| {
             LinearConfig::new(input, output)
@@ -77,7 +77,12 @@ impl CausalSelfAttention {
         self.o_proj.bias.is_some()
     }
 
-    /// `[batch, time, hidden]` to the same; `angles` belong to these positions, `cache` is that of layer `layer`.
+    /// The attended hidden states. `angles` are those of these positions; keys and values are appended to those of
+    /// `layer` in the `cache`.
+    ///
+    /// # Shapes
+    ///
+    /// - hidden, output: `[batch, time, hidden_size]`
     pub(super) fn forward(
         &self,
         hidden: Tensor<3>,
@@ -132,14 +137,14 @@ impl CausalSelfAttention {
 /// Queries that are compared with keys together: few enough for their scores to stay in the cache of a CPU.
 const BLOCK: usize = 128;
 
-/// Score of what is hidden; its exponential is zero in every float type.
-const HIDDEN: f32 = -3e4;
+/// The score of a masked position; its exponential is zero in every float type.
+const MASKED: f32 = -3e4;
 
 /// Causal attention of the last positions of a sequence, `[batch, heads, time, dim]` over `[batch, heads, seen, dim]`, for
 /// training: Burn's `attention` becomes a chain of a dozen passes over all scores there, forward alone.
 ///
 /// A block of queries sees no keys beyond its own positions, which saves nearly half of the scores, and the softmax is
-/// divided out behind the product with the values, where there is less to divide.
+/// normalised after the product with the values, where there is less to divide.
 fn differentiable_attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>) -> Tensor<4> {
     let [_, _, time, dim] = query.dims();
     let before = key.dims()[2] - time;
@@ -150,7 +155,7 @@ fn differentiable_attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>) 
         let query = query.clone().narrow(2, start, len);
         let (key, value) = (key.clone().narrow(2, 0, seen), value.clone().narrow(2, 0, seen));
         let scores = query.matmul(key.swap_dims(2, 3)) + causal_bias(len, seen, &value);
-        // A shift changes no softmax, so nothing flows through it.
+        // A shift does not change a softmax, so it needs no gradient.
         let highest = scores.clone().detach().max_dim(3);
         let weights = (scores - highest).exp();
         let total = weights.clone().sum_dim(3);
@@ -159,9 +164,9 @@ fn differentiable_attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>) 
     Tensor::cat(blocks.collect(), 2)
 }
 
-/// What is added to the scores of the last `len` of `seen` positions, `[1, 1, len, seen]`: nothing up to each itself.
+/// What is added to the scores of the last `len` of `seen` positions, `[1, 1, len, seen]`: 0 up to the position itself.
 fn causal_bias(len: usize, seen: usize, like: &Tensor<4>) -> Tensor<4> {
-    let ahead = |query: usize, key: usize| if key > query + seen - len { HIDDEN } else { 0.0 };
+    let ahead = |query: usize, key: usize| if key > query + seen - len { MASKED } else { 0.0 };
     let values: Vec<f32> = (0..len).flat_map(|query| (0..seen).map(move |key| ahead(query, key))).collect();
     let (device, dtype) = (like.device().inner(), like.dtype());
     let data = TensorData::new(values, [1, 1, len, seen]).convert_dtype(dtype);
@@ -171,7 +176,7 @@ fn causal_bias(len: usize, seen: usize, like: &Tensor<4>) -> Tensor<4> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Distribution;
+    use burn::tensor::{Distribution, Tolerance};
 
     fn random(time: usize, device: &Device) -> Tensor<4> {
         Tensor::random([2, 3, time, 8], Distribution::Normal(0.0, 1.0), device)
@@ -195,8 +200,7 @@ mod tests {
             let tracked = [query, key, value].map(Tensor::from_inner);
             let [query, key, value] = tracked;
             let ours = differentiable_attention(query, key, value).inner();
-            let difference: f32 = (ours - burns).abs().max().into_scalar();
-            assert!(difference < 1e-5, "{time} of {seen}: {difference}");
+            ours.into_data().assert_approx_eq::<f32>(&burns.into_data(), Tolerance::absolute(1e-5));
         }
     }
 
@@ -217,8 +221,7 @@ mod tests {
             inputs.clone().map(|input| input.grad(&grads).expect("every input has a gradient"))
         };
         for (ours, plain) in grads(&differentiable_attention).into_iter().zip(grads(&plain)) {
-            let difference: f32 = (ours - plain).abs().max().into_scalar();
-            assert!(difference < 1e-4, "{difference}");
+            ours.into_data().assert_approx_eq::<f32>(&plain.into_data(), Tolerance::absolute(1e-4));
         }
     }
 }

@@ -27,7 +27,7 @@ pub struct KvCache {
 }
 
 impl KvCache {
-    /// An empty cache, for any number of layers.
+    /// Creates an empty cache, for any number of layers.
     pub fn new() -> Self {
         Self::default()
     }

@@ -56,9 +56,9 @@ impl HuggingFaceFolder {
         let tokenizer = Tokenizer::from_folder(&self.folder)?;
         if tokenizer.vocab_size() > self.config.vocab_size {
             let detail = format!(
-                "the tokenizer has {} tokens, the model of config.json knows {}",
-                tokenizer.vocab_size(),
-                self.config.vocab_size
+                "expected at most the {} tokens of config.json, found {}",
+                self.config.vocab_size,
+                tokenizer.vocab_size()
             );
             return Err(Error::format(self.folder.join("tokenizer.json"), detail));
         }
@@ -160,7 +160,7 @@ impl ConfigFile {
         .with_mlp_bias(architecture == LLAMA && self.mlp_bias.unwrap_or(false)))
     }
 
-    /// Refuses what would silently give another model.
+    /// Refuses settings that [`LlamaDecoder`] does not have, rather than loading another model than the one described.
     fn check(&self, qwen2: bool, mistral: bool, max_positions: usize) -> Result<(), String> {
         if let Some(act) = self.hidden_act.as_deref().filter(|act| *act != "silu") {
             return Err(format!("hidden_act: expected \"silu\", found {act:?}"));
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_that_bound_nothing_are_no_windows() {
+    fn windows_as_long_as_the_sequences_are_accepted() {
         for changes in [
             serde_json::json!({"architectures": [MISTRAL], "sliding_window": null}),
             serde_json::json!({"architectures": [MISTRAL], "sliding_window": 64}),

@@ -56,8 +56,10 @@ pub(crate) fn fill<M: Module>(
     match unused.as_slice() {
         [] => Ok(module),
         [first, ..] => {
-            let detail =
-                format!("the model has no place for {} weights, the first is {first:?}", unused.len());
+            let detail = format!(
+                "expected the weights of the model alone, found {} more, the first {first:?}",
+                unused.len()
+            );
             Err(Error::format(source.path(), detail))
         }
     }
@@ -97,8 +99,8 @@ impl<N: PublishedNames, S: WeightSource> Fill<'_, N, S> {
         let name = self.name();
         self.unused.remove(&name);
         // PyTorch keeps linear layers as [out, in], Burn as [in, out].
-        let is_transposed = D == 2 && self.path.last().is_some_and(|(_, kind)| kind == LINEAR);
-        let data = if is_transposed {
+        let is_linear = D == 2 && self.path.last().is_some_and(|(_, kind)| kind == LINEAR);
+        let data = if is_linear {
             let values = self.source.read(&name, &[shape[1], shape[0]])?;
             TensorData::new(transposed(&values, shape[1], shape[0]), shape)
         } else {
@@ -138,7 +140,7 @@ impl<N: PublishedNames, S: WeightSource> ModuleMapper for Fill<'_, N, S> {
         if self.failed.is_some() {
             return param;
         }
-        // The fresh value is never drawn: parameters are made when they are first used.
+        // The initial value is never drawn: parameters are initialised when they are first used.
         let shape = param.lazy_shape().dims();
         match self.tensor::<D>(shape) {
             Ok(tensor) => {
@@ -164,9 +166,9 @@ mod tests {
     #[test]
     fn transposing_twice_changes_nothing() {
         let values: Vec<f32> = (0..70 * 45).map(|value| value as f32).collect();
-        let turned = transposed(&values, 70, 45);
-        assert_eq!(turned[1], values[45]);
-        assert_eq!(transposed(&turned, 45, 70), values);
+        let once = transposed(&values, 70, 45);
+        assert_eq!(once[1], values[45]);
+        assert_eq!(transposed(&once, 45, 70), values);
     }
 
     #[derive(Module, Debug)]
@@ -254,7 +256,7 @@ mod tests {
         let missing = error(&|source| assert!(source.0.remove("tower.norm.bias").is_some()));
         assert!(missing.contains("\"tower.norm.bias\""), "{missing}");
         let more = error(&|source| assert!(source.0.insert("tower.more", vec![1]).is_none()));
-        assert!(more.contains("no place for 1 weights") && more.contains("\"tower.more\""), "{more}");
+        assert!(more.contains("found 1 more") && more.contains("\"tower.more\""), "{more}");
         let other = error(&|source| assert!(source.0.insert("tower.layers.0.weight", vec![3, 2]).is_some()));
         assert!(other.contains("\"tower.layers.0.weight\""), "{other}");
     }

@@ -113,37 +113,46 @@ mod tests {
     use crate::weights::array::ArrayView;
     use crate::weights::safetensors;
 
-    /// Two shards with a weight each, and an index of these pairs of weight and file.
-    fn open(index: &[(&str, &str)]) -> Result<Vec<f32>> {
+    /// What is read from two shards, of the weights `one` and `two` and of this one, and this index of weights and files.
+    fn open(second: &str, index: &[(&str, &str)]) -> Result<Vec<f32>> {
         let folder = tempfile::tempdir().unwrap();
-        for (file, name, value) in [("a.safetensors", "one", 1.0), ("b.safetensors", "two", 2.0)] {
-            let array = ArrayView { name: name.into(), shape: vec![2], values: &[value; 2] };
-            safetensors::write(&folder.path().join(file), &[array], FloatType::F16).unwrap();
+        let array = |name: &str, values| ArrayView { name: name.into(), shape: vec![2], values };
+        for (file, arrays) in [
+            ("a.safetensors", vec![array("one", &[1.0; 2]), array("two", &[2.0; 2])]),
+            ("b.safetensors", vec![array(second, &[3.0; 2])]),
+        ] {
+            safetensors::write(&folder.path().join(file), &arrays, FloatType::F16).unwrap();
         }
         let map: BTreeMap<_, _> = index.iter().copied().collect();
         let json = serde_json::json!({ "weight_map": map }).to_string();
         std::fs::write(folder.path().join(INDEX), json).unwrap();
         let shards = Shards::open(folder.path())?;
-        let wrong = shards.read("two", &[1, 2]).unwrap_err().to_string();
+        let wrong = shards.read(second, &[1, 2]).unwrap_err().to_string();
         assert!(wrong.contains("b.safetensors") && wrong.contains("[1, 2], found [2]"), "{wrong}");
-        assert!(shards.read("three", &[2]).unwrap_err().to_string().contains("no weight \"three\""));
-        Ok([shards.read("one", &[2])?, shards.read("two", &[2])?].concat())
+        assert!(shards.read("four", &[2]).unwrap_err().to_string().contains("no weight \"four\""));
+        Ok(["one", "two", second].map(|name| shards.read(name, &[2]).unwrap()).concat())
     }
 
     #[test]
     fn index_and_shards_hold_the_same_weights() {
-        let (one, two) = (("one", "a.safetensors"), ("two", "b.safetensors"));
-        assert_eq!(open(&[one, two]).unwrap(), [1.0, 1.0, 2.0, 2.0]);
+        let [one, two] = ["one", "two"].map(|name| (name, "a.safetensors"));
+        let three = ("three", "b.safetensors");
+        assert_eq!(open("three", &[one, two, three]).unwrap(), [1.0, 1.0, 2.0, 2.0, 3.0, 3.0]);
         for (index, expected) in [
-            (&[one][..], "\"two\""),
-            (&[one, ("two", "a.safetensors")], "\"two\""),
-            (&[one, two, ("three", "b.safetensors")], "\"three\": expected in \"b.safetensors\", found none"),
-            (&[("one", "b.safetensors"), ("two", "a.safetensors")], "\"one\": expected in \"b.safetensors\""),
-            (&[one, ("two", "c.safetensors")], "c.safetensors"),
-            (&[one, ("two", "../b.safetensors")], "found \"../b.safetensors\""),
+            (&[one, three][..], "\"two\", which the index does not name"),
+            (&[one, two, ("three", "a.safetensors")], "\"three\": expected in \"a.safetensors\", found none"),
+            (&[one, ("two", "b.safetensors"), three], "\"two\": expected in \"b.safetensors\", found in"),
+            (
+                &[one, two, three, ("four", "b.safetensors")],
+                "\"four\": expected in \"b.safetensors\", found none",
+            ),
+            (&[one, two, ("three", "c.safetensors")], "c.safetensors"),
+            (&[one, two, ("three", "../b.safetensors")], "found \"../b.safetensors\""),
         ] {
-            let error = open(index).unwrap_err().to_string();
+            let error = open("three", index).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
+        let twice = open("two", &[one, two, ("three", "b.safetensors")]).unwrap_err().to_string();
+        assert!(twice.contains("\"two\": expected in one file, found in"), "{twice}");
     }
 }

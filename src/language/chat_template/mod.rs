@@ -26,7 +26,7 @@ const LLAMA3: &str = "\
 {% for message in messages %}{{ opening(message.role) ~ message.content | trim ~ '<|eot_id|>' }}{% endfor %}\
 {% if add_generation_prompt %}{{ opening('assistant') }}{% endif %}";
 
-/// Who speaks in a [`Message`], by the names that chat templates know.
+/// The role of a [`Message`], by the names that chat templates know.
 ///
 /// ```
 /// use burn_revision::language::MessageRole;
@@ -35,11 +35,11 @@ const LLAMA3: &str = "\
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MessageRole {
-    /// Sets the scene, in front of the conversation.
+    /// Instructions in front of the conversation.
     System,
-    /// Asks.
+    /// The user, who asks.
     User,
-    /// Answers: the model.
+    /// The model, which answers.
     Assistant,
 }
 
@@ -53,7 +53,7 @@ impl fmt::Display for MessageRole {
     }
 }
 
-/// One turn, as chat templates take it.
+/// One message of a conversation, as chat templates take it.
 ///
 /// ```
 /// use burn_revision::language::{Message, MessageRole};
@@ -62,14 +62,14 @@ impl fmt::Display for MessageRole {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Message {
-    /// Who speaks.
+    /// The role of the speaker.
     pub role: MessageRole,
-    /// What is said.
+    /// The text.
     pub content: String,
 }
 
 impl Message {
-    /// A turn of `role`.
+    /// Creates a message.
     pub fn new(role: MessageRole, content: impl Into<String>) -> Self {
         Self { role, content: content.into() }
     }
@@ -87,9 +87,9 @@ pub(crate) struct ChatSpan {
 /// A Hugging Face chat template: Jinja that turns messages into the text that a model was tuned on.
 ///
 /// It is rendered as `transformers` renders it: blocks are trimmed, Python's methods of strings and dictionaries are
-/// there, and so are `raise_exception`, `strftime_now`, `tojson`, `namespace`, `break` and `continue`. The date is
+/// available, and so are `raise_exception`, `strftime_now`, `tojson`, `namespace`, `break` and `continue`. The date is
 /// always 26 July 2024, so that a model sees the same text in training, after a resumption and in use. Templates come
-/// with a model and are not trusted: one that computes without end is stopped.
+/// with a model and are not trusted: one that runs too long is stopped with an error.
 ///
 /// ```
 /// use burn_revision::language::{ChatTemplate, Message, MessageRole};
@@ -176,7 +176,7 @@ impl ChatTemplate {
         TEMPLATE.clone()
     }
 
-    /// The Jinja that this was made from.
+    /// The Jinja source.
     ///
     /// ```
     /// assert!(burn_revision::language::ChatTemplate::chatml().source().contains("<|im_end|>"));
@@ -185,11 +185,11 @@ impl ChatTemplate {
         &self.0.source
     }
 
-    /// The text of `messages`, with the opening of an answer behind it if `add_generation_prompt`.
+    /// The text of `messages`, followed by the opening of an answer if `add_generation_prompt`.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] with what the template says against the messages, for example that roles must alternate.
+    /// [`Error::Config`] with the template's objection to the messages, for example that roles must alternate.
     ///
     /// ```
     /// use burn_revision::language::ChatTemplate;
@@ -215,22 +215,22 @@ impl ChatTemplate {
             .map_err(|error| Error::config(KEY, environment::describe(&error)))
     }
 
-    /// Cuts the text of a conversation into what the model is to write and the rest; together the spans are
+    /// Splits the text of a conversation into what the model is to write and the rest; together the spans are
     /// `render(messages, false)`.
     ///
-    /// Labelled are the answers, each with the mark that ends it; an answer that says nothing is not. White space that
-    /// the template puts between its opening of an answer and the answer is the model's to write, and so labelled.
+    /// Labelled are the answers, each with the mark that ends it, except for empty answers. White space that the template
+    /// puts between its opening of an answer and the answer is for the model to write, and so labelled.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] where the template refuses the messages, and where it does not write an answer behind the text
-    /// that the model is shown when it has to give that answer: without a generation prompt, or where later turns
-    /// rewrite earlier ones, labels would be wrong.
+    /// [`Error::Config`] where the template refuses the messages, and where it does not write an answer directly after the
+    /// text that asks for it: without a generation prompt, or where later messages change what is written for earlier
+    /// ones, labels would be wrong.
     pub(crate) fn answers(&self, messages: &[Message]) -> Result<Vec<ChatSpan>> {
         self.spans(messages, false)
     }
 
-    /// Cuts the text that asks for the next answer in the same way; together the spans are `render(messages, true)`.
+    /// Splits the text that asks for the next answer in the same way; together the spans are `render(messages, true)`.
     ///
     /// # Errors
     ///
@@ -239,7 +239,7 @@ impl ChatTemplate {
         self.spans(messages, true)
     }
 
-    /// The mark that the template writes behind an answer.
+    /// The mark that the template writes after an answer.
     ///
     /// # Errors
     ///
@@ -271,7 +271,7 @@ impl ChatTemplate {
             }
             let Answer { start, end, end_mark } = self.answer(messages, index, &whole)?;
             let fail = |detail: String| Err(Error::config(KEY, format!("message {index}: {detail}")));
-            // An answer may begin as the words that the template puts in front of answers; its end tells them apart.
+            // An answer may begin with the same words that the template puts in front of answers; its end tells them apart.
             if end_mark != self.end()? {
                 return fail(format!("expected {:?} to end the answer, found {end_mark:?}", self.end()?));
             }
@@ -349,7 +349,7 @@ fn ending(text: &str) -> &str {
     text.char_indices().rev().nth(EXCERPT - 1).map_or(text, |(at, _)| &text[at..])
 }
 
-/// What `found` says from the first character on in which it differs from `expected`.
+/// The text of `found` from the first character on in which it differs from `expected`.
 fn from_difference(expected: &str, found: &str) -> String {
     let same = expected.chars().zip(found.chars()).take_while(|(a, b)| a == b).count();
     found.chars().skip(same).take(EXCERPT).collect()

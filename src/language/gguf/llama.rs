@@ -80,7 +80,7 @@ impl LlamaGguf {
     }
 
     /// The values of one of [`weights`](Self::weights), row by row in the order of Hugging Face: query and key
-    /// projections are made for rotary positions that turn coordinate `i` together with `i + head_dim / 2`.
+    /// projections are those for rotary positions that rotate coordinate `i` together with `i + head_dim / 2`.
     ///
     /// # Errors
     ///
@@ -92,7 +92,7 @@ impl LlamaGguf {
         Ok(weight.in_order(self.file.read(&weight.gguf_name)?))
     }
 
-    /// By how much each rotary frequency is divided, where the file says so (LLaMA 3.1 and later).
+    /// The factors by which rotary frequencies are divided, where the file holds them (LLaMA 3.1 and later).
     ///
     /// # Errors
     ///

@@ -54,7 +54,7 @@ pub(super) struct LlamaParameters {
     pub(super) num_attention_heads: usize,
     /// The number of key and value heads.
     pub(super) num_key_value_heads: usize,
-    /// The size of a head; all of it turns with the position.
+    /// The size of a head; all of it is rotated by the position.
     pub(super) head_dim: usize,
     /// The constant under the root of RMSNorm.
     pub(super) rms_norm_eps: f64,
@@ -133,7 +133,7 @@ fn architecture(metadata: &Metadata) -> Result<Architecture> {
     }
 }
 
-/// Older files do not say how many tokens they know; the embeddings do.
+/// Older files do not name the size of the vocabulary; it is that of the embeddings.
 fn vocab_size(file: &GgufFile, keys: &Keys<'_>) -> Result<usize> {
     let embeddings = file.tensor("token_embd.weight").and_then(|tensor| tensor.shape().first().copied());
     let size = keys.optional_size("vocab_size")?.or(embeddings);

@@ -61,7 +61,7 @@ impl GgufTokenizer {
         let mut tokenizer = Tokenizer::new(bpe);
         tokenizer.with_pre_tokenizer(Some(pre.build().map_err(failed)?));
         tokenizer.with_decoder(Some(ByteLevelDecoder::new(false, true, true)));
-        add_whole_tokens(metadata, tokens, &mut tokenizer)?;
+        register_added_tokens(metadata, tokens, &mut tokenizer)?;
         let id = |name: &str| token_id(metadata, tokens.len(), name);
         let bos = id("bos_token_id")?;
         let add_bos = metadata.boolean("tokenizer.ggml.add_bos_token")?.unwrap_or(pre.adds_bos());
@@ -114,8 +114,8 @@ fn merges(metadata: &Metadata, vocabulary: &Vocab) -> Result<Vec<(String, String
     Ok(merges)
 }
 
-/// Control and user-defined tokens are found in a text before it is cut into words.
-fn add_whole_tokens(metadata: &Metadata, tokens: &Strings, tokenizer: &mut Tokenizer) -> Result<()> {
+/// Control and user-defined tokens are matched in a text before it is split into words.
+fn register_added_tokens(metadata: &Metadata, tokens: &Strings, tokenizer: &mut Tokenizer) -> Result<()> {
     let Some(types) = metadata.integers(TYPES)? else { return Ok(()) };
     if types.len() != tokens.len() {
         return Err(metadata.wrong(format!(
@@ -124,15 +124,15 @@ fn add_whole_tokens(metadata: &Metadata, tokens: &Strings, tokenizer: &mut Token
             types.len()
         )));
     }
-    let mut whole = Vec::new();
+    let mut added = Vec::new();
     for (token, kind) in tokens.iter().zip(types) {
         match *kind {
-            CONTROL => whole.push(AddedToken::from(token, true)),
-            USER_DEFINED => whole.push(AddedToken::from(token, false).normalized(false)),
+            CONTROL => added.push(AddedToken::from(token, true)),
+            USER_DEFINED => added.push(AddedToken::from(token, false).normalized(false)),
             _ => {}
         }
     }
-    tokenizer.add_tokens(&whole);
+    tokenizer.add_tokens(&added);
     Ok(())
 }
 

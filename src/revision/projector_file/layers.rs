@@ -39,17 +39,17 @@ impl ProjectorLayer {
         Ok(Self { output, input, weight, bias })
     }
 
-    /// The width of what it takes.
+    /// The width of the input.
     pub(crate) fn input(&self) -> usize {
         self.input
     }
 
-    /// The width of what it makes.
+    /// The width of the output.
     pub(crate) fn output(&self) -> usize {
         self.output
     }
 
-    /// Weight and bias, to be kept.
+    /// Weight and bias.
     pub(crate) fn into_parts(self) -> (Vec<f32>, Vec<f32>) {
         (self.weight, self.bias)
     }
@@ -66,8 +66,8 @@ impl ProjectorArrays {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] where there is none, [`Error::Mismatch`] where one does not take what the one before it
-    /// makes.
+    /// [`Error::Config`] where there is none, [`Error::Mismatch`] where the input of one is not as wide as the
+    /// output of the one before it.
     pub(crate) fn new(layers: Vec<ProjectorLayer>) -> Result<Self> {
         if layers.is_empty() {
             return Err(Error::config("projector", "expected at least one layer, found none"));
@@ -90,7 +90,7 @@ impl ProjectorArrays {
         Self::from_arrays(path, read_projector(path)?)
     }
 
-    /// Puts the arrays of the file `path` in order. Every one must be the weight or the bias of a layer:
+    /// Sorts the arrays of the file `path` into layers. Every one must be the weight or the bias of a layer:
     /// `model.mm_projector.weight` and `.bias`, or `model.mm_projector.0.weight`, `.0.bias`, `.2.weight` and so on,
     /// also with `module.` or `base_model.model.` in front, or without `model.` or all of that.
     ///
@@ -143,17 +143,17 @@ impl ProjectorArrays {
         Self::new(layers.into_iter().map(|(layer, _)| layer).collect())
     }
 
-    /// The layers, to be kept.
+    /// The layers.
     pub(crate) fn into_layers(self) -> Vec<ProjectorLayer> {
         self.layers
     }
 
-    /// The width of the embeddings it takes.
+    /// The width of the embeddings that enter.
     pub(crate) fn input(&self) -> usize {
         self.layers[0].input
     }
 
-    /// The width of the embeddings it makes.
+    /// The width of the embeddings that leave.
     pub(crate) fn output(&self) -> usize {
         self.layers[self.layers.len() - 1].output
     }

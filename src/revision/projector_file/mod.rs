@@ -5,8 +5,8 @@
 //! * [`ProjectorArrays`] puts them in order, and accounts for each of them;
 //! * [`write_projector`] writes a file that LLaVA and Bunny read.
 //!
-//! A file of PyTorch holds a pickle, which in Python can run any code. Here nothing in a file is executed: the pickle
-//! goes through a small machine that knows tensors, text, numbers and dicts, and refuses the rest by name.
+//! A file of PyTorch holds a pickle, which in Python can run any code. Here nothing in a file is executed: only tensors,
+//! text, numbers and dicts are understood, and everything else is refused by name.
 //!
 //! ```text
 //! keys    which names are the projector's, and which layer they mean
@@ -32,7 +32,7 @@ use crate::{Error, Result};
 
 pub(super) use layers::{ProjectorArrays, ProjectorLayer};
 
-/// The kinds of files, told apart by their extensions.
+/// The kinds of files, by their extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FileKind {
     Safetensors,
@@ -55,9 +55,8 @@ impl FileKind {
 
 /// The projector's arrays in a file `.safetensors`, `.bin`, `.pt` or `.pth`, in the order of the file, as float32.
 ///
-/// Where a name contains `mm_projector.`, those with it are taken; the others are not even read, so that a projector
-/// comes out of a large checkpoint in little memory. Where no name does, all names have to be those of layers
-/// (`0.weight`, `0.bias`, ...). Float types are f16, bf16, f32 and f64; views of shared storage, with any strides,
+/// Where a name contains `mm_projector.`, only arrays of such names are read, so that a projector is taken out of a large
+/// checkpoint in little memory. Where no name does, all names have to be those of layers (`0.weight`, `0.bias`, ...). Float types are f16, bf16, f32 and f64; views of shared storage, with any strides,
 /// are read as the tensors that they are.
 ///
 /// # Errors

@@ -63,15 +63,15 @@ fn q4_0(bytes: &[u8], values: &mut Vec<f32>) {
 fn q4_1(bytes: &[u8], values: &mut Vec<f32>) {
     for block in bytes.as_chunks::<{ 4 + BLOCK / 2 }>().0 {
         let scale = f16([block[0], block[1]]);
-        let least = f16([block[2], block[3]]);
-        values.extend(nibbles(&block[4..]).map(|quantum| scale * quantum + least));
+        let minimum = f16([block[2], block[3]]);
+        values.extend(nibbles(&block[4..]).map(|quantum| scale * quantum + minimum));
     }
 }
 
-/// The lower halves of all bytes, then the upper ones.
+/// The low nibbles of all bytes, then the high ones.
 fn nibbles(bytes: &[u8]) -> impl Iterator<Item = f32> {
-    let lower = bytes.iter().map(|byte| f32::from(byte & 15));
-    lower.chain(bytes.iter().map(|byte| f32::from(byte >> 4)))
+    let low = bytes.iter().map(|byte| f32::from(byte & 15));
+    low.chain(bytes.iter().map(|byte| f32::from(byte >> 4)))
 }
 
 /// 16-bit floating point (IEEE 754 binary16).

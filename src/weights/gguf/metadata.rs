@@ -5,8 +5,8 @@ use super::cursor::Cursor;
 use super::value::{Array, Strings, Value};
 use crate::{Error, Result};
 
-/// The least an entry takes in the file: the length of its key, its type and a value of one byte.
-const LEAST_ENTRY: u64 = 8 + 4 + 1;
+/// The smallest entry of a file: the length of its key, its type and a value of one byte.
+const MIN_ENTRY_BYTES: u64 = 8 + 4 + 1;
 
 /// The keys and values of a file.
 ///
@@ -19,7 +19,8 @@ pub(crate) struct Metadata {
 
 impl Metadata {
     pub(super) fn read(cursor: &mut Cursor<'_>, path: &Path, count: u64) -> Result<Self> {
-        let count = cursor.check_count(count, LEAST_ENTRY, format_args!("the number of metadata keys"))?;
+        let count =
+            cursor.check_count(count, MIN_ENTRY_BYTES, format_args!("the number of metadata keys"))?;
         let mut entries = BTreeMap::new();
         for index in 0..count {
             let key = cursor.string(format_args!("metadata key {index}"))?;

@@ -12,10 +12,10 @@ use crate::{Error, Result};
 
 const MAGIC: &[u8; 4] = b"GGUF";
 const DEFAULT_ALIGNMENT: u64 = 32;
-/// About how many bytes of a tensor are in memory as they are stored.
+/// About how many stored bytes of a tensor are in memory at once.
 const CHUNK: u64 = 1 << 20;
 
-/// An open GGUF file: its metadata, and its tensors at their places.
+/// An open GGUF file: its metadata, and its tensors, which are read when they are asked for.
 #[derive(Debug)]
 pub(crate) struct GgufFile {
     path: PathBuf,
@@ -31,7 +31,7 @@ impl GgufFile {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] where the file cannot be read, [`Error::Format`] where it is not as it should be.
+    /// [`Error::Io`] where the file cannot be read, [`Error::Format`] naming the key or tensor where it is damaged.
     pub(crate) fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let io = |source| Error::io(path, source);
@@ -43,7 +43,11 @@ impl GgufFile {
         let keys = cursor.u64(format_args!("the number of metadata keys"))?;
         let metadata = Metadata::read(&mut cursor, path, keys)?;
         let alignment = alignment(&metadata)?;
-        let count = cursor.check_count(tensors, TensorInfo::LEAST, format_args!("the number of tensors"))?;
+        let count = cursor.check_count(
+            tensors,
+            TensorInfo::MIN_ENTRY_BYTES,
+            format_args!("the number of tensors"),
+        )?;
         let mut tensors = Vec::new();
         let mut by_name = HashMap::new();
         for index in 0..count {
@@ -151,7 +155,7 @@ fn check_version(cursor: &mut Cursor<'_>) -> Result<()> {
 fn alignment(metadata: &Metadata) -> Result<u64> {
     const KEY: &str = "general.alignment";
     let Some(alignment) = metadata.count(KEY)? else { return Ok(DEFAULT_ALIGNMENT) };
-    // A greater one than any page size is no alignment; the bound also keeps sums within 64 bits.
+    // Larger than any page size is no alignment; the bound also keeps sums within 64 bits.
     if !alignment.is_power_of_two() || alignment > 1 << 30 {
         return Err(
             metadata.wrong(format!("key {KEY:?}: expected a power of two up to 2^30, found {alignment}"))

@@ -2,7 +2,7 @@ use super::cursor::Cursor;
 use crate::Result;
 
 /// ggml knows no tensors of more dimensions.
-const MOST_DIMENSIONS: u32 = 4;
+const MAX_DIMENSIONS: u32 = 4;
 
 /// How the values of a tensor are stored: the number that ggml gives the type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,20 +72,20 @@ impl TensorType {
     }
 }
 
-/// Where a tensor stands and what it looks like.
+/// The name, shape, type and place of a tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TensorInfo {
     pub(super) name: String,
     pub(super) shape: Vec<usize>,
     pub(super) dtype: TensorType,
-    /// From the beginning of the tensors on.
+    /// In bytes, from the beginning of the tensors.
     pub(super) offset: u64,
     pub(super) bytes: u64,
 }
 
 impl TensorInfo {
-    /// The least an entry takes in the file: a length, a number of dimensions, a type and an offset.
-    pub(super) const LEAST: u64 = 8 + 4 + 4 + 8;
+    /// The smallest entry of a file: a length, a number of dimensions, a type and an offset.
+    pub(super) const MIN_ENTRY_BYTES: u64 = 8 + 4 + 4 + 8;
 
     /// The name in the file.
     pub(crate) fn name(&self) -> &str {
@@ -112,10 +112,9 @@ impl TensorInfo {
         let name = cursor.string(format_args!("the name of tensor {index}"))?;
         let what = format_args!("tensor {name:?}").to_string();
         let dimensions = cursor.u32(format_args!("the number of dimensions of {what}"))?;
-        if dimensions > MOST_DIMENSIONS {
-            return Err(cursor.wrong(format!(
-                "{what}: expected at most {MOST_DIMENSIONS} dimensions, found {dimensions}"
-            )));
+        if dimensions > MAX_DIMENSIONS {
+            return Err(cursor
+                .wrong(format!("{what}: expected at most {MAX_DIMENSIONS} dimensions, found {dimensions}")));
         }
         let mut sizes = Vec::new();
         for dimension in 0..dimensions {
@@ -140,7 +139,7 @@ impl TensorInfo {
         let bytes = values
             .filter(|values| usize::try_from(*values).is_ok())
             .and_then(|values| (values / block).checked_mul(size))
-            .ok_or_else(|| cursor.wrong(format!("{what}: sizes {sizes:?} are more than any file holds")))?;
+            .ok_or_else(|| cursor.wrong(format!("{what}: sizes {sizes:?} are larger than any file")))?;
         let shape = sizes.iter().rev().map(|size| *size as usize).collect();
         Ok(Self { name, shape, dtype, offset, bytes })
     }

@@ -126,6 +126,14 @@ pub(crate) fn message<T>(result: Result<T>) -> String {
     message
 }
 
+/// Checks that a message says all that it should.
+#[track_caller]
+pub(crate) fn says(message: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(message.contains(part), "{part:?} in {message:?}");
+    }
+}
+
 fn put_string(bytes: &mut Vec<u8>, text: &str) {
     bytes.extend((text.len() as u64).to_le_bytes());
     bytes.extend(text.as_bytes());

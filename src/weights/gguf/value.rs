@@ -4,7 +4,7 @@ use super::cursor::Cursor;
 use crate::Result;
 
 /// Arrays may hold arrays; real files nest none or one, and unbounded nesting would exhaust the stack.
-const DEEPEST: usize = 4;
+const MAX_DEPTH: usize = 4;
 
 const STRING: u32 = 8;
 const ARRAY: u32 = 9;
@@ -71,7 +71,7 @@ macro_rules! values {
                 Ok(match code {
                     $($code => Self::$name(<$type as Scalar>::read(cursor, what)?),)*
                     STRING => Self::String(cursor.string(what)?),
-                    ARRAY => Self::Array(Array::read(cursor, DEEPEST, what)?),
+                    ARRAY => Self::Array(Array::read(cursor, MAX_DEPTH, what)?),
                     _ => return Err(unknown_type(cursor, code, what)),
                 })
             }
@@ -96,18 +96,18 @@ macro_rules! values {
                 }
             }
 
-            fn read(cursor: &mut Cursor<'_>, deepest: usize, what: Arguments<'_>) -> Result<Self> {
+            fn read(cursor: &mut Cursor<'_>, depth_left: usize, what: Arguments<'_>) -> Result<Self> {
                 let code = cursor.u32(format_args!("the element type of {what}"))?;
                 let count = cursor.u64(format_args!("the number of elements of {what}"))?;
                 Ok(match code {
                     $($code => Self::$name(scalars(cursor, count, what)?),)*
                     STRING => Self::String(strings(cursor, count, what)?),
-                    ARRAY if deepest == 0 => {
+                    ARRAY if depth_left == 0 => {
                         return Err(cursor.wrong(format!(
-                            "{what}: arrays in arrays, expected at most {DEEPEST} levels of them, found more"
+                            "{what}: arrays in arrays, expected at most {MAX_DEPTH} levels of them, found more"
                         )));
                     }
-                    ARRAY => Self::Array(arrays(cursor, count, deepest - 1, what)?),
+                    ARRAY => Self::Array(arrays(cursor, count, depth_left - 1, what)?),
                     _ => return Err(unknown_type(cursor, code, what)),
                 })
             }
@@ -176,12 +176,12 @@ fn strings(cursor: &mut Cursor<'_>, count: u64, what: Arguments<'_>) -> Result<S
     Ok(strings)
 }
 
-fn arrays(cursor: &mut Cursor<'_>, count: u64, deepest: usize, what: Arguments<'_>) -> Result<Vec<Array>> {
+fn arrays(cursor: &mut Cursor<'_>, count: u64, depth_left: usize, what: Arguments<'_>) -> Result<Vec<Array>> {
     let count = cursor.check_count(count, 12, format_args!("the length of {what}"))?;
     // An array takes more memory than an empty one takes of the file, so none is asked for in advance.
     let mut values = Vec::new();
     for index in 0..count {
-        values.push(Array::read(cursor, deepest, format_args!("element {index} of {what}"))?);
+        values.push(Array::read(cursor, depth_left, format_args!("element {index} of {what}"))?);
     }
     Ok(values)
 }

@@ -2,7 +2,7 @@ use super::small::{INNER, KEY_WIDTH, LAYERS, WIDTH, counted, model, tokens};
 use crate::language::gguf::LlamaGguf;
 use crate::language::gguf::parameters::{Architecture, GgufRopeScaling};
 use crate::weights::gguf::Value;
-use crate::weights::gguf::testing::{Writer, message, text};
+use crate::weights::gguf::testing::{Writer, message, says, text};
 
 fn open(writer: &Writer) -> crate::Result<LlamaGguf> {
     LlamaGguf::new(writer.open()?)
@@ -13,13 +13,6 @@ fn refused(edit: impl Fn(&mut Writer)) -> String {
     let mut writer = model("llama");
     edit(&mut writer);
     message(open(&writer))
-}
-
-#[track_caller]
-fn says(message: &str, parts: &[&str]) {
-    for part in parts {
-        assert!(message.contains(part), "{part:?} in {message:?}");
-    }
 }
 
 /// The first value of each row of a weight; in the file, row `r` of `width` begins with `r * width`.
