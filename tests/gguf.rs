@@ -4,21 +4,21 @@
 
 use std::path::{Path, PathBuf};
 
+use approx::assert_abs_diff_eq;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
-use burn_revision::language::gguf::LlamaGguf;
-use burn_revision::language::{GenerationConfig, LanguageModel, generate};
+use burn_revision::language::{GenerationConfig, LanguageModel, Pretrained, generate};
 
 const NAME: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
 
-fn file() -> Option<LlamaGguf> {
+fn file() -> Option<PathBuf> {
     let fetched = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/smollm2").join(NAME);
     let path = std::env::var_os("SMOLLM2_GGUF").map_or(fetched, PathBuf::from);
     if !path.exists() {
         eprintln!("skipped: no {}; tests/fetch_smollm2.sh brings it", path.display());
         return None;
     }
-    Some(LlamaGguf::open(path).unwrap())
+    Some(path)
 }
 
 /// The perplexity and the reply of an independent forward pass in NumPy.
@@ -26,10 +26,9 @@ fn file() -> Option<LlamaGguf> {
 fn the_model_reads_and_writes_as_the_reference() {
     let Some(file) = file() else { return };
     let device = Device::default();
-    let (model, tokenizer) = (file.init(FloatDType::F32, &device).unwrap(), file.tokenizer().unwrap());
-    let encode = |text: &str| tokenizer.tokenizer.encode(text, false).unwrap().get_ids().to_vec();
+    let Pretrained { model, tokenizer } = Pretrained::load(file, FloatDType::F32, &device).unwrap();
 
-    let tokens = encode(
+    let tokens = tokenizer.encode(
         "The capital of France is Paris. The capital of Italy is Rome. The sky is blue and the grass is green. Dogs and \
          cats are animals that many people keep as pets.",
     );
@@ -41,15 +40,15 @@ fn the_model_reads_and_writes_as_the_reference() {
     let scores: Vec<f32> = log_softmax(logits, 1).into_data().try_into_vec().unwrap();
     let vocab = model.vocab_size();
     let nll: f32 = (0..35).map(|at| -scores[at * vocab + tokens[at + 1] as usize]).sum::<f32>() / 35.0;
-    assert!((nll - 2.301).abs() < 0.002, "mean NLL {nll}");
+    assert_abs_diff_eq!(nll, 2.301, epsilon = 0.002);
 
-    let prompt =
-        encode("<|im_start|>user\nWhat is a cat? Answer in one sentence.<|im_end|>\n<|im_start|>assistant\n");
+    let prompt = tokenizer.encode(
+        "<|im_start|>user\nWhat is a cat? Answer in one sentence.<|im_end|>\n<|im_start|>assistant\n",
+    );
     let row: Vec<i64> = prompt.iter().map(|&token| i64::from(token)).collect();
     let input = Tensor::<2, Int>::from_data(TensorData::new(row, [1, prompt.len()]), &device);
-    let end = tokenizer.eos.unwrap();
     let config = GenerationConfig::new().with_max_new_tokens(24);
-    let reply = generate(&model, model.embed(input), &[end], &config);
-    let reply = tokenizer.tokenizer.decode(&reply[0], true).unwrap();
+    let reply = generate(&model, model.embed(input), &[tokenizer.eos()], &config);
+    let reply = tokenizer.decode(&reply[0]);
     assert_eq!(reply, "A cat is a domesticated feline that loves to play and explore.");
 }

@@ -5,30 +5,31 @@ use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::{KvCache, RotaryAngles};
+use super::KvCache;
+use super::rope::RotaryAngles;
 
 /// Configuration of [`CausalSelfAttention`].
 #[derive(Config, Debug)]
-pub struct CausalSelfAttentionConfig {
+pub(super) struct CausalSelfAttentionConfig {
     /// The size of the hidden states.
-    pub hidden_size: usize,
+    pub(super) hidden_size: usize,
     /// The number of query heads.
-    pub num_heads: usize,
+    pub(super) num_heads: usize,
     /// The number of key and value heads; each serves `num_heads / num_kv_heads` query heads.
-    pub num_kv_heads: usize,
+    pub(super) num_kv_heads: usize,
     /// The size of a head.
-    pub head_dim: usize,
+    pub(super) head_dim: usize,
     /// Whether query, key and value projections have a bias (Qwen2 does).
     #[config(default = false)]
-    pub bias: bool,
+    pub(super) bias: bool,
     /// Whether the output projection has a bias.
     #[config(default = false)]
-    pub output_bias: bool,
+    pub(super) output_bias: bool,
 }
 
 /// Causal self-attention with grouped queries (arXiv 2305.13245) and rotary positions.
 #[derive(Module, Debug)]
-pub struct CausalSelfAttention {
+pub(super) struct CausalSelfAttention {
     q_proj: Linear,
     pub(super) k_proj: Linear,
     pub(super) v_proj: Linear,
@@ -39,8 +40,8 @@ pub struct CausalSelfAttention {
 }
 
 impl CausalSelfAttentionConfig {
-    /// Makes the layer with weights drawn by `initializer`.
-    pub fn init(&self, initializer: &Initializer, device: &Device) -> CausalSelfAttention {
+    /// Initialises the layer with weights drawn by `initializer`.
+    pub(super) fn init(&self, initializer: &Initializer, device: &Device) -> CausalSelfAttention {
         let linear = |input, output, bias| {
             LinearConfig::new(input, output)
                 .with_bias(bias)
@@ -62,22 +63,27 @@ impl CausalSelfAttentionConfig {
 
 impl CausalSelfAttention {
     /// The numbers of query heads and of key and value heads.
-    pub fn heads(&self) -> (usize, usize) {
+    pub(super) fn heads(&self) -> (usize, usize) {
         (self.num_heads, self.num_kv_heads)
     }
 
     /// Whether query, key and value projections have a bias.
-    pub fn has_bias(&self) -> bool {
+    pub(super) fn has_bias(&self) -> bool {
         self.q_proj.bias.is_some()
     }
 
     /// Whether the output projection has a bias.
-    pub fn has_output_bias(&self) -> bool {
+    pub(super) fn has_output_bias(&self) -> bool {
         self.o_proj.bias.is_some()
     }
 
-    /// `[batch, time, hidden]` to the same; `angles` belong to these positions, `cache` is that of layer `layer`.
-    pub fn forward(
+    /// The attended hidden states. `angles` are those of these positions; keys and values are appended to those of
+    /// `layer` in the `cache`.
+    ///
+    /// # Shapes
+    ///
+    /// - hidden, output: `[batch, time, hidden_size]`
+    pub(super) fn forward(
         &self,
         hidden: Tensor<3>,
         angles: &RotaryAngles,
@@ -131,14 +137,14 @@ impl CausalSelfAttention {
 /// Queries that are compared with keys together: few enough for their scores to stay in the cache of a CPU.
 const BLOCK: usize = 128;
 
-/// Score of what is hidden; its exponential is zero in every float type.
-const HIDDEN: f32 = -3e4;
+/// The score of a masked position; its exponential is zero in every float type.
+const MASKED: f32 = -3e4;
 
 /// Causal attention of the last positions of a sequence, `[batch, heads, time, dim]` over `[batch, heads, seen, dim]`, for
 /// training: Burn's `attention` becomes a chain of a dozen passes over all scores there, forward alone.
 ///
 /// A block of queries sees no keys beyond its own positions, which saves nearly half of the scores, and the softmax is
-/// divided out behind the product with the values, where there is less to divide.
+/// normalised after the product with the values, where there is less to divide.
 fn differentiable_attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>) -> Tensor<4> {
     let [_, _, time, dim] = query.dims();
     let before = key.dims()[2] - time;
@@ -149,7 +155,7 @@ fn differentiable_attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>) 
         let query = query.clone().narrow(2, start, len);
         let (key, value) = (key.clone().narrow(2, 0, seen), value.clone().narrow(2, 0, seen));
         let scores = query.matmul(key.swap_dims(2, 3)) + causal_bias(len, seen, &value);
-        // A shift changes no softmax, so nothing flows through it.
+        // A shift does not change a softmax, so it needs no gradient.
         let highest = scores.clone().detach().max_dim(3);
         let weights = (scores - highest).exp();
         let total = weights.clone().sum_dim(3);
@@ -158,9 +164,9 @@ fn differentiable_attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>) 
     Tensor::cat(blocks.collect(), 2)
 }
 
-/// What is added to the scores of the last `len` of `seen` positions, `[1, 1, len, seen]`: nothing up to each itself.
+/// What is added to the scores of the last `len` of `seen` positions, `[1, 1, len, seen]`: 0 up to the position itself.
 fn causal_bias(len: usize, seen: usize, like: &Tensor<4>) -> Tensor<4> {
-    let ahead = |query: usize, key: usize| if key > query + seen - len { HIDDEN } else { 0.0 };
+    let ahead = |query: usize, key: usize| if key > query + seen - len { MASKED } else { 0.0 };
     let values: Vec<f32> = (0..len).flat_map(|query| (0..seen).map(move |key| ahead(query, key))).collect();
     let (device, dtype) = (like.device().inner(), like.dtype());
     let data = TensorData::new(values, [1, 1, len, seen]).convert_dtype(dtype);
@@ -170,7 +176,7 @@ fn causal_bias(len: usize, seen: usize, like: &Tensor<4>) -> Tensor<4> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Distribution;
+    use burn::tensor::{Distribution, Tolerance};
 
     fn random(time: usize, device: &Device) -> Tensor<4> {
         Tensor::random([2, 3, time, 8], Distribution::Normal(0.0, 1.0), device)
@@ -194,8 +200,7 @@ mod tests {
             let tracked = [query, key, value].map(Tensor::from_inner);
             let [query, key, value] = tracked;
             let ours = differentiable_attention(query, key, value).inner();
-            let difference: f32 = (ours - burns).abs().max().into_scalar();
-            assert!(difference < 1e-5, "{time} of {seen}: {difference}");
+            ours.into_data().assert_approx_eq::<f32>(&burns.into_data(), Tolerance::absolute(1e-5));
         }
     }
 
@@ -216,8 +221,7 @@ mod tests {
             inputs.clone().map(|input| input.grad(&grads).expect("every input has a gradient"))
         };
         for (ours, plain) in grads(&differentiable_attention).into_iter().zip(grads(&plain)) {
-            let difference: f32 = (ours - plain).abs().max().into_scalar();
-            assert!(difference < 1e-4, "{difference}");
+            ours.into_data().assert_approx_eq::<f32>(&plain.into_data(), Tolerance::absolute(1e-4));
         }
     }
 }

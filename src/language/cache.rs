@@ -1,13 +1,33 @@
 use burn::tensor::Tensor;
 
 /// Keys and values of the positions that a decoder has seen, layer by layer.
+///
+/// [`generate`](super::generate) makes one for a sequence and gives it to
+/// [`LanguageModel::forward`](super::LanguageModel::forward), whose attention layers append to it.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_revision::language::KvCache;
+///
+/// let device = Device::default();
+/// let mut cache = KvCache::new();
+/// for time in [5, 1] {
+///     // What the first layer computed for `time` new positions: a batch of 1, 2 heads of 8.
+///     let [key, value] = [(); 2].map(|()| Tensor::<4>::zeros([1, 2, time, 8], &device));
+///     let (keys, values) = cache.append(0, key, value);
+///     assert_eq!((keys.dims(), values.dims()), ([1, 2, cache.len(), 8], [1, 2, cache.len(), 8]));
+/// }
+/// assert_eq!(cache.len(), 6);
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct KvCache {
     layers: Vec<Option<(Tensor<4>, Tensor<4>)>>,
 }
 
 impl KvCache {
-    /// An empty cache, for any number of layers.
+    /// Creates an empty cache, for any number of layers.
     pub fn new() -> Self {
         Self::default()
     }
@@ -22,8 +42,16 @@ impl KvCache {
         self.len() == 0
     }
 
-    /// Appends the keys and values of new positions, `[batch, kv_heads, time, head_dim]`, to those of `layer` and
-    /// returns all of them.
+    /// Appends the keys and values of new positions to those of a layer, and returns all of them.
+    ///
+    /// # Shapes
+    ///
+    /// - key, value: `[batch, kv_heads, time, head_dim]`
+    /// - output: `[batch, kv_heads, seen, head_dim]` each, the last `time` of the `seen` positions being the new ones
+    ///
+    /// # Panics
+    ///
+    /// Panics if the new keys or values differ from those of the layer in another size than `time`.
     pub fn append(&mut self, layer: usize, key: Tensor<4>, value: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
         if self.layers.len() <= layer {
             self.layers.resize(layer + 1, None);

@@ -9,9 +9,17 @@ use crate::random::seeded_rng;
 ///
 /// The default is greedy; a temperature above zero samples, from the smallest set of tokens whose probability
 /// reaches `top_p` (nucleus sampling, arXiv 1904.09751).
+///
+/// # Example
+///
+/// ```
+/// use burn_revision::language::GenerationConfig;
+/// let config = GenerationConfig::new().with_temperature(0.7).with_top_p(0.9).with_seed(1);
+/// assert_eq!(config.max_new_tokens, 64);
+/// ```
 #[derive(Config, Debug)]
 pub struct GenerationConfig {
-    /// The number of tokens to write at most.
+    /// The largest number of tokens to generate.
     #[config(default = 64)]
     pub max_new_tokens: usize,
     /// What scores are divided by before sampling; 0 always takes the best token.
@@ -25,13 +33,36 @@ pub struct GenerationConfig {
     pub seed: u64,
 }
 
-/// Continues every sequence of a batch until one of `end` or the longest length; the tokens before that, row by row.
+/// Continues every sequence of a batch until an end token, `max_new_tokens`, or the longest sequence of the model.
 ///
-/// `prompt` holds embeddings, `[batch, time, width]`, without padding: visual tokens can be part of it.
+/// # Arguments
+///
+/// * `prompt` - Embeddings, `[batch, time, width]`, without padding: visual tokens can be part of it.
+/// * `end` - The tokens that end a sequence.
+///
+/// # Returns
+///
+/// The new tokens of each sequence, without the end token.
 ///
 /// # Panics
 ///
 /// Panics if the prompt is empty.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_revision::language::{GenerationConfig, LanguageModel, LlamaConfig, generate};
+///
+/// # fn main() -> burn_revision::Result<()> {
+/// let device = Device::default();
+/// let model = LlamaConfig::new(256, 64, 128, 2, 4).init(&device)?;
+/// let prompt = model.embed(Tensor::<2, Int>::ones([2, 3], &device));
+/// let tokens = generate(&model, prompt, &[], &GenerationConfig::new().with_max_new_tokens(4));
+/// assert_eq!(tokens.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4]);
+/// # Ok(())
+/// # }
+/// ```
 pub fn generate<L: LanguageModel>(
     model: &L,
     prompt: Tensor<3>,
@@ -42,26 +73,26 @@ pub fn generate<L: LanguageModel>(
     assert!(batch > 0 && time > 0, "generation needs a prompt, found shape [{batch}, {time}, {width}]");
     assert!(!config.temperature.is_nan() && !config.top_p.is_nan(), "generation cannot use {config}");
     let device = prompt.device();
-    let room = config.max_new_tokens.min(model.max_positions().saturating_sub(time));
+    let capacity = config.max_new_tokens.min(model.max_positions().saturating_sub(time));
     let mut rng = seeded_rng(config.seed, &[]);
     let mut cache = KvCache::new();
     let mut texts = vec![Vec::new(); batch];
-    let mut open = vec![true; batch];
+    let mut unfinished = vec![true; batch];
     let mut hidden = model.forward(prompt, Some(&mut cache));
 
-    for written in 0..room {
+    for written in 0..capacity {
         let last = hidden.dims()[1] - 1;
         let scores = model.logits(hidden.narrow(1, last, 1).reshape([batch, width])).cast(DType::F32);
         let scores = scores.into_data().try_to_vec::<f32>().expect("scores were cast to f32");
         let next: Vec<u32> =
             scores.chunks(model.vocab_size()).map(|row| pick(row, config, &mut rng) as u32).collect();
-        for ((text, open), token) in texts.iter_mut().zip(&mut open).zip(&next) {
-            *open &= !end.contains(token);
-            if *open {
+        for ((text, unfinished), token) in texts.iter_mut().zip(&mut unfinished).zip(&next) {
+            *unfinished &= !end.contains(token);
+            if *unfinished {
                 text.push(*token);
             }
         }
-        if written + 1 == room || open.iter().all(|open| !open) {
+        if written + 1 == capacity || !unfinished.contains(&true) {
             break;
         }
         let tokens = TensorData::new(next.iter().map(|token| *token as i64).collect(), [batch, 1]);
@@ -110,6 +141,7 @@ fn pick(scores: &[f32], config: &GenerationConfig, rng: &mut impl Rng) -> usize 
 mod tests {
     use super::*;
     use crate::language::{LlamaConfig, LlamaDecoder};
+    use approx::assert_abs_diff_eq;
     use burn::tensor::{Device, Distribution};
 
     fn model() -> LlamaDecoder {
@@ -168,7 +200,7 @@ mod tests {
         let sampled = share(&GenerationConfig::new().with_temperature(1.0));
         let total: f64 = scores.iter().map(|s| (*s as f64).exp()).sum();
         for (share, score) in sampled.iter().zip(scores) {
-            assert!((share - (score as f64).exp() / total).abs() < 0.02, "{sampled:?}");
+            assert_abs_diff_eq!(*share, (score as f64).exp() / total, epsilon = 0.02);
         }
         let nucleus = share(&GenerationConfig::new().with_temperature(1.0).with_top_p(0.8));
         assert_eq!(nucleus[2..], [0.0, 0.0]);

@@ -7,13 +7,15 @@ use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig, RmsNorm, RmsNor
 use burn::tensor::activation::silu;
 use burn::tensor::{Device, Int, Tensor};
 
-use super::{
-    CausalSelfAttention, CausalSelfAttentionConfig, KvCache, LanguageModel, RopeScaling, RotaryAngles,
-    RotaryFrequencies,
-};
+use super::attention::{CausalSelfAttention, CausalSelfAttentionConfig};
+use super::rope::{RotaryAngles, RotaryFrequencies};
+use super::{KvCache, LanguageModel, RopeScaling};
+use crate::weights::PublishedNames;
 use crate::{Error, Result};
 
 /// Configuration of [`LlamaDecoder`], with the field names of Hugging Face's `config.json`.
+///
+/// # Example
 ///
 /// ```
 /// use burn::tensor::Device;
@@ -62,14 +64,14 @@ pub struct LlamaConfig {
     /// Whether the feed-forward layers have biases.
     #[config(default = false)]
     pub mlp_bias: bool,
-    /// The standard deviation of fresh weights.
+    /// The standard deviation of the weights that [`init`](Self::init) draws.
     #[config(default = 0.02)]
     pub initializer_range: f64,
 }
 
 /// A feed-forward layer with SwiGLU, `down(silu(gate(x)) * up(x))` (arXiv 2002.05202).
 #[derive(Module, Debug)]
-pub struct Mlp {
+pub(super) struct Mlp {
     gate_proj: Linear,
     up_proj: Linear,
     down_proj: Linear,
@@ -77,7 +79,7 @@ pub struct Mlp {
 
 impl Mlp {
     /// `[batch, time, hidden]` to the same.
-    pub fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
+    fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
         let [batch, time, width] = hidden.dims();
         // As one matrix: a batch of products with the same weights would prepare them for each sequence anew.
         let rows = hidden.reshape([batch * time, width]);
@@ -86,9 +88,9 @@ impl Mlp {
     }
 }
 
-/// One layer: attention and feed-forward, each behind a norm and around a residual.
+/// One layer: attention and feed-forward, each after a norm and with a residual connection.
 #[derive(Module, Debug)]
-pub struct DecoderLayer {
+pub(super) struct DecoderLayer {
     self_attn: CausalSelfAttention,
     mlp: Mlp,
     input_layernorm: RmsNorm,
@@ -110,7 +112,9 @@ impl DecoderLayer {
     }
 }
 
-/// A LLaMA-family decoder.
+/// A decoder of the LLaMA family: RMSNorm, rotary positions, attention with grouped queries, and SwiGLU.
+///
+/// [`LlamaConfig`] makes one with random weights, [`Pretrained`](super::Pretrained) reads a published one.
 #[derive(Module, Debug)]
 pub struct LlamaDecoder {
     embed_tokens: Embedding,
@@ -132,31 +136,32 @@ impl LlamaConfig {
     fn validate(&self) -> Result<usize> {
         let (heads, kv_heads) = (self.num_attention_heads, self.kv_heads());
         if heads == 0 || kv_heads == 0 || !heads.is_multiple_of(kv_heads) {
-            let detail = format!("{kv_heads} does not divide num_attention_heads {heads}");
+            let detail = format!("expected a divisor of num_attention_heads {heads}, found {kv_heads}");
             return Err(Error::config("num_key_value_heads", detail));
         }
         let head_dim = match self.head_dim {
             Some(head_dim) => head_dim,
             None if self.hidden_size.is_multiple_of(heads) => self.hidden_size / heads,
             None => {
-                let detail = format!("{heads} does not divide hidden_size {}", self.hidden_size);
+                let detail = format!("expected a divisor of hidden_size {}, found {heads}", self.hidden_size);
                 return Err(Error::config("num_attention_heads", detail));
             }
         };
         if head_dim == 0 || !head_dim.is_multiple_of(2) {
             return Err(Error::config(
                 "head_dim",
-                format!("rotary positions need an even size, found {head_dim}"),
+                format!("expected an even size for rotary positions, found {head_dim}"),
             ));
         }
         Ok(head_dim)
     }
 
-    /// Makes a decoder with fresh weights.
+    /// Initialises a decoder with random weights.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] where the numbers of heads and sizes do not fit together.
+    /// [`Error::Config`] where the numbers of heads do not divide each other or the width, where the size of a head is odd,
+    /// and for a [`RopeScaling`] that does not fit the size of a head.
     pub fn init(&self, device: &Device) -> Result<LlamaDecoder> {
         let head_dim = self.validate()?;
         let rope = RotaryFrequencies::new(head_dim, self.rope_theta, self.rope_scaling.clone())?;
@@ -203,7 +208,16 @@ impl LlamaConfig {
 }
 
 impl LlamaDecoder {
-    /// Its configuration, with every optional size filled in.
+    /// The configuration, with every optional size filled in.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use burn::tensor::Device;
+    /// use burn_revision::language::LlamaConfig;
+    /// let model = LlamaConfig::new(256, 64, 128, 2, 4).init(&Device::default()).unwrap();
+    /// assert_eq!(model.config().head_dim, Some(16));
+    /// ```
     pub fn config(&self) -> LlamaConfig {
         let attention = self.layers.first().map(|layer| &layer.self_attn);
         let (heads, kv_heads) = attention.map_or((1, 1), CausalSelfAttention::heads);
@@ -258,10 +272,24 @@ impl LanguageModel for LlamaDecoder {
     }
 }
 
+/// Hugging Face's names of the weights, of which those of the fields here are parts.
+impl PublishedNames for LlamaConfig {
+    fn published(&self, path: &str) -> String {
+        if path.starts_with("lm_head.") { path.to_string() } else { format!("model.{path}") }
+    }
+
+    fn is_optional(&self, name: &str) -> bool {
+        // Old files hold the rotary frequencies, which follow from the configuration.
+        let is_derived = name.ends_with(".rotary_emb.inv_freq");
+        // Some files repeat the embedding matrix as the head.
+        is_derived || self.tie_word_embeddings && name == "lm_head.weight"
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::{Distribution, TensorData};
+    use burn::tensor::{Distribution, TensorData, Tolerance};
 
     fn config() -> LlamaConfig {
         LlamaConfig::new(50, 32, 48, 2, 4).with_num_key_value_heads(Some(2)).with_initializer_range(0.2)
@@ -271,8 +299,9 @@ mod tests {
         Tensor::random([batch, time, 32], Distribution::Normal(0.0, 1.0), &Device::default())
     }
 
-    fn distance<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f64 {
-        (a - b).abs().max().into_scalar()
+    #[track_caller]
+    fn assert_close<const D: usize>(a: Tensor<D>, b: Tensor<D>, tolerance: f32) {
+        a.into_data().assert_approx_eq::<f32>(&b.into_data(), Tolerance::absolute(tolerance));
     }
 
     #[test]
@@ -281,7 +310,7 @@ mod tests {
         let sequence = embeddings(2, 7);
         let whole = model.forward(sequence.clone(), None).narrow(1, 0, 4);
         let start = model.forward(sequence.narrow(1, 0, 4), None);
-        assert!(distance(whole, start) < 1e-5);
+        assert_close(whole, start, 1e-5);
     }
 
     #[test]
@@ -294,7 +323,7 @@ mod tests {
         let parts = [(0, 4), (4, 3), (7, 1), (8, 1)]
             .map(|(start, len)| model.forward(sequence.clone().narrow(1, start, len), Some(&mut cache)));
         assert_eq!(cache.len(), 9);
-        assert!(distance(Tensor::cat(parts.to_vec(), 1), whole) < 1e-4);
+        assert_close(Tensor::cat(parts.to_vec(), 1), whole, 1e-4);
     }
 
     #[test]
@@ -320,7 +349,7 @@ mod tests {
             *full = layer;
         }
         let sequence = embeddings(1, 5);
-        assert!(distance(full.forward(sequence.clone(), None), grouped.forward(sequence, None)) < 1e-5);
+        assert_close(full.forward(sequence.clone(), None), grouped.forward(sequence, None), 1e-5);
     }
 
     #[test]
@@ -330,7 +359,7 @@ mod tests {
         let hidden = model.embed(token).reshape([1, 32]);
         let scores = model.logits(hidden.clone());
         let own = (hidden.clone() * hidden).sum();
-        assert!(distance(scores.narrow(1, 7, 1).reshape([1]), own) < 1e-5);
+        assert_close(scores.narrow(1, 7, 1).reshape([1]), own, 1e-5);
     }
 
     #[test]

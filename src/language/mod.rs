@@ -1,19 +1,20 @@
 //! Language: the model that is frozen while the projector learns, and tuned afterwards.
 //!
-//! [`LanguageModel`] is what ReVision needs of one: its width, a way from tokens to embeddings, from embeddings to
-//! hidden states (with a [`KvCache`] when it generates) and from hidden states to logits. Splitting the last two
-//! lets the loss pay for the vocabulary product only where there is a label. [`LlamaDecoder`] is the LLaMA family
-//! behind that trait; [`generate`] writes text with any of them.
+//! [`LanguageModel`] is what ReVision needs of one: its width, and the ways from tokens to embeddings, from embeddings to
+//! hidden states (with a [`KvCache`] during generation) and from hidden states to logits. The last two are separate, so
+//! that the loss computes the product with the vocabulary only where there is a label. [`LlamaDecoder`] implements the
+//! LLaMA family; [`generate`] writes text with any implementation.
 //!
-//! Published models come from a folder of Hugging Face ([`HuggingFaceFolder`]) or a GGUF file of llama.cpp ([`gguf`]);
-//! [`Pretrained`] takes either, and with the feature `hub` `download` fetches them. A [`Tokenizer`] knows its
-//! [`ChatTemplate`], which says how a conversation becomes text and which part of it are the answers.
+//! [`Pretrained`] is the way to published models: a folder of Hugging Face, a GGUF file of llama.cpp, or with the feature
+//! `hub` a name. A [`Tokenizer`] knows its [`ChatTemplate`], which says how a conversation becomes text and which part of
+//! it are the answers.
 
 mod attention;
 mod cache;
 mod chat_template;
 mod generation;
-pub mod gguf;
+mod gguf;
+mod hugging_face;
 mod llama;
 mod pretrained;
 mod rope;
@@ -22,39 +23,71 @@ mod tokenizer;
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Int, Tensor};
 
-pub use attention::{CausalSelfAttention, CausalSelfAttentionConfig};
 pub use cache::KvCache;
-pub use chat_template::{ChatTemplate, Message, MessageRole, Segment};
+pub use chat_template::{ChatTemplate, Message, MessageRole};
 pub use generation::{GenerationConfig, generate};
-pub use llama::{DecoderLayer, LlamaConfig, LlamaDecoder, Mlp};
-#[cfg(feature = "hub")]
-pub use pretrained::download;
-pub use pretrained::{HuggingFaceFolder, Pretrained};
-pub use rope::{RopeScaling, RotaryAngles, RotaryFrequencies};
+pub use llama::{LlamaConfig, LlamaDecoder};
+pub use pretrained::Pretrained;
+pub use rope::RopeScaling;
 pub use tokenizer::Tokenizer;
 
 /// A causal language model that takes embeddings.
 ///
 /// Sequences in a batch are right-padded: with causal attention a real position never sees the padding behind
 /// it, so no padding mask is needed as long as padded positions carry no label.
+///
+/// [`LlamaDecoder`] implements it; implement it for another architecture, and everything in
+/// [`revision`](crate::revision) works with that.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_revision::language::{LanguageModel, LlamaConfig};
+///
+/// # fn main() -> burn_revision::Result<()> {
+/// let device = Device::default();
+/// let model = LlamaConfig::new(256, 64, 128, 2, 4).init(&device)?;
+/// let tokens = Tensor::<2, Int>::zeros([1, 7], &device);
+/// let hidden = model.forward(model.embed(tokens), None);
+/// let last = hidden.narrow(1, 6, 1).reshape([1, model.width()]);
+/// assert_eq!(model.logits(last).dims(), [1, model.vocab_size()]);
+/// # Ok(())
+/// # }
+/// ```
 pub trait LanguageModel: Module + ModuleDisplay + Sync + 'static {
-    /// The size of its embeddings and hidden states.
+    /// The width of the embeddings and hidden states.
     fn width(&self) -> usize;
 
-    /// The number of tokens it knows.
+    /// The number of tokens in the vocabulary.
     fn vocab_size(&self) -> usize;
 
-    /// The longest sequence it was made for.
+    /// The longest sequence, in positions.
     fn max_positions(&self) -> usize;
 
-    /// Embeddings of tokens, `[batch, time]` to `[batch, time, width]`.
+    /// The embeddings of tokens.
+    ///
+    /// # Shapes
+    ///
+    /// - tokens: `[batch, time]`
+    /// - output: `[batch, time, width]`
     fn embed(&self, tokens: Tensor<2, Int>) -> Tensor<3>;
 
-    /// Final hidden states of a sequence given as embeddings, `[batch, time, width]` to the same.
+    /// The final hidden states of a sequence given as embeddings.
     ///
     /// With a `cache`, the sequence continues the one that the cache holds and is appended to it.
+    ///
+    /// # Shapes
+    ///
+    /// - embeddings: `[batch, time, width]`
+    /// - output: `[batch, time, width]`
     fn forward(&self, embeddings: Tensor<3>, cache: Option<&mut KvCache>) -> Tensor<3>;
 
-    /// Scores of the next token, `[rows, width]` to `[rows, vocab_size]`.
+    /// The scores of the next token.
+    ///
+    /// # Shapes
+    ///
+    /// - hidden: `[rows, width]`
+    /// - output: `[rows, vocab_size]`
     fn logits(&self, hidden: Tensor<2>) -> Tensor<2>;
 }

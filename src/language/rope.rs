@@ -7,6 +7,17 @@ use crate::{Error, Result};
 
 /// How rotary frequencies are changed for sequences longer than those of the first training, with the field names of
 /// Hugging Face's `rope_scaling`.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::Device;
+/// use burn_revision::language::{LanguageModel, LlamaConfig, RopeScaling};
+/// let config = LlamaConfig::new(256, 64, 128, 2, 4)
+///     .with_rope_scaling(Some(RopeScaling::Linear { factor: 4.0 }))
+///     .with_max_position_embeddings(8192);
+/// assert_eq!(config.init(&Device::default()).unwrap().max_positions(), 8192);
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "rope_type", rename_all = "lowercase")]
 pub enum RopeScaling {
@@ -15,28 +26,28 @@ pub enum RopeScaling {
         /// The factor.
         factor: f64,
     },
-    /// Low frequencies are divided by the factor, high ones stay, those between are blended: LLaMA 3.1 and later
-    /// (arXiv 2407.21783).
+    /// Low frequencies are divided by the factor, high ones are kept, those between are interpolated: LLaMA 3.1 and
+    /// later (arXiv 2407.21783).
     Llama3 {
         /// The factor.
         factor: f64,
-        /// Waves longer than `original_max_position_embeddings / low_freq_factor` are divided.
+        /// Frequencies of wavelengths above `original_max_position_embeddings / low_freq_factor` are divided.
         low_freq_factor: f64,
-        /// Waves shorter than `original_max_position_embeddings / high_freq_factor` stay.
+        /// Frequencies of wavelengths below `original_max_position_embeddings / high_freq_factor` are kept.
         high_freq_factor: f64,
         /// The longest sequence of the first training.
         original_max_position_embeddings: usize,
     },
-    /// Each frequency is divided by a number of its own, as GGUF files of LLaMA 3.1 say it.
+    /// Each frequency is divided by a factor of its own, as in GGUF files of LLaMA 3.1.
     Factors {
-        /// A number for each pair of coordinates.
+        /// A factor for each pair of coordinates.
         factors: Vec<f64>,
     },
 }
 
-/// The angle by which each pair of coordinates of a head turns from one position to the next.
+/// The angle by which each pair of coordinates of a head is rotated from one position to the next.
 #[derive(Clone, Debug, PartialEq)]
-pub struct RotaryFrequencies {
+pub(super) struct RotaryFrequencies {
     theta: f64,
     scaling: Option<RopeScaling>,
     frequencies: Vec<f64>,
@@ -48,7 +59,7 @@ impl RotaryFrequencies {
     /// # Errors
     ///
     /// [`Error::Config`] for scaling that is not finite and above zero, or whose numbers do not fit together.
-    pub fn new(head_dim: usize, theta: f64, scaling: Option<RopeScaling>) -> Result<Self> {
+    pub(super) fn new(head_dim: usize, theta: f64, scaling: Option<RopeScaling>) -> Result<Self> {
         let half = head_dim / 2;
         let refuse = |detail: String| Err(Error::config("rope_scaling", detail));
         let plain = (0..half).map(|i| theta.powf(-((2 * i) as f64) / head_dim as f64));
@@ -63,7 +74,7 @@ impl RotaryFrequencies {
                 original_max_position_embeddings: original,
             }) if positive(*factor) && positive(*low) && high > low && high.is_finite() && *original > 0 => {
                 let blended = |frequency: f64| {
-                    // How many times the wave turns within the first training's longest sequence.
+                    // The number of full turns within the first training's longest sequence.
                     let turns = *original as f64 * frequency / (2.0 * PI);
                     let kept = ((turns - low) / (high - low)).clamp(0.0, 1.0);
                     frequency * (kept + (1.0 - kept) / factor)
@@ -89,22 +100,22 @@ impl RotaryFrequencies {
     }
 
     /// The base of the frequencies.
-    pub fn theta(&self) -> f64 {
+    pub(super) fn theta(&self) -> f64 {
         self.theta
     }
 
     /// How they are scaled.
-    pub fn scaling(&self) -> Option<&RopeScaling> {
+    pub(super) fn scaling(&self) -> Option<&RopeScaling> {
         self.scaling.as_ref()
     }
 }
 
 /// Rotary position embedding in the rotate-half layout of Hugging Face's LLaMA models: coordinate `i` of a head
-/// turns together with coordinate `i + head_dim / 2`.
+/// is rotated together with coordinate `i + head_dim / 2`.
 ///
 /// Source: RoFormer (arXiv 2104.09864, Sec. 3.2); the layout is that of the published LLaMA checkpoints.
 #[derive(Clone, Debug)]
-pub struct RotaryAngles {
+pub(super) struct RotaryAngles {
     cos: Tensor<4>,
     sin: Tensor<4>,
 }
@@ -113,7 +124,7 @@ impl RotaryAngles {
     /// The angles of `len` positions from `start` on.
     ///
     /// They are computed in float64 and rounded once to `dtype`.
-    pub fn new(
+    pub(super) fn new(
         start: usize,
         len: usize,
         frequencies: &RotaryFrequencies,
@@ -136,8 +147,8 @@ impl RotaryAngles {
         }
     }
 
-    /// Turns the heads of queries or keys, `[batch, heads, len, head_dim]`, by their positions.
-    pub fn rotate(&self, heads: Tensor<4>) -> Tensor<4> {
+    /// Rotates the heads of queries or keys, `[batch, heads, len, head_dim]`, by their positions.
+    pub(super) fn rotate(&self, heads: Tensor<4>) -> Tensor<4> {
         let half = self.cos.dims()[3];
         let first = heads.clone().narrow(3, 0, half);
         let second = heads.narrow(3, half, half);
@@ -152,7 +163,8 @@ impl RotaryAngles {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Distribution;
+    use approx::{assert_abs_diff_eq, assert_abs_diff_ne};
+    use burn::tensor::{Distribution, Tolerance};
 
     fn angles(start: usize, len: usize) -> RotaryAngles {
         let frequencies = RotaryFrequencies::new(8, 10_000.0, None).unwrap();
@@ -163,36 +175,34 @@ mod tests {
         Tensor::random([1, 2, len, 8], Distribution::Normal(0.0, 1.0), &Device::default())
     }
 
-    fn distance(a: Tensor<4>, b: Tensor<4>) -> f64 {
-        (a - b).abs().max().into_scalar()
-    }
-
     #[test]
-    fn turning_keeps_lengths() {
+    fn a_rotation_keeps_lengths() {
         let x = heads(5);
         let norm = |x: Tensor<4>| (x.clone() * x).sum_dim(3);
-        assert!(distance(norm(angles(3, 5).rotate(x.clone())), norm(x)) < 1e-5);
+        let rotated = norm(angles(3, 5).rotate(x.clone())).into_data();
+        rotated.assert_approx_eq::<f32>(&norm(x).into_data(), Tolerance::absolute(1e-5));
     }
 
     #[test]
     fn scores_depend_on_the_distance_between_positions_only() {
         let (query, key) = (heads(1), heads(1));
-        let score = |q: usize, k: usize| {
-            (angles(q, 1).rotate(query.clone()) * angles(k, 1).rotate(key.clone())).sum_dim(3)
+        let scores = |q: usize, k: usize| {
+            let products = angles(q, 1).rotate(query.clone()) * angles(k, 1).rotate(key.clone());
+            products.sum_dim(3).into_data().try_into_vec::<f32>().unwrap()
         };
-        assert!(distance(score(7, 3), score(104, 100)) < 1e-4);
-        assert!(distance(score(7, 3), score(8, 3)) > 1e-3);
+        assert_abs_diff_eq!(scores(7, 3)[..], scores(104, 100)[..], epsilon = 1e-4);
+        assert_abs_diff_ne!(scores(7, 3)[..], scores(8, 3)[..], epsilon = 1e-3);
     }
 
     #[test]
-    fn a_coordinate_turns_with_its_partner_in_the_other_half() {
+    fn a_coordinate_is_rotated_with_its_partner_in_the_other_half() {
         let mut unit = [0.0f32; 8];
         unit[1] = 1.0;
         let x = Tensor::<1>::from_floats(unit, &Device::default()).reshape([1, 1, 1, 8]);
-        let turned = angles(2, 1).rotate(x).into_data().try_to_vec::<f32>().unwrap();
+        let rotated = angles(2, 1).rotate(x).into_data().try_to_vec::<f32>().unwrap();
         let angle = 2.0 * 10_000f64.powf(-2.0 / 8.0);
-        assert!((turned[1] as f64 - angle.cos()).abs() < 1e-6);
-        assert!((turned[5] as f64 - angle.sin()).abs() < 1e-6);
+        assert_abs_diff_eq!(rotated[1] as f64, angle.cos(), epsilon = 1e-6);
+        assert_abs_diff_eq!(rotated[5] as f64, angle.sin(), epsilon = 1e-6);
     }
 
     fn llama3(factor: f64) -> RopeScaling {
@@ -205,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn llama_3_keeps_short_waves_and_stretches_long_ones() {
+    fn llama_3_keeps_short_wavelengths_and_stretches_long_ones() {
         let plain = RotaryFrequencies::new(128, 5e5, None).unwrap().frequencies;
         let scaled = RotaryFrequencies::new(128, 5e5, Some(llama3(8.0))).unwrap().frequencies;
         for (plain, scaled) in plain.iter().zip(&scaled) {
@@ -213,7 +223,7 @@ mod tests {
             let ratio = plain / scaled;
             match wave {
                 wave if wave < 8192.0 / 4.0 => assert_eq!(ratio, 1.0),
-                wave if wave > 8192.0 => assert!((ratio - 8.0).abs() < 1e-12),
+                wave if wave > 8192.0 => assert_abs_diff_eq!(ratio, 8.0, epsilon = 1e-12),
                 _ => assert!((1.0..=8.0).contains(&ratio)),
             }
         }

@@ -9,7 +9,8 @@
 //!   [`pretrain`](StageConfig::pretrain) and [`finetune`](StageConfig::finetune);
 //! * [`ReVisionLearner`] runs a stage on burn-train, and resumes it exactly;
 //! * [`evaluate`] measures captions;
-//! * [`SavedReVision`] keeps what was trained, [`projector_file`] exchanges projectors with LLaVA and Bunny.
+//! * [`SavedReVision`] keeps what was trained, [`Projector::read`] and [`Projector::write`] exchange projectors with LLaVA
+//!   and Bunny.
 //!
 //! Source: arXiv 2602.07026, Sec. 5 and App. H.
 
@@ -22,7 +23,7 @@ mod evaluation;
 mod learner;
 mod model;
 mod projector;
-pub mod projector_file;
+mod projector_file;
 mod saved;
 mod source;
 mod stage;

@@ -99,12 +99,19 @@ impl Projector {
         Ok(Self { layers, input, output })
     }
 
-    /// Reads a projector from a file with LLaVA's or Bunny's keys: `.safetensors`, or what PyTorch saves
-    /// (`mm_projector.bin`). Its shape and widths are those of the file.
+    /// Reads a projector from a file with LLaVA's or Bunny's keys: `.safetensors`, or what PyTorch saves as `.bin`, `.pt`
+    /// or `.pth`, be it a projector alone (`mm_projector.bin`) or a whole checkpoint. Its shape and widths are those of
+    /// the file.
+    ///
+    /// Keys are `model.mm_projector.weight` and `.bias`, or `model.mm_projector.0.weight`, `.0.bias`, `.2.weight` and so
+    /// on, also with `module.` or `base_model.model.` in front, or without `model.` or all of that. Values are f16, bf16,
+    /// f32 or f64. Nothing in a file of PyTorch is executed.
     ///
     /// # Errors
     ///
-    /// As for [`ProjectorArrays::read`].
+    /// [`Error::Io`] where the file cannot be read; [`Error::Format`] naming the file and the array where it is damaged,
+    /// holds no projector, an array of another type, more or fewer arrays than those of its layers, or shapes that do not
+    /// fit each other.
     ///
     /// ```no_run
     /// use burn::tensor::Device;
@@ -136,11 +143,13 @@ impl Projector {
         Ok(Self { layers, input, output })
     }
 
-    /// Writes a file as [`read`](Self::read) reads it: `.safetensors`, or `.bin` for PyTorch.
+    /// Writes a file that LLaVA and Bunny read, and [`read`](Self::read) too: `.safetensors`, or `.bin`, `.pt` and `.pth`
+    /// for `torch.load(path, weights_only=True)`, with values of type `float`. The file is complete or not there.
     ///
     /// # Errors
     ///
-    /// As for [`write_projector`]; [`Error::Config`] for an identity, which has no weights.
+    /// [`Error::Format`] for another extension, or a value that `float` cannot hold; [`Error::Io`] where the file cannot be
+    /// written; [`Error::Config`] for an identity, which has no weights.
     pub fn write(&self, path: &Path, float: FloatType) -> Result<()> {
         write_projector(path, &self.to_arrays()?, float)
     }

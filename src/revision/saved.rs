@@ -17,7 +17,7 @@ use crate::{Error, Result, atomic};
 /// | file | content |
 /// |---|---|
 /// | `revision.json` | this description |
-/// | `projector.safetensors` | the projector under LLaVA's keys, see [`projector_file`](super::projector_file) |
+/// | `projector.safetensors` | the projector under LLaVA's keys |
 /// | `language.bpk` | what training changed in the language model: adapters or all weights; absent after stage 1 |
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -8,13 +8,13 @@ use crate::{Error, Result};
 
 /// An array of a file.
 #[derive(Clone, Debug, PartialEq)]
-pub struct NamedArray {
+pub(crate) struct NamedArray {
     /// Its name in the file.
-    pub name: String,
+    pub(crate) name: String,
     /// Its shape; for the weight of a linear layer, as in PyTorch, `[out, in]`.
-    pub shape: Vec<usize>,
+    pub(crate) shape: Vec<usize>,
     /// Its values, row-major.
-    pub values: Vec<f32>,
+    pub(crate) values: Vec<f32>,
 }
 
 /// An array that is to be written: its name and shape, and the values where they lie.

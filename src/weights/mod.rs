@@ -1,4 +1,26 @@
-//! Published weights: the files that hold them, and the arrays in these.
+//! The one way to published weights, for language models, encoders and projectors.
+//!
+//! ```text
+//! array        arrays with their names and shapes, and the float types they are stored in
+//! safetensors  `.safetensors` files
+//! torch        archives of PyTorch, without executing anything in them
+//! shards       the `.safetensors` files of a model's folder, and their index
+//! gguf         GGUF files, the format of llama.cpp
+//! fill         the parameters of a Burn module from any of these, every weight accounted for
+//! hub          folders of the Hugging Face Hub by their names
+//! ```
+//!
+//! Files are not trusted: nothing in them is executed, and lengths are checked before memory is asked for. What an
+//! architecture calls its weights is known where the architecture is.
 
 pub(crate) mod array;
+mod fill;
+pub(crate) mod gguf;
+#[cfg(feature = "hub")]
+pub(crate) mod hub;
+pub(crate) mod safetensors;
+mod shards;
 pub(crate) mod torch;
+
+pub(crate) use fill::{PublishedNames, WeightSource, fill};
+pub(crate) use shards::Shards;

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, FloatDType, Int, Tensor};
-use burn_revision::language::{GenerationConfig, HuggingFaceFolder, LanguageModel, LlamaDecoder, generate};
+use burn_revision::language::{GenerationConfig, LanguageModel, LlamaDecoder, Pretrained, generate};
 
 use crate::agreement::device;
 
@@ -15,7 +15,7 @@ pub fn folders() -> Vec<PathBuf> {
 }
 
 fn load(folder: &Path, device: &Device) -> LlamaDecoder {
-    HuggingFaceFolder::open(folder).unwrap().init(FloatDType::F32, device).unwrap()
+    Pretrained::load_model(folder, FloatDType::F32, device).unwrap()
 }
 
 /// The prompt of eight tokens, and its greedy continuation.

@@ -4,7 +4,7 @@
 use burn::module::Module;
 use burn::tensor::{DType, Device, FloatDType};
 use burn_revision::Error;
-use burn_revision::language::{HuggingFaceFolder, LlamaDecoder};
+use burn_revision::language::{LlamaDecoder, Pretrained};
 use burn_revision::revision::{MicroBatch, ReVision, ReVisionConfig, TokenizedSample, Trainable};
 
 use crate::agreement::{assert_close, device, numbers, reference};
@@ -15,7 +15,7 @@ use crate::training::gradients;
 const HALVES: [(FloatDType, DType); 2] = [(FloatDType::F16, DType::F16), (FloatDType::BF16, DType::BF16)];
 
 fn load(precision: FloatDType, device: &Device) -> burn_revision::Result<LlamaDecoder> {
-    HuggingFaceFolder::open(&folders()[0])?.init(precision, device)
+    Pretrained::load_model(&folders()[0], precision, device)
 }
 
 /// A model in training on a device: the same projector each time, and the language model in `precision`.

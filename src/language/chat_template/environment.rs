@@ -7,7 +7,7 @@ use serde_json::ser::{Formatter, PrettyFormatter};
 
 use super::date::Date;
 
-/// Instructions that one rendering may take; a conversation of a thousand turns takes a hundredth of it.
+/// Instructions that one rendering may take; a conversation of a thousand messages takes a hundredth of it.
 const FUEL: u64 = 20_000_000;
 
 /// Jinja as `transformers` sets it up.
@@ -27,7 +27,7 @@ pub(super) fn like_transformers() -> Environment<'static> {
     environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
         Err(Error::new(ErrorKind::InvalidOperation, message))
     });
-    // A model that is trained, resumed and used must see one text, on whatever day.
+    // A model must see the same text in training, after a resumption and in use, on any day.
     environment.add_function("strftime_now", |format: &str| Date::FIXED.format(format));
     environment
 }

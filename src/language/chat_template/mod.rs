@@ -26,7 +26,7 @@ const LLAMA3: &str = "\
 {% for message in messages %}{{ opening(message.role) ~ message.content | trim ~ '<|eot_id|>' }}{% endfor %}\
 {% if add_generation_prompt %}{{ opening('assistant') }}{% endif %}";
 
-/// Who speaks in a [`Message`], by the names that chat templates know.
+/// The role of a [`Message`], by the names that chat templates know.
 ///
 /// ```
 /// use burn_revision::language::MessageRole;
@@ -35,11 +35,11 @@ const LLAMA3: &str = "\
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MessageRole {
-    /// Sets the scene, in front of the conversation.
+    /// Instructions in front of the conversation.
     System,
-    /// Asks.
+    /// The user, who asks.
     User,
-    /// Answers: the model.
+    /// The model, which answers.
     Assistant,
 }
 
@@ -53,7 +53,7 @@ impl fmt::Display for MessageRole {
     }
 }
 
-/// One turn, as chat templates take it.
+/// One message of a conversation, as chat templates take it.
 ///
 /// ```
 /// use burn_revision::language::{Message, MessageRole};
@@ -62,41 +62,34 @@ impl fmt::Display for MessageRole {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Message {
-    /// Who speaks.
+    /// The role of the speaker.
     pub role: MessageRole,
-    /// What is said.
+    /// The text.
     pub content: String,
 }
 
 impl Message {
-    /// A turn of `role`.
+    /// Creates a message.
     pub fn new(role: MessageRole, content: impl Into<String>) -> Self {
         Self { role, content: content.into() }
     }
 }
 
 /// A part of a rendered conversation.
-///
-/// ```
-/// use burn_revision::language::{ChatTemplate, Message, MessageRole};
-/// let turns = [Message::new(MessageRole::User, "Hi"), Message::new(MessageRole::Assistant, "Hello")];
-/// let segments = ChatTemplate::chatml().answers(&turns).unwrap();
-/// assert_eq!((segments[1].text.as_str(), segments[1].labelled), ("Hello<|im_end|>", true));
-/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Segment {
+pub(crate) struct ChatSpan {
     /// The text.
-    pub text: String,
+    pub(crate) text: String,
     /// Whether the model is to write it.
-    pub labelled: bool,
+    pub(crate) labelled: bool,
 }
 
 /// A Hugging Face chat template: Jinja that turns messages into the text that a model was tuned on.
 ///
 /// It is rendered as `transformers` renders it: blocks are trimmed, Python's methods of strings and dictionaries are
-/// there, and so are `raise_exception`, `strftime_now`, `tojson`, `namespace`, `break` and `continue`. The date is
-/// always 26 July 2024, so that a model sees the same text in training, after a resumption and in use. Templates come with a model and are not
-/// trusted: one that computes without end is stopped.
+/// available, and so are `raise_exception`, `strftime_now`, `tojson`, `namespace`, `break` and `continue`. The date is
+/// always 26 July 2024, so that a model sees the same text in training, after a resumption and in use. Templates come
+/// with a model and are not trusted: one that runs too long is stopped with an error.
 ///
 /// ```
 /// use burn_revision::language::{ChatTemplate, Message, MessageRole};
@@ -128,7 +121,12 @@ impl fmt::Debug for ChatTemplate {
 }
 
 impl ChatTemplate {
-    /// Reads a template; the tokens are what it calls `bos_token` and `eos_token`.
+    /// Compiles a template.
+    ///
+    /// # Arguments
+    ///
+    /// * `source` - The Jinja of the template.
+    /// * `bos_token`, `eos_token` - The tokens that the template knows by these names.
     ///
     /// # Errors
     ///
@@ -178,7 +176,7 @@ impl ChatTemplate {
         TEMPLATE.clone()
     }
 
-    /// The Jinja that this was made from.
+    /// The Jinja source.
     ///
     /// ```
     /// assert!(burn_revision::language::ChatTemplate::chatml().source().contains("<|im_end|>"));
@@ -187,11 +185,11 @@ impl ChatTemplate {
         &self.0.source
     }
 
-    /// The text of `messages`, with the opening of an answer behind it if `add_generation_prompt`.
+    /// The text of `messages`, followed by the opening of an answer if `add_generation_prompt`.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] with what the template says against the messages, for example that roles must alternate.
+    /// [`Error::Config`] with the template's objection to the messages, for example that roles must alternate.
     ///
     /// ```
     /// use burn_revision::language::ChatTemplate;
@@ -217,54 +215,36 @@ impl ChatTemplate {
             .map_err(|error| Error::config(KEY, environment::describe(&error)))
     }
 
-    /// Cuts the text of a conversation into what the model is to write and the rest; together the segments are
+    /// Splits the text of a conversation into what the model is to write and the rest; together the spans are
     /// `render(messages, false)`.
     ///
-    /// Labelled are the answers, each with the mark that ends it; an answer that says nothing is not. White space that
-    /// the template puts between its opening of an answer and the answer is the model's to write, and so labelled.
+    /// Labelled are the answers, each with the mark that ends it, except for empty answers. White space that the template
+    /// puts between its opening of an answer and the answer is for the model to write, and so labelled.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] where the template refuses the messages, and where it does not write an answer behind the text
-    /// that the model is shown when it has to give that answer: without a generation prompt, or where later turns
-    /// rewrite earlier ones, labels would be wrong.
-    ///
-    /// ```
-    /// use burn_revision::language::{ChatTemplate, Message, MessageRole};
-    /// let turns = [Message::new(MessageRole::User, "Hi"), Message::new(MessageRole::Assistant, "Hello")];
-    /// let segments = ChatTemplate::llama3().answers(&turns).unwrap();
-    /// assert_eq!(segments.last().unwrap().text, "Hello<|eot_id|>");
-    /// ```
-    pub fn answers(&self, messages: &[Message]) -> Result<Vec<Segment>> {
-        self.segments(messages, false)
+    /// [`Error::Config`] where the template refuses the messages, and where it does not write an answer directly after the
+    /// text that asks for it: without a generation prompt, or where later messages change what is written for earlier
+    /// ones, labels would be wrong.
+    pub(crate) fn answers(&self, messages: &[Message]) -> Result<Vec<ChatSpan>> {
+        self.spans(messages, false)
     }
 
-    /// Cuts the text that asks for the next answer, as [`answers`](Self::answers) does; together the segments are
-    /// `render(messages, true)`.
+    /// Splits the text that asks for the next answer in the same way; together the spans are `render(messages, true)`.
     ///
     /// # Errors
     ///
-    /// As [`answers`](Self::answers).
-    ///
-    /// ```
-    /// use burn_revision::language::{ChatTemplate, Message, MessageRole};
-    /// let segments = ChatTemplate::chatml().prompt(&[Message::new(MessageRole::User, "Hi")]).unwrap();
-    /// assert!(segments.iter().all(|segment| !segment.labelled));
-    /// ```
-    pub fn prompt(&self, messages: &[Message]) -> Result<Vec<Segment>> {
-        self.segments(messages, true)
+    /// Those of [`answers`](Self::answers).
+    pub(crate) fn prompt(&self, messages: &[Message]) -> Result<Vec<ChatSpan>> {
+        self.spans(messages, true)
     }
 
-    /// The mark that the template writes behind an answer.
+    /// The mark that the template writes after an answer.
     ///
     /// # Errors
     ///
-    /// As [`answers`](Self::answers).
-    ///
-    /// ```
-    /// assert_eq!(burn_revision::language::ChatTemplate::llama3().end().unwrap(), "<|eot_id|>");
-    /// ```
-    pub fn end(&self) -> Result<&str> {
+    /// Those of [`answers`](Self::answers), shown a question and an answer.
+    pub(crate) fn end(&self) -> Result<&str> {
         let found = self.0.end.get_or_init(|| {
             let probe = [Message::new(MessageRole::User, PROBE), Message::new(MessageRole::Assistant, PROBE)];
             let mark = |whole: String| Ok(self.answer(&probe, 1, &whole)?.end_mark.to_string());
@@ -276,13 +256,13 @@ impl ChatTemplate {
         found.as_deref().map_err(|detail| Error::config(KEY, detail))
     }
 
-    fn segments(&self, messages: &[Message], add_generation_prompt: bool) -> Result<Vec<Segment>> {
+    fn spans(&self, messages: &[Message], add_generation_prompt: bool) -> Result<Vec<ChatSpan>> {
         let whole = self.render(messages, add_generation_prompt)?;
-        let mut segments = Vec::new();
+        let mut spans = Vec::new();
         let mut done = 0;
         let mut push = |text: &str, labelled| {
             if !text.is_empty() {
-                segments.push(Segment { text: text.to_string(), labelled });
+                spans.push(ChatSpan { text: text.to_string(), labelled });
             }
         };
         for (index, message) in messages.iter().enumerate() {
@@ -291,7 +271,7 @@ impl ChatTemplate {
             }
             let Answer { start, end, end_mark } = self.answer(messages, index, &whole)?;
             let fail = |detail: String| Err(Error::config(KEY, format!("message {index}: {detail}")));
-            // An answer may begin as the words that the template puts in front of answers; its end tells them apart.
+            // An answer may begin with the same words that the template puts in front of answers; its end tells them apart.
             if end_mark != self.end()? {
                 return fail(format!("expected {:?} to end the answer, found {end_mark:?}", self.end()?));
             }
@@ -306,7 +286,7 @@ impl ChatTemplate {
             done = end;
         }
         push(&whole[done..], false);
-        Ok(segments)
+        Ok(spans)
     }
 
     /// Where the answer `messages[index]` and its end stand in the text of all of them.
@@ -369,7 +349,7 @@ fn ending(text: &str) -> &str {
     text.char_indices().rev().nth(EXCERPT - 1).map_or(text, |(at, _)| &text[at..])
 }
 
-/// What `found` says from the first character on in which it differs from `expected`.
+/// The text of `found` from the first character on in which it differs from `expected`.
 fn from_difference(expected: &str, found: &str) -> String {
     let same = expected.chars().zip(found.chars()).take_while(|(a, b)| a == b).count();
     found.chars().skip(same).take(EXCERPT).collect()

@@ -106,8 +106,8 @@ fn all() -> Vec<ChatTemplate> {
     all
 }
 
-fn join(segments: &[Segment]) -> String {
-    segments.iter().map(|segment| segment.text.as_str()).collect()
+fn join(spans: &[ChatSpan]) -> String {
+    spans.iter().map(|span| span.text.as_str()).collect()
 }
 
 /// Turns as every template takes them: a question, an answer, and so on.
@@ -122,17 +122,17 @@ proptest! {
     #[test]
     fn exactly_the_answers_are_labelled(turns in turns()) {
         for template in all() {
-            let segments = template.answers(&turns).unwrap();
-            prop_assert_eq!(join(&segments), template.render(&turns, false).unwrap());
+            let spans = template.answers(&turns).unwrap();
+            prop_assert_eq!(join(&spans), template.render(&turns, false).unwrap());
             let answers: Vec<String> = turns
                 .iter()
                 .filter(|turn| turn.role == MessageRole::Assistant && !turn.content.trim().is_empty())
                 .map(|turn| turn.content.trim().to_string())
                 .collect();
-            let labelled: Vec<&str> = segments
+            let labelled: Vec<&str> = spans
                 .iter()
-                .filter(|segment| segment.labelled)
-                .map(|segment| segment.text.strip_suffix(template.end().unwrap()).unwrap().trim())
+                .filter(|span| span.labelled)
+                .map(|span| span.text.strip_suffix(template.end().unwrap()).unwrap().trim())
                 .collect();
             prop_assert_eq!(labelled, answers);
         }
@@ -144,11 +144,11 @@ proptest! {
             let (answer, asked) = turns.split_last().unwrap();
             let prompt = template.prompt(asked).unwrap();
             prop_assert_eq!(join(&prompt), template.render(asked, true).unwrap());
-            let segments = template.answers(&turns).unwrap();
+            let spans = template.answers(&turns).unwrap();
             if answer.content.trim().is_empty() {
                 continue;
             }
-            prop_assert_eq!(&segments[..prompt.len()], prompt);
+            prop_assert_eq!(&spans[..prompt.len()], prompt);
         }
     }
 }
@@ -207,12 +207,12 @@ fn the_end_of_an_answer_is_what_the_template_writes_behind_it() {
 
 #[test]
 fn a_default_system_turn_and_a_newline_behind_the_end_are_not_labelled() {
-    let segments = template(SMOLLM2).answers(&[user("a"), assistant("b"), user("c")]).unwrap();
-    assert!(segments[0].text.contains("SmolLM"));
-    assert_eq!(segments[1], Segment { text: "b<|im_end|>".into(), labelled: true });
-    assert!(segments[2].text.starts_with('\n') && !segments[2].labelled);
+    let spans = template(SMOLLM2).answers(&[user("a"), assistant("b"), user("c")]).unwrap();
+    assert!(spans[0].text.contains("SmolLM"));
+    assert_eq!(spans[1], ChatSpan { text: "b<|im_end|>".into(), labelled: true });
+    assert!(spans[2].text.starts_with('\n') && !spans[2].labelled);
     let empty = template(SMOLLM2).answers(&[user("a"), assistant(" ")]).unwrap();
-    assert!(empty.iter().all(|segment| !segment.labelled));
+    assert!(empty.iter().all(|span| !span.labelled));
 }
 
 /// What `answers` says against a template.

@@ -1,10 +1,10 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use super::hyper::LlamaParameters;
-use super::reader::GgufFile;
-use super::tokenizer::GgufTokenizer;
-use super::weights::{Weight, weights};
+use super::GgufTokenizer;
+use super::names::{Weight, weights};
+use super::parameters::LlamaParameters;
+use crate::weights::gguf::GgufFile;
 use crate::{Error, Result};
 
 /// The factors by which LLaMA 3 divides its rotary frequencies. Hugging Face computes them instead.
@@ -12,7 +12,7 @@ const FREQUENCY_FACTORS: &str = "rope_freqs.weight";
 
 /// A LLaMA or Qwen2 model in a GGUF file, all of whose tensors are accounted for.
 #[derive(Debug)]
-pub struct LlamaGguf {
+pub(crate) struct LlamaGguf {
     file: GgufFile,
     parameters: LlamaParameters,
     weights: Vec<Weight>,
@@ -25,16 +25,16 @@ impl LlamaGguf {
     ///
     /// [`Error::Io`] where the file cannot be read; [`Error::Format`] where it is not a GGUF file, where it holds
     /// another kind of model, or where a tensor is missing, of another shape or not of the model.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+    pub(crate) fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::new(GgufFile::open(path)?)
     }
 
-    /// As [`open`](Self::open), with a file that is open already.
+    /// The model of a file that is open already.
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open).
-    pub fn new(file: GgufFile) -> Result<Self> {
+    /// Those of [`open`](Self::open), but for files that cannot be opened.
+    pub(super) fn new(file: GgufFile) -> Result<Self> {
         let parameters = LlamaParameters::read(&file)?;
         let weights = weights(&parameters);
         for weight in &weights {
@@ -65,48 +65,48 @@ impl LlamaGguf {
     }
 
     /// The file.
-    pub fn file(&self) -> &GgufFile {
+    pub(super) fn file(&self) -> &GgufFile {
         &self.file
     }
 
     /// The hyper-parameters.
-    pub fn parameters(&self) -> &LlamaParameters {
+    pub(super) fn parameters(&self) -> &LlamaParameters {
         &self.parameters
     }
 
     /// All weights of the model; without a head of its own where that is the embedding matrix.
-    pub fn weights(&self) -> &[Weight] {
+    pub(super) fn weights(&self) -> &[Weight] {
         &self.weights
     }
 
     /// The values of one of [`weights`](Self::weights), row by row in the order of Hugging Face: query and key
-    /// projections are made for rotary positions that turn coordinate `i` together with `i + head_dim / 2`.
+    /// projections are those for rotary positions that rotate coordinate `i` together with `i + head_dim / 2`.
     ///
     /// # Errors
     ///
     /// [`Error::Format`] where the file stores the weight in a type that is not read, [`Error::Io`] where it cannot be
     /// read.
-    pub fn read(&self, weight: &Weight) -> Result<Vec<f32>> {
+    pub(super) fn read(&self, weight: &Weight) -> Result<Vec<f32>> {
         // A weight of another file may have heads that this one's rows do not divide into.
         check_shape(&self.file, &weight.gguf_name, &weight.shape)?;
         Ok(weight.in_order(self.file.read(&weight.gguf_name)?))
     }
 
-    /// By how much each rotary frequency is divided, where the file says so (LLaMA 3.1 and later).
+    /// The factors by which rotary frequencies are divided, where the file holds them (LLaMA 3.1 and later).
     ///
     /// # Errors
     ///
-    /// As [`read`](Self::read).
-    pub fn frequency_factors(&self) -> Result<Option<Vec<f32>>> {
+    /// Those of [`read`](Self::read).
+    pub(super) fn frequency_factors(&self) -> Result<Option<Vec<f32>>> {
         self.file.tensor(FREQUENCY_FACTORS).map(|_| self.file.read(FREQUENCY_FACTORS)).transpose()
     }
 
-    /// The tokenizer.
+    /// The tokenizer, and what the file says about its use.
     ///
     /// # Errors
     ///
-    /// As [`GgufTokenizer::new`].
-    pub fn tokenizer(&self) -> Result<GgufTokenizer> {
+    /// Those of [`GgufTokenizer::new`].
+    pub(super) fn tokenizer_parts(&self) -> Result<GgufTokenizer> {
         GgufTokenizer::new(self.file.metadata())
     }
 }

@@ -11,7 +11,7 @@ const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N
 /// What llama.cpp does with files that name no pre-tokenizer or name it `default`.
 const DEFAULT: [&str; 4] = [r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"];
 
-/// How text is cut into words before tokens are looked for in each: llama.cpp's `tokenizer.ggml.pre`.
+/// How text is split into words before each is encoded: llama.cpp's `tokenizer.ggml.pre`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PreTokenizer {
     Default,
@@ -43,12 +43,12 @@ impl PreTokenizer {
         self == Self::Llama3
     }
 
-    /// Whether texts begin with the token for that, in files that do not say.
+    /// Whether texts begin with the bos token by default.
     pub(super) fn adds_bos(self) -> bool {
         self == Self::Llama3
     }
 
-    /// Cuts text, then writes each byte of the words as one character.
+    /// Splits text, then writes each byte of the words as one character.
     pub(super) fn build(self) -> tokenizers::Result<PreTokenizerWrapper> {
         // The expression of GPT-2 is built into this type.
         let gpt2 = ByteLevel::new(false, true, true);
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn each_cuts_in_its_own_way() {
+    fn each_splits_in_its_own_way() {
         let text = "It's  1234 x=\n\n\"a\"";
         let expected: [(_, &[&str]); 5] = [
             (PreTokenizer::Gpt2, &["It", "'s", " ", " 1234", " x", "=", "\n", "\n", "\"", "a", "\""]),

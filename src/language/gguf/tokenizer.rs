@@ -2,10 +2,9 @@ use tokenizers::decoders::byte_level::ByteLevel as ByteLevelDecoder;
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::{AddedToken, Tokenizer};
 
-use super::metadata::{Metadata, excerpt};
 use super::pretokenizer::PreTokenizer;
-use super::value::Strings;
 use crate::Result;
+use crate::weights::gguf::{Metadata, Strings, excerpt};
 
 const MODEL: &str = "tokenizer.ggml.model";
 const PRE: &str = "tokenizer.ggml.pre";
@@ -18,19 +17,15 @@ const USER_DEFINED: i32 = 4;
 
 /// A byte-level BPE tokenizer and what a file says about its use.
 #[derive(Clone, Debug)]
-pub struct GgufTokenizer {
+pub(crate) struct GgufTokenizer {
     /// The tokenizer; control tokens are special in it, and it puts nothing around a text.
-    pub tokenizer: Tokenizer,
+    pub(crate) tokenizer: Tokenizer,
     /// The token at the beginning of a text.
-    pub bos: Option<u32>,
+    pub(crate) bos: Option<u32>,
     /// The token at the end of an answer.
-    pub eos: Option<u32>,
-    /// The token that fills batches.
-    pub padding: Option<u32>,
-    /// Whether texts begin with [`bos`](Self::bos).
-    pub add_bos: bool,
+    pub(crate) eos: Option<u32>,
     /// How a conversation is written, a Jinja template.
-    pub chat_template: Option<String>,
+    pub(crate) chat_template: Option<String>,
 }
 
 impl GgufTokenizer {
@@ -41,7 +36,7 @@ impl GgufTokenizer {
     /// [`Error::Format`](crate::Error::Format) where keys are missing or contradict each other, or where the file
     /// describes something else than byte-level BPE (`gpt2`) with one of the pre-tokenizers `default`, `gpt-2`,
     /// `smollm`, `llama-bpe` and `qwen2`.
-    pub fn new(metadata: &Metadata) -> Result<Self> {
+    pub(crate) fn new(metadata: &Metadata) -> Result<Self> {
         let model = metadata.required(MODEL, metadata.text(MODEL)?)?;
         if model != "gpt2" {
             return Err(metadata.wrong(format!(
@@ -66,21 +61,21 @@ impl GgufTokenizer {
         let mut tokenizer = Tokenizer::new(bpe);
         tokenizer.with_pre_tokenizer(Some(pre.build().map_err(failed)?));
         tokenizer.with_decoder(Some(ByteLevelDecoder::new(false, true, true)));
-        add_whole_tokens(metadata, tokens, &mut tokenizer)?;
+        register_added_tokens(metadata, tokens, &mut tokenizer)?;
         let id = |name: &str| token_id(metadata, tokens.len(), name);
         let bos = id("bos_token_id")?;
-        let add_bos = metadata.truth("tokenizer.ggml.add_bos_token")?.unwrap_or(pre.adds_bos());
+        let add_bos = metadata.boolean("tokenizer.ggml.add_bos_token")?.unwrap_or(pre.adds_bos());
         if add_bos && bos.is_none() {
             return Err(metadata.wrong(
                 "key \"tokenizer.ggml.bos_token_id\": expected a token for the beginning of texts, found none",
             ));
         }
+        // Nothing here fills batches with it, but a file that names it wrongly is damaged.
+        id("padding_token_id")?;
         Ok(Self {
             tokenizer,
             bos,
             eos: id("eos_token_id")?,
-            padding: id("padding_token_id")?,
-            add_bos,
             chat_template: metadata.text("tokenizer.chat_template")?.map(str::to_string),
         })
     }
@@ -119,8 +114,8 @@ fn merges(metadata: &Metadata, vocabulary: &Vocab) -> Result<Vec<(String, String
     Ok(merges)
 }
 
-/// Control and user-defined tokens are found in a text before it is cut into words.
-fn add_whole_tokens(metadata: &Metadata, tokens: &Strings, tokenizer: &mut Tokenizer) -> Result<()> {
+/// Control and user-defined tokens are matched in a text before it is split into words.
+fn register_added_tokens(metadata: &Metadata, tokens: &Strings, tokenizer: &mut Tokenizer) -> Result<()> {
     let Some(types) = metadata.integers(TYPES)? else { return Ok(()) };
     if types.len() != tokens.len() {
         return Err(metadata.wrong(format!(
@@ -129,15 +124,15 @@ fn add_whole_tokens(metadata: &Metadata, tokens: &Strings, tokenizer: &mut Token
             types.len()
         )));
     }
-    let mut whole = Vec::new();
+    let mut added = Vec::new();
     for (token, kind) in tokens.iter().zip(types) {
         match *kind {
-            CONTROL => whole.push(AddedToken::from(token, true)),
-            USER_DEFINED => whole.push(AddedToken::from(token, false).normalized(false)),
+            CONTROL => added.push(AddedToken::from(token, true)),
+            USER_DEFINED => added.push(AddedToken::from(token, false).normalized(false)),
             _ => {}
         }
     }
-    tokenizer.add_tokens(&whole);
+    tokenizer.add_tokens(&added);
     Ok(())
 }
 

@@ -15,13 +15,13 @@ impl Tokenizer {
     /// Reads the tokenizer of a model's folder: `tokenizer.json` and, in `tokenizer_config.json`, its special tokens and
     /// chat template.
     ///
-    /// A file `chat_template.jinja` goes before the template of the configuration; of several templates the one named
-    /// `default` is taken. `generation_config.json` and `config.json` may name further tokens at which an answer ends,
-    /// and the only one where `tokenizer_config.json` names none.
+    /// A file `chat_template.jinja` takes precedence over the template of the configuration; of several templates the one
+    /// named `default` is taken. `generation_config.json` and `config.json` may name further tokens at which an answer
+    /// ends, and the only one where `tokenizer_config.json` names none.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] and [`Error::Format`] with the file, the key and what stands there.
+    /// [`Error::Io`] for a missing file, [`Error::Format`] with the file, the key and its value for another fault.
     ///
     /// ```
     /// use burn_revision::language::Tokenizer;

@@ -16,7 +16,16 @@ use crate::{Error, Result, atomic};
 const BOS: &str = "<bos>";
 const EOS: &str = "<eos>";
 
-/// A Hugging Face tokenizer (`tokenizer.json`) together with the ids of its special tokens.
+/// A Hugging Face tokenizer (`tokenizer.json`) together with the ids of its special tokens and its chat template.
+///
+/// # Example
+///
+/// ```
+/// use burn_revision::language::Tokenizer;
+/// let tokenizer = Tokenizer::train(&["a red apple", "a green apple"], 280).unwrap();
+/// assert!(tokenizer.vocab_size() <= 280);
+/// assert_eq!(tokenizer.decode(&tokenizer.encode("a red apple")), "a red apple");
+/// ```
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
@@ -26,7 +35,7 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// Learns a byte-level BPE of at most `vocab_size` tokens, `<bos>` and `<eos>` among them.
+    /// Trains a byte-level BPE of at most `vocab_size` tokens, `<bos>` and `<eos>` among them.
     ///
     /// Every byte is a token, so any text can be encoded; below 258 tokens nothing is merged.
     ///
@@ -43,7 +52,7 @@ impl Tokenizer {
     pub fn train<S: AsRef<str> + Sync>(texts: &[S], vocab_size: usize) -> Result<Self> {
         if texts.is_empty() {
             return Err(Error::TooFewRows {
-                what: "texts to learn tokens from".into(),
+                what: "texts to train a tokenizer on".into(),
                 needed: 1,
                 actual: 0,
             });
@@ -85,17 +94,23 @@ impl Tokenizer {
     ///
     /// # Errors
     ///
-    /// As [`load`](Self::load).
+    /// Those of [`load`](Self::load).
     pub fn load_trained(path: impl AsRef<Path>) -> Result<Self> {
         Self::load(path, BOS, EOS)
     }
 
-    /// A tokenizer and what is known about its use: the token in front of a text where there is one, the token at its
-    /// end, and the Jinja of its chat template.
+    /// Creates a tokenizer from its parts.
+    ///
+    /// # Arguments
+    ///
+    /// * `inner` - What splits texts into tokens.
+    /// * `bos` - The token in front of every text, where there is one.
+    /// * `eos` - The token after every answer.
+    /// * `chat_template` - The Jinja of the chat template.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] where the tokenizer does not know one of the tokens, or where the chat template is none.
+    /// [`Error::Config`] where the tokenizer does not know one of the tokens, or where the chat template is not valid.
     ///
     /// ```
     /// use burn_revision::language::Tokenizer;
@@ -137,7 +152,7 @@ impl Tokenizer {
 
     /// Refuses what would fail in the middle of a run.
     fn checked(mut self) -> std::result::Result<Self, String> {
-        // Files may ask for texts to be cut or filled up, which is the caller's to decide.
+        // Files may ask for truncation or padding, which the caller decides here.
         self.inner.with_padding(None);
         self.inner.with_truncation(None).map_err(|source| source.to_string())?;
         // Some models refuse what is not in their vocabulary.
@@ -147,7 +162,7 @@ impl Tokenizer {
         Ok(self)
     }
 
-    /// Writes `tokenizer.json`, under a temporary name first.
+    /// Writes `tokenizer.json`; the file is complete or not there.
     ///
     /// # Errors
     ///
@@ -167,7 +182,7 @@ impl Tokenizer {
         self.inner.decode(tokens, true).expect("decoding joins strings")
     }
 
-    /// The number of tokens.
+    /// The number of tokens in the vocabulary.
     pub fn vocab_size(&self) -> usize {
         self.inner.get_vocab_size(true)
     }
@@ -203,7 +218,7 @@ impl Tokenizer {
         self.inner.token_to_id(text)
     }
 
-    /// How the model that this came with writes conversations, where its files say so.
+    /// The chat template of the model that the tokenizer belongs to, where its files name one.
     ///
     /// ```
     /// let tokenizer = burn_revision::language::Tokenizer::train(&["a red apple"], 280).unwrap();
@@ -253,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn learning_is_deterministic_and_files_round_trip() {
+    fn training_is_deterministic_and_files_round_trip() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("tokenizer.json");
         let tokenizer = tokenizer();

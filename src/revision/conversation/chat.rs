@@ -43,10 +43,9 @@ impl Template {
         let turns = conversation.turns.iter();
         let messages: Vec<Message> =
             turns.map(|turn| Message::new(turn.from.into(), around_picture(&turn.value))).collect();
-        let segments = if prompt { template.prompt(&messages) } else { template.answers(&messages) };
-        let segments = segments.map_err(|error| fail(detail(error)))?;
-        let shown: usize =
-            segments.iter().map(|segment| segment.text.matches(IMAGE_PLACEHOLDER).count()).sum();
+        let spans = if prompt { template.prompt(&messages) } else { template.answers(&messages) };
+        let spans = spans.map_err(|error| fail(detail(error)))?;
+        let shown: usize = spans.iter().map(|span| span.text.matches(IMAGE_PLACEHOLDER).count()).sum();
         let pictures = usize::from(conversation.image.is_some());
         if shown != pictures {
             return Err(fail(format!(
@@ -54,18 +53,18 @@ impl Template {
             )));
         }
         let mut sample = TokenizedSample::empty(conversation);
-        for segment in segments {
-            if !segment.labelled {
-                let (before, behind) = segment.text.split_once(IMAGE_PLACEHOLDER).unzip();
-                sample.show(before.unwrap_or(&segment.text), behind, tokenizer);
+        for span in spans {
+            if !span.labelled {
+                let (before, behind) = span.text.split_once(IMAGE_PLACEHOLDER).unzip();
+                sample.show(before.unwrap_or(&span.text), behind, tokenizer);
                 continue;
             }
-            let answer = tokenizer.encode(&segment.text);
+            let answer = tokenizer.encode(&span.text);
             if answer.last() != Some(&end) {
                 return Err(fail(format!(
                     "token {end} was expected to end an answer, found {:?} in {:?}",
                     answer.last(),
-                    segment.text
+                    span.text
                 )));
             }
             sample.push(answer, true);

@@ -1,8 +1,8 @@
 //! The names of a projector's arrays.
 //!
 //! LLaVA's projector is `mm_projector`, a `Linear` or a `Sequential` of Linear, GELU, Linear and so on, in `model`:
-//! `model.mm_projector.weight`, or `model.mm_projector.0.weight` and `.2.weight`. Wrappers for training put their own
-//! names in front: `module.` (data parallel), `base_model.model.` (LoRA).
+//! `model.mm_projector.weight`, or `model.mm_projector.0.weight` and `.2.weight`. Wrappers for training add prefixes:
+//! `module.` (data parallel), `base_model.model.` (LoRA).
 
 use std::fmt;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::{Error, Result};
 /// What the names of a projector in a larger model contain.
 const MARK: &str = "mm_projector.";
 
-/// What may stand in front of that, once or several times.
+/// The prefixes that may precede it, once or several times.
 const PREFIXES: [&str; 3] = ["module.", "base_model.model.", "model."];
 
 /// In a `Sequential` every second module is an activation, which has no weights.
@@ -43,7 +43,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// The place that a name means, with or without `mm_projector.` and what stands in front of it.
+    /// The place that a name means, with or without `mm_projector.` and prefixes.
     ///
     /// # Errors
     ///
@@ -79,7 +79,7 @@ impl Place {
         }
     }
 
-    /// The name behind any prefix, as `2.weight`.
+    /// The name without prefixes, as `2.weight`.
     pub(super) fn bare(self) -> String {
         match self.layer {
             None => self.part.to_string(),
@@ -104,7 +104,7 @@ pub(super) fn select<'a>(path: &Path, keys: impl Iterator<Item = &'a str> + Clon
     if !marked.is_empty() {
         return Ok(marked);
     }
-    // Without the mark this may be any model, whose arrays nobody wants to read in vain.
+    // Without the mark this may be any model, whose arrays would be read for nothing.
     if let Some(key) = keys.clone().find(|key| Place::of(key).is_err()) {
         let detail = format!("expected names with `{MARK}`, or `0.weight` and the like alone; found {key:?}");
         return Err(Error::format(path, detail));

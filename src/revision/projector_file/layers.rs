@@ -7,19 +7,13 @@ use crate::weights::array::{ArrayView, NamedArray, count};
 use crate::{Error, Result};
 
 /// One affine map of a projector, `y = W x + b`.
-///
-/// ```
-/// use burn_revision::revision::projector_file::ProjectorLayer;
-/// let layer = ProjectorLayer::new([2, 3], vec![0.0; 6], vec![0.0; 2]).unwrap();
-/// assert_eq!((layer.input(), layer.output()), (3, 2));
-/// assert!(ProjectorLayer::new([2, 3], vec![0.0; 6], vec![0.0; 3]).is_err());
-/// ```
 #[derive(Clone, Debug, PartialEq)]
-pub struct ProjectorLayer {
+pub(crate) struct ProjectorLayer {
     output: usize,
     input: usize,
-    weight: Vec<f32>,
-    bias: Vec<f32>,
+    /// Row-major `[out, in]` as in PyTorch; Burn's `Linear` has it the other way round.
+    pub(super) weight: Vec<f32>,
+    pub(super) bias: Vec<f32>,
 }
 
 impl ProjectorLayer {
@@ -28,7 +22,7 @@ impl ProjectorLayer {
     /// # Errors
     ///
     /// [`Error::Mismatch`] where the lengths are not those of the shape, [`Error::Config`] for a width of zero.
-    pub fn new([output, input]: [usize; 2], weight: Vec<f32>, bias: Vec<f32>) -> Result<Self> {
+    pub(crate) fn new([output, input]: [usize; 2], weight: Vec<f32>, bias: Vec<f32>) -> Result<Self> {
         if output == 0 || input == 0 {
             return Err(Error::config(
                 "projector",
@@ -45,50 +39,26 @@ impl ProjectorLayer {
         Ok(Self { output, input, weight, bias })
     }
 
-    /// The width of what it takes.
-    pub fn input(&self) -> usize {
+    /// The width of the input.
+    pub(crate) fn input(&self) -> usize {
         self.input
     }
 
-    /// The width of what it makes.
-    pub fn output(&self) -> usize {
+    /// The width of the output.
+    pub(crate) fn output(&self) -> usize {
         self.output
     }
 
-    /// The weight, row-major `[out, in]` as in PyTorch; Burn's `Linear` has it the other way round.
-    pub fn weight(&self) -> &[f32] {
-        &self.weight
-    }
-
-    /// The bias, `[out]`.
-    pub fn bias(&self) -> &[f32] {
-        &self.bias
-    }
-
-    /// Weight and bias, to be kept.
-    pub fn into_parts(self) -> (Vec<f32>, Vec<f32>) {
+    /// Weight and bias.
+    pub(crate) fn into_parts(self) -> (Vec<f32>, Vec<f32>) {
         (self.weight, self.bias)
     }
 }
 
 /// The affine maps of a projector in the order in which they are applied, with GELU between them.
-///
-/// ```
-/// use std::path::Path;
-///
-/// use burn_revision::revision::projector_file::{NamedArray, ProjectorArrays};
-///
-/// let array = |name: &str, shape: &[usize]| {
-///     let values = vec![0.0; shape.iter().product()];
-///     NamedArray { name: name.into(), shape: shape.to_vec(), values }
-/// };
-/// let arrays = vec![array("mm_projector.weight", &[4, 3]), array("mm_projector.bias", &[4])];
-/// let projector = ProjectorArrays::from_arrays(Path::new("mm_projector.bin"), arrays).unwrap();
-/// assert_eq!((projector.input(), projector.output()), (3, 4));
-/// ```
 #[derive(Clone, Debug, PartialEq)]
-pub struct ProjectorArrays {
-    layers: Vec<ProjectorLayer>,
+pub(crate) struct ProjectorArrays {
+    pub(super) layers: Vec<ProjectorLayer>,
 }
 
 impl ProjectorArrays {
@@ -96,9 +66,9 @@ impl ProjectorArrays {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] where there is none, [`Error::Mismatch`] where one does not take what the one before it
-    /// makes.
-    pub fn new(layers: Vec<ProjectorLayer>) -> Result<Self> {
+    /// [`Error::Config`] where there is none, [`Error::Mismatch`] where the input of one is not as wide as the
+    /// output of the one before it.
+    pub(crate) fn new(layers: Vec<ProjectorLayer>) -> Result<Self> {
         if layers.is_empty() {
             return Err(Error::config("projector", "expected at least one layer, found none"));
         }
@@ -115,12 +85,12 @@ impl ProjectorArrays {
     ///
     /// # Errors
     ///
-    /// As for these two.
-    pub fn read(path: &Path) -> Result<Self> {
+    /// Those of these two.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
         Self::from_arrays(path, read_projector(path)?)
     }
 
-    /// Puts the arrays of the file `path` in order. Every one must be the weight or the bias of a layer:
+    /// Sorts the arrays of the file `path` into layers. Every one must be the weight or the bias of a layer:
     /// `model.mm_projector.weight` and `.bias`, or `model.mm_projector.0.weight`, `.0.bias`, `.2.weight` and so on,
     /// also with `module.` or `base_model.model.` in front, or without `model.` or all of that.
     ///
@@ -128,7 +98,7 @@ impl ProjectorArrays {
     ///
     /// [`Error::Format`] that names file, array and both values: for another name, a name twice, a missing array, or
     /// shapes that do not fit each other.
-    pub fn from_arrays(path: &Path, arrays: Vec<NamedArray>) -> Result<Self> {
+    pub(crate) fn from_arrays(path: &Path, arrays: Vec<NamedArray>) -> Result<Self> {
         let mut places: HashMap<Place, NamedArray> = HashMap::new();
         for array in arrays {
             let place = Place::of(&array.name).map_err(|detail| wrong(path, &array.name, detail))?;
@@ -174,22 +144,17 @@ impl ProjectorArrays {
     }
 
     /// The layers.
-    pub fn layers(&self) -> &[ProjectorLayer] {
-        &self.layers
-    }
-
-    /// The layers, to be kept.
-    pub fn into_layers(self) -> Vec<ProjectorLayer> {
+    pub(crate) fn into_layers(self) -> Vec<ProjectorLayer> {
         self.layers
     }
 
-    /// The width of the embeddings it takes.
-    pub fn input(&self) -> usize {
+    /// The width of the embeddings that enter.
+    pub(crate) fn input(&self) -> usize {
         self.layers[0].input
     }
 
-    /// The width of the embeddings it makes.
-    pub fn output(&self) -> usize {
+    /// The width of the embeddings that leave.
+    pub(crate) fn output(&self) -> usize {
         self.layers[self.layers.len() - 1].output
     }
 

@@ -139,7 +139,7 @@ fn values_that_a_type_cannot_hold_are_refused() {
     let write = |value: f32, float| {
         let layer = ProjectorLayer::new([1, 2], vec![0.0, value], vec![f32::INFINITY]).unwrap();
         write_projector(&path, &ProjectorArrays::new(vec![layer]).unwrap(), float)?;
-        Ok(ProjectorArrays::read(&path)?.layers()[0].weight()[1])
+        Ok(ProjectorArrays::read(&path)?.layers[0].weight[1])
     };
     // The greatest float32 that rounds to a finite value, and the least one that does not.
     let bf16_end = f32::from_bits(0x7F7F_8000);
@@ -216,9 +216,13 @@ fn shapes_must_fit_each_other() {
 fn layers_made_by_hand_are_checked_as_well() {
     let layer =
         |output, input| ProjectorLayer::new([output, input], vec![0.0; output * input], vec![0.0; output]);
+    let affine = layer(2, 3).unwrap();
+    assert_eq!((affine.input(), affine.output()), (3, 2));
+    assert!(ProjectorLayer::new([2, 3], vec![0.0; 6], vec![0.0; 3]).is_err());
     assert!(layer(0, 3).unwrap_err().to_string().contains("found 0x3"));
     assert!(ProjectorLayer::new([usize::MAX, 2], vec![], vec![]).is_err());
     assert!(ProjectorArrays::new(vec![]).is_err());
+    assert_eq!((linear().input(), linear().output()), (3, 4));
     let error = ProjectorArrays::new(vec![layer(4, 3).unwrap(), layer(2, 5).unwrap()]).unwrap_err();
     assert_eq!(error.to_string(), "input width of projector layer 1: expected 4, found 5");
 }
@@ -289,8 +293,8 @@ proptest! {
         for float in FLOATS {
             write_projector(&path, &projector, float).unwrap();
             let read = ProjectorArrays::read(&path).unwrap();
-            prop_assert_eq!(read.layers().len(), projector.layers().len());
-            for (read, layer) in read.layers().iter().zip(projector.layers()) {
+            prop_assert_eq!(read.layers.len(), projector.layers.len());
+            for (read, layer) in read.layers.iter().zip(&projector.layers) {
                 prop_assert_eq!((read.output(), read.input()), (layer.output(), layer.input()));
                 let rounded = |value: &f32| match float {
                     FloatType::F16 => f16::from_f32(*value).to_f32(),
@@ -299,8 +303,8 @@ proptest! {
                 }.to_bits();
                 let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
                 let expected = |values: &[f32]| values.iter().map(rounded).collect::<Vec<_>>();
-                prop_assert_eq!(bits(read.weight()), expected(layer.weight()));
-                prop_assert_eq!(bits(read.bias()), expected(layer.bias()));
+                prop_assert_eq!(bits(&read.weight), expected(&layer.weight));
+                prop_assert_eq!(bits(&read.bias), expected(&layer.bias));
             }
         }
     }

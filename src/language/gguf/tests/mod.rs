@@ -1,6 +1,4 @@
 mod models;
 mod mutations;
-mod reading;
-mod refusing;
 mod small;
 mod tokenizing;

@@ -1,6 +1,8 @@
 use super::small::{INNER, KEY_WIDTH, LAYERS, WIDTH, counted, model, tokens};
-use crate::language::gguf::testing::{Writer, message, text};
-use crate::language::gguf::{Architecture, LlamaGguf, RopeScaling, Value};
+use crate::language::gguf::LlamaGguf;
+use crate::language::gguf::parameters::{Architecture, GgufRopeScaling};
+use crate::weights::gguf::Value;
+use crate::weights::gguf::testing::{Writer, message, says, text};
 
 fn open(writer: &Writer) -> crate::Result<LlamaGguf> {
     LlamaGguf::new(writer.open()?)
@@ -11,13 +13,6 @@ fn refused(edit: impl Fn(&mut Writer)) -> String {
     let mut writer = model("llama");
     edit(&mut writer);
     message(open(&writer))
-}
-
-#[track_caller]
-fn says(message: &str, parts: &[&str]) {
-    for part in parts {
-        assert!(message.contains(part), "{part:?} in {message:?}");
-    }
 }
 
 /// The first value of each row of a weight; in the file, row `r` of `width` begins with `r * width`.
@@ -92,14 +87,14 @@ fn scalings_of_rotary_frequencies() {
         open(&writer).map(|gguf| gguf.parameters().rope_scaling.clone())
     };
     let factor = ("scaling.factor", Value::F32(4.0));
-    let linear = Some(RopeScaling::Linear { factor: 4.0 });
+    let linear = Some(GgufRopeScaling::Linear { factor: 4.0 });
     assert_eq!(with(&[("scaling.type", text("linear")), factor.clone()]).unwrap(), linear);
     assert_eq!(with(&[("scale_linear", Value::F32(4.0))]).unwrap(), linear);
     assert_eq!(with(&[("scale_linear", Value::F32(1.0))]).unwrap(), None);
     assert_eq!(with(&[("scaling.type", text("none")), factor.clone()]).unwrap(), None);
     let yarn = ("scaling.type", text("yarn"));
     let original = ("scaling.original_context_length", Value::U32(16));
-    let expected = RopeScaling::Yarn { factor: 4.0, original_context_length: Some(16) };
+    let expected = GgufRopeScaling::Yarn { factor: 4.0, original_context_length: Some(16) };
     assert_eq!(with(&[yarn.clone(), factor, original]).unwrap(), Some(expected));
     says(&message(with(&[yarn])), &["llama.rope.scaling.factor", "none"]);
     says(&message(with(&[("scaling.type", text("longrope"))])), &["scaling.type", "longrope"]);

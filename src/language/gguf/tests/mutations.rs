@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::small::model;
 use crate::Result;
 use crate::language::gguf::LlamaGguf;
-use crate::language::gguf::testing::Saved;
+use crate::weights::gguf::testing::Saved;
 
 /// Does all that can be done with a file. An error is fine, a panic is not.
 fn use_all(bytes: &[u8]) -> Result<()> {
@@ -14,7 +14,7 @@ fn use_all(bytes: &[u8]) -> Result<()> {
         assert_eq!(values.len(), weight.shape().iter().product::<usize>());
     }
     gguf.frequency_factors()?;
-    let tokenizer = gguf.tokenizer()?.tokenizer;
+    let tokenizer = gguf.tokenizer_parts()?.tokenizer;
     if let Ok(tokens) = tokenizer.encode("A cat <end> 12", true) {
         let _ = tokenizer.decode(tokens.get_ids(), true);
     }

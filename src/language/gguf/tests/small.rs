@@ -1,5 +1,5 @@
-use crate::language::gguf::testing::{Writer, text, texts};
-use crate::language::gguf::{Array, Value};
+use crate::weights::gguf::testing::{Writer, text, texts};
+use crate::weights::gguf::{Array, Value};
 
 pub(super) const LAYERS: u64 = 2;
 pub(super) const WIDTH: u64 = 12;

@@ -1,6 +1,7 @@
 use super::small::{model, tokens};
-use crate::language::gguf::testing::{Writer, message, text, texts};
-use crate::language::gguf::{Array, GgufTokenizer, Value};
+use crate::language::gguf::GgufTokenizer;
+use crate::weights::gguf::testing::{Writer, message, text, texts};
+use crate::weights::gguf::{Array, Value};
 
 fn build(writer: &Writer) -> crate::Result<GgufTokenizer> {
     GgufTokenizer::new(writer.open()?.metadata())
@@ -28,31 +29,33 @@ fn texts_are_cut_merged_and_put_together_again() {
 
 #[test]
 fn pre_tokenizers_decide_what_is_merged() {
-    let with = |pre: &str| {
+    let writer = |pre: &str| {
         let mut writer = model("llama");
-        writer.key("tokenizer.ggml.pre", text(pre)).key("tokenizer.ggml.bos_token_id", Value::U32(0));
-        build(&writer).unwrap()
+        writer.key("tokenizer.ggml.pre", text(pre));
+        writer
     };
+    let with = |pre: &str| build(writer(pre).key("tokenizer.ggml.bos_token_id", Value::U32(0))).unwrap();
     for pre in ["default", "gpt-2", "llama-bpe"] {
         assert_eq!(pieces(&with(pre), "cat12"), ["cat", "12"], "{pre}");
     }
     for pre in ["smollm", "qwen2"] {
         assert_eq!(pieces(&with(pre), "cat12"), ["cat", "1", "2"], "{pre}");
     }
-    assert!(with("llama-bpe").add_bos && !with("qwen2").add_bos);
+    // Only one of them begins texts with a token, which the file then has to name.
+    assert!(message(build(&writer("llama-bpe"))).contains("bos_token_id"));
+    assert_eq!(build(&writer("qwen2")).unwrap().bos, None);
 }
 
 #[test]
 fn special_tokens_and_the_template_are_those_of_the_file() {
     let mut writer = model("llama");
     let tokenizer = build(&writer).unwrap();
-    assert_eq!((tokenizer.bos, tokenizer.eos, tokenizer.padding), (None, Some(0), Some(1)));
+    assert_eq!((tokenizer.bos, tokenizer.eos), (None, Some(0)));
     assert_eq!(tokenizer.chat_template.as_deref(), Some("{{ messages }}"));
     writer.key("tokenizer.ggml.add_bos_token", Value::Bool(true));
     assert!(message(build(&writer)).contains("bos_token_id"));
     writer.key("tokenizer.ggml.bos_token_id", Value::U32(1));
-    let tokenizer = build(&writer).unwrap();
-    assert_eq!((tokenizer.bos, tokenizer.add_bos), (Some(1), true));
+    assert_eq!(build(&writer).unwrap().bos, Some(1));
 }
 
 #[test]
@@ -67,6 +70,7 @@ fn tokenizers_that_cannot_be() {
         ("merges", texts(&["c a", "cat"]), ["merge 1", "\"cat\""]),
         ("merges", texts(&["c a", "c t"]), ["merge 1", "\"c t\""]),
         ("eos_token_id", Value::U32(262), ["262 tokens", "found 262"]),
+        ("padding_token_id", Value::U32(262), ["262 tokens", "found 262"]),
         ("merges", Value::U32(1), ["tokenizer.ggml.merges", "array of strings"]),
     ] {
         let mut writer = model("llama");

@@ -84,9 +84,9 @@ proptest! {
                 .iter()
                 .map(|turn| crate::language::Message::new(turn.from.into(), &turn.value))
                 .collect();
-            let segments = template_of(template, &tokenizer).answers(&messages).unwrap();
+            let spans = template_of(template, &tokenizer).answers(&messages).unwrap();
             let rest: String =
-                segments.iter().filter(|segment| !segment.labelled).map(|segment| segment.text.as_str()).collect();
+                spans.iter().filter(|span| !span.labelled).map(|span| span.text.as_str()).collect();
             let unlabelled: Vec<u32> = pieces(&sample, false, u32::MAX).concat();
             // White space around the picture is its own affair.
             let dense = |text: &str| text.split_whitespace().collect::<String>();

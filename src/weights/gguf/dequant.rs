@@ -12,7 +12,7 @@ pub(super) fn is_readable(dtype: TensorType) -> bool {
 
 /// Puts the values of whole blocks behind `values`.
 ///
-/// Nothing happens with a type that [`is_readable`] denies.
+/// Types that are not [`is_readable`] are left out.
 pub(super) fn dequantise(dtype: TensorType, bytes: &[u8], values: &mut Vec<f32>) {
     if let Some(decode) = decoder(dtype) {
         decode(bytes, values);
@@ -63,29 +63,20 @@ fn q4_0(bytes: &[u8], values: &mut Vec<f32>) {
 fn q4_1(bytes: &[u8], values: &mut Vec<f32>) {
     for block in bytes.as_chunks::<{ 4 + BLOCK / 2 }>().0 {
         let scale = f16([block[0], block[1]]);
-        let least = f16([block[2], block[3]]);
-        values.extend(nibbles(&block[4..]).map(|quantum| scale * quantum + least));
+        let minimum = f16([block[2], block[3]]);
+        values.extend(nibbles(&block[4..]).map(|quantum| scale * quantum + minimum));
     }
 }
 
-/// The lower halves of all bytes, then the upper ones.
+/// The low nibbles of all bytes, then the high ones.
 fn nibbles(bytes: &[u8]) -> impl Iterator<Item = f32> {
-    let lower = bytes.iter().map(|byte| f32::from(byte & 15));
-    lower.chain(bytes.iter().map(|byte| f32::from(byte >> 4)))
+    let low = bytes.iter().map(|byte| f32::from(byte & 15));
+    low.chain(bytes.iter().map(|byte| f32::from(byte >> 4)))
 }
 
 /// 16-bit floating point (IEEE 754 binary16).
 fn f16(bytes: [u8; 2]) -> f32 {
-    let bits = u32::from(u16::from_le_bytes(bytes));
-    let sign = (bits & 0x8000) << 16;
-    let (exponent, fraction) = ((bits >> 10) & 31, bits & 0x3ff);
-    let magnitude = match exponent {
-        // Without the implicit leading one: multiples of 2^-24.
-        0 => (fraction as f32 * 2f32.powi(-24)).to_bits(),
-        31 => 0x7f80_0000 | (fraction << 13),
-        _ => ((exponent + 127 - 15) << 23) | (fraction << 13),
-    };
-    f32::from_bits(sign | magnitude)
+    burn::tensor::f16::from_le_bytes(bytes).to_f32()
 }
 
 #[cfg(test)]

@@ -2,28 +2,28 @@ use super::cursor::Cursor;
 use crate::Result;
 
 /// ggml knows no tensors of more dimensions.
-const MOST_DIMENSIONS: u32 = 4;
+const MAX_DIMENSIONS: u32 = 4;
 
 /// How the values of a tensor are stored: the number that ggml gives the type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TensorType(pub(super) u32);
+pub(crate) struct TensorType(pub(super) u32);
 
 impl TensorType {
     /// 32-bit floating point.
-    pub const F32: Self = Self(0);
+    pub(crate) const F32: Self = Self(0);
     /// 16-bit floating point.
-    pub const F16: Self = Self(1);
+    pub(crate) const F16: Self = Self(1);
     /// Blocks of 32 values `d * (q - 8)` with 4 bits `q`.
-    pub const Q4_0: Self = Self(2);
+    pub(crate) const Q4_0: Self = Self(2);
     /// Blocks of 32 values `d * q + m` with 4 bits `q`.
-    pub const Q4_1: Self = Self(3);
+    pub(crate) const Q4_1: Self = Self(3);
     /// Blocks of 32 values `d * q` with 8 bits `q`.
-    pub const Q8_0: Self = Self(8);
+    pub(crate) const Q8_0: Self = Self(8);
     /// The upper half of 32-bit floating point.
-    pub const BF16: Self = Self(30);
+    pub(crate) const BF16: Self = Self(30);
 
     /// The name that ggml gives the type.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         self.layout().map_or("unknown", |(name, _, _)| name)
     }
 
@@ -72,60 +72,49 @@ impl TensorType {
     }
 }
 
-/// Where a tensor stands and what it looks like.
+/// The name, shape, type and place of a tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TensorInfo {
+pub(crate) struct TensorInfo {
     pub(super) name: String,
     pub(super) shape: Vec<usize>,
     pub(super) dtype: TensorType,
-    /// From the beginning of the tensors on.
+    /// In bytes, from the beginning of the tensors.
     pub(super) offset: u64,
     pub(super) bytes: u64,
 }
 
 impl TensorInfo {
-    /// The least an entry takes in the file: a length, a number of dimensions, a type and an offset.
-    pub(super) const LEAST: u64 = 8 + 4 + 4 + 8;
+    /// The smallest entry of a file: a length, a number of dimensions, a type and an offset.
+    pub(super) const MIN_ENTRY_BYTES: u64 = 8 + 4 + 4 + 8;
 
     /// The name in the file.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// The sizes, the one along which values follow each other last (the file lists it first).
-    pub fn shape(&self) -> &[usize] {
+    pub(crate) fn shape(&self) -> &[usize] {
         &self.shape
     }
 
-    /// How the values are stored.
-    pub fn dtype(&self) -> TensorType {
-        self.dtype
-    }
-
     /// The number of values.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.shape.iter().product()
     }
 
-    /// Whether there is no value, which a file cannot have.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// The size of a row: the last of the sizes, and one for a single value.
-    pub fn width(&self) -> usize {
+    pub(super) fn width(&self) -> usize {
         self.shape.last().copied().unwrap_or(1)
     }
 
-    /// Reads an entry, and checks that a tensor of such a size is thinkable; its place is checked later.
+    /// Reads an entry, and checks that a tensor of such a size is possible; its place is checked later.
     pub(super) fn read(cursor: &mut Cursor<'_>, index: usize) -> Result<Self> {
         let name = cursor.string(format_args!("the name of tensor {index}"))?;
         let what = format_args!("tensor {name:?}").to_string();
         let dimensions = cursor.u32(format_args!("the number of dimensions of {what}"))?;
-        if dimensions > MOST_DIMENSIONS {
-            return Err(cursor.wrong(format!(
-                "{what}: expected at most {MOST_DIMENSIONS} dimensions, found {dimensions}"
-            )));
+        if dimensions > MAX_DIMENSIONS {
+            return Err(cursor
+                .wrong(format!("{what}: expected at most {MAX_DIMENSIONS} dimensions, found {dimensions}")));
         }
         let mut sizes = Vec::new();
         for dimension in 0..dimensions {
@@ -150,7 +139,7 @@ impl TensorInfo {
         let bytes = values
             .filter(|values| usize::try_from(*values).is_ok())
             .and_then(|values| (values / block).checked_mul(size))
-            .ok_or_else(|| cursor.wrong(format!("{what}: sizes {sizes:?} are more than any file holds")))?;
+            .ok_or_else(|| cursor.wrong(format!("{what}: sizes {sizes:?} are larger than any file")))?;
         let shape = sizes.iter().rev().map(|size| *size as usize).collect();
         Ok(Self { name, shape, dtype, offset, bytes })
     }

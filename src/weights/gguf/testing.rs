@@ -9,43 +9,43 @@ use crate::Result;
 
 /// A tensor to be written.
 #[derive(Clone)]
-pub(super) struct Stored {
-    pub(super) name: String,
+pub(crate) struct Stored {
+    pub(crate) name: String,
     /// The size along which values follow each other last.
-    pub(super) shape: Vec<u64>,
-    pub(super) dtype: TensorType,
-    pub(super) bytes: Vec<u8>,
+    pub(crate) shape: Vec<u64>,
+    pub(crate) dtype: TensorType,
+    pub(crate) bytes: Vec<u8>,
     /// Where the tensor is said to be instead of where it is.
-    pub(super) offset: Option<u64>,
+    pub(crate) offset: Option<u64>,
 }
 
 /// A file to be written.
 #[derive(Clone)]
-pub(super) struct Writer {
-    pub(super) version: u32,
-    pub(super) alignment: usize,
-    pub(super) keys: Vec<(String, Value)>,
-    pub(super) tensors: Vec<Stored>,
+pub(crate) struct Writer {
+    pub(crate) version: u32,
+    pub(crate) alignment: usize,
+    pub(crate) keys: Vec<(String, Value)>,
+    pub(crate) tensors: Vec<Stored>,
 }
 
 impl Writer {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { version: 3, alignment: 32, keys: Vec::new(), tensors: Vec::new() }
     }
 
     /// Sets a key, instead of the value it has.
-    pub(super) fn key(&mut self, key: &str, value: Value) -> &mut Self {
+    pub(crate) fn key(&mut self, key: &str, value: Value) -> &mut Self {
         self.without_key(key);
         self.keys.push((key.to_string(), value));
         self
     }
 
-    pub(super) fn without_key(&mut self, key: &str) -> &mut Self {
+    pub(crate) fn without_key(&mut self, key: &str) -> &mut Self {
         self.keys.retain(|(name, _)| name != key);
         self
     }
 
-    pub(super) fn tensor(
+    pub(crate) fn tensor(
         &mut self,
         name: &str,
         shape: &[u64],
@@ -57,12 +57,12 @@ impl Writer {
         self
     }
 
-    pub(super) fn f32(&mut self, name: &str, shape: &[u64], values: &[f32]) -> &mut Self {
+    pub(crate) fn f32(&mut self, name: &str, shape: &[u64], values: &[f32]) -> &mut Self {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         self.tensor(name, shape, TensorType::F32, bytes)
     }
 
-    pub(super) fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut bytes = b"GGUF".to_vec();
         bytes.extend(self.version.to_le_bytes());
         bytes.extend((self.tensors.len() as u64).to_le_bytes());
@@ -87,23 +87,23 @@ impl Writer {
         bytes
     }
 
-    pub(super) fn save(&self) -> Saved {
+    pub(crate) fn save(&self) -> Saved {
         Saved::new(&self.bytes())
     }
 
-    pub(super) fn open(&self) -> Result<GgufFile> {
+    pub(crate) fn open(&self) -> Result<GgufFile> {
         GgufFile::open(&self.save().path)
     }
 }
 
 /// A file that lives as long as this.
-pub(super) struct Saved {
+pub(crate) struct Saved {
     _folder: TempDir,
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
 }
 
 impl Saved {
-    pub(super) fn new(bytes: &[u8]) -> Self {
+    pub(crate) fn new(bytes: &[u8]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("small.gguf");
         std::fs::write(&path, bytes).unwrap();
@@ -111,19 +111,27 @@ impl Saved {
     }
 }
 
-pub(super) fn text(text: &str) -> Value {
+pub(crate) fn text(text: &str) -> Value {
     Value::String(text.to_string())
 }
 
-pub(super) fn texts<S: AsRef<str>>(texts: &[S]) -> Value {
+pub(crate) fn texts<S: AsRef<str>>(texts: &[S]) -> Value {
     Value::Array(Array::String(texts.iter().map(|text| text.as_ref()).collect::<Strings>()))
 }
 
 /// The message of an error, which always names the file.
-pub(super) fn message<T>(result: Result<T>) -> String {
+pub(crate) fn message<T>(result: Result<T>) -> String {
     let message = result.err().expect("the file is refused").to_string();
     assert!(message.contains("small.gguf"), "{message}");
     message
+}
+
+/// Checks that a message says all that it should.
+#[track_caller]
+pub(crate) fn says(message: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(message.contains(part), "{part:?} in {message:?}");
+    }
 }
 
 fn put_string(bytes: &mut Vec<u8>, text: &str) {
@@ -182,7 +190,7 @@ fn put_array(bytes: &mut Vec<u8>, array: &Array) {
         Array::F32(values) => (6, elements(values, Value::F32)),
         Array::Bool(values) => (7, elements(values, Value::Bool)),
         Array::String(values) => (8, values.iter().map(text).collect()),
-        Array::Array(values) => (9, values.iter().cloned().map(Value::Array).collect()),
+        Array::Nested(values) => (9, values.iter().cloned().map(Value::Array).collect()),
         Array::U64(values) => (10, elements(values, Value::U64)),
         Array::I64(values) => (11, elements(values, Value::I64)),
         Array::F64(values) => (12, elements(values, Value::F64)),

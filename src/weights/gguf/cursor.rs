@@ -7,14 +7,14 @@ use crate::{Error, Result};
 
 const BUFFER: u64 = 1 << 16;
 
-/// A place in the header of a file that moves on with what is read.
+/// A position in the header of a file that advances with what is read.
 ///
-/// Every method takes `what` it reads, for the error where the file is too short; the text is only made then.
+/// Every method takes `what` it reads, for the error where the file is too short; the text is only formatted then.
 pub(super) struct Cursor<'a> {
     path: &'a Path,
     file: &'a File,
     length: u64,
-    /// Where the next byte of the file to be buffered stands.
+    /// The position of the next byte to be buffered.
     ahead: u64,
     buffer: Vec<u8>,
     used: usize,
@@ -96,7 +96,7 @@ impl<'a> Cursor<'a> {
         })
     }
 
-    /// A length and as many bytes of UTF-8, put behind `text`.
+    /// A length and as many bytes of UTF-8, appended to `text`.
     pub(super) fn push_string(&mut self, text: &mut String, what: Arguments<'_>) -> Result<()> {
         let length = self.count(1, format_args!("the length of {what}"))?;
         let mut bytes = vec![0; length];

@@ -2,9 +2,10 @@ use std::path::Path;
 
 use burn::tensor::{Device, FloatDType};
 
-use super::fill::{WeightSource, fill};
-use crate::language::gguf::{LlamaGguf, RopeScaling};
-use crate::language::{LlamaConfig, LlamaDecoder, Tokenizer};
+use super::LlamaGguf;
+use super::parameters::GgufRopeScaling;
+use crate::language::{LlamaConfig, LlamaDecoder, RopeScaling, Tokenizer};
+use crate::weights::{WeightSource, fill};
 use crate::{Error, Result};
 
 impl LlamaGguf {
@@ -14,7 +15,7 @@ impl LlamaGguf {
     ///
     /// [`Error::Format`] for what [`LlamaDecoder`] does not have: YaRN's rotary frequencies, and attention within a window
     /// that is shorter than the longest sequence.
-    pub fn config(&self) -> Result<LlamaConfig> {
+    fn config(&self) -> Result<LlamaConfig> {
         let parameters = self.parameters();
         let refuse = |what: &str| {
             Err(Error::format(self.file().path(), format!("the model has {what}: not supported")))
@@ -23,12 +24,10 @@ impl LlamaGguf {
             return refuse("attention within a window");
         }
         let rope_scaling = match (&parameters.rope_scaling, self.frequency_factors()?) {
-            (None, factors) => factors.map(|factors| crate::language::RopeScaling::Factors {
+            (None, factors) => factors.map(|factors| RopeScaling::Factors {
                 factors: factors.into_iter().map(f64::from).collect(),
             }),
-            (Some(RopeScaling::Linear { factor }), None) => {
-                Some(crate::language::RopeScaling::Linear { factor: *factor })
-            }
+            (Some(GgufRopeScaling::Linear { factor }), None) => Some(RopeScaling::Linear { factor: *factor }),
             _ => return refuse("rotary frequencies of YaRN, or two scalings of them"),
         };
         Ok(LlamaConfig::new(
@@ -51,39 +50,26 @@ impl LlamaGguf {
 
     /// The model, its weights in `precision`.
     ///
-    /// ```no_run
-    /// use burn::tensor::{Device, FloatDType};
-    /// use burn_revision::language::Tokenizer;
-    /// use burn_revision::language::gguf::LlamaGguf;
-    ///
-    /// # fn main() -> burn_revision::Result<()> {
-    /// let file = LlamaGguf::open("SmolLM2-135M-Instruct.Q4_1.gguf")?;
-    /// let model = file.init(FloatDType::F32, &Device::default())?;
-    /// let tokenizer = Tokenizer::from_gguf(&file)?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
     /// # Errors
     ///
-    /// As for [`LlamaGguf::config`] and [`LlamaGguf::read`]; [`Error::Format`] where a weight of the file has no place
-    /// in the model, or the other way round; [`Error::Config`] where the device does not compute in `precision`.
-    pub fn init(&self, precision: FloatDType, device: &Device) -> Result<LlamaDecoder> {
-        fill(&self.config()?, self, precision, device)
+    /// Those of [`config`](Self::config) and [`read`](Self::read); [`Error::Format`] where a weight of the file has no
+    /// place in the model, or the other way round; [`Error::Config`] where the device does not compute in `precision`.
+    pub(crate) fn init(&self, precision: FloatDType, device: &Device) -> Result<LlamaDecoder> {
+        let config = self.config()?;
+        fill(config.init(device)?, &config, self, precision, device)
     }
-}
 
-impl Tokenizer {
-    /// The tokenizer of a GGUF file, with its chat template.
+    /// The tokenizer, with its chat template.
     ///
     /// # Errors
     ///
-    /// As for [`LlamaGguf::tokenizer`]; [`Error::Format`] where the file names no end of an answer.
-    pub fn from_gguf(file: &LlamaGguf) -> Result<Self> {
-        let path = file.file().path();
-        let parts = file.tokenizer()?;
+    /// [`Error::Format`] where the keys of the tokenizer are missing or contradict each other, and where the file names no
+    /// end of an answer.
+    pub(crate) fn tokenizer(&self) -> Result<Tokenizer> {
+        let path = self.file().path();
+        let parts = self.tokenizer_parts()?;
         let eos = parts.eos.ok_or_else(|| Error::format(path, "the tokenizer has no eos_token_id"))?;
-        Self::from_parts(parts.tokenizer, parts.bos, eos, parts.chat_template)
+        Tokenizer::from_parts(parts.tokenizer, parts.bos, eos, parts.chat_template)
             .map_err(|error| Error::format(path, error.to_string()))
     }
 }

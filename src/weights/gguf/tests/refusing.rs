@@ -1,17 +1,9 @@
-use crate::language::gguf::testing::{Saved, Writer, message, text, texts};
-use crate::language::gguf::{Array, GgufFile, TensorType, Value};
+use crate::weights::gguf::testing::{Saved, Writer, message, says, text, texts};
+use crate::weights::gguf::{Array, GgufFile, TensorType, Value};
 
 /// The message about a file of these bytes.
 fn refused(bytes: &[u8]) -> String {
     message(GgufFile::open(&Saved::new(bytes).path))
-}
-
-/// Checks that a message says all that it should.
-#[track_caller]
-fn says(message: &str, parts: &[&str]) {
-    for part in parts {
-        assert!(message.contains(part), "{part:?} in {message:?}");
-    }
 }
 
 /// A file with one key, up to its value.
@@ -99,8 +91,8 @@ fn tensors_that_cannot_be() {
     says(&with(&|w| w.tensors[1].name = "first".into()), &["\"first\"", "twice"]);
     says(&with(&|w| w.tensors[1].shape = vec![1; 5]), &["\"second\"", "at most 4", "found 5"]);
     says(&with(&|w| w.tensors[1].shape = vec![16, 0]), &["\"second\"", "above 0", "[0, 16]"]);
-    says(&with(&|w| w.tensors[1].shape = vec![1 << 40; 2]), &["\"second\"", "more than any file"]);
-    says(&with(&|w| w.tensors[1].shape = vec![1 << 62]), &["\"second\"", "more than any file"]);
+    says(&with(&|w| w.tensors[1].shape = vec![1 << 40; 2]), &["\"second\"", "larger than any file"]);
+    says(&with(&|w| w.tensors[1].shape = vec![1 << 62]), &["\"second\"", "larger than any file"]);
     says(&with(&|w| w.tensors[1].shape = vec![17]), &["\"second\"", "68 bytes", "found 192"]);
     says(&with(&|w| w.tensors[1].offset = Some(64)), &["\"second\"", "\"first\"", "128", "found at 64"]);
     says(&with(&|w| w.tensors[1].offset = Some(130)), &["\"second\"", "multiple of 32", "130"]);
@@ -141,7 +133,7 @@ fn keys_of_another_type() {
     says(&message(metadata.count("negative")), &["\"negative\"", "at least 0", "-1"]);
     says(&message(metadata.count("word")), &["\"word\"", "a long word"]);
     says(&message(metadata.number("none")), &["\"none\"", "NaN"]);
-    says(&message(metadata.truth("word")), &["truth value"]);
+    says(&message(metadata.boolean("word")), &["a Boolean"]);
     says(&message(metadata.text("list")), &["a string", "2 string values"]);
     says(&message(metadata.texts("numbers")), &["array of strings", "1 u32 values"]);
     says(&message(metadata.integers("numbers")), &["array of i32"]);

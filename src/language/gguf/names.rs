@@ -1,8 +1,8 @@
-use super::hyper::{Architecture, LlamaParameters};
+use super::parameters::{Architecture, LlamaParameters};
 
 /// A weight under both its names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Weight {
+pub(crate) struct Weight {
     pub(super) name: String,
     pub(super) gguf_name: String,
     pub(super) shape: Vec<usize>,
@@ -12,17 +12,12 @@ pub struct Weight {
 
 impl Weight {
     /// The name in Hugging Face's models.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// The name in the file.
-    pub fn gguf_name(&self) -> &str {
-        &self.gguf_name
-    }
-
     /// The shape in Hugging Face's models: `[out, in]`, or one size.
-    pub fn shape(&self) -> &[usize] {
+    pub(crate) fn shape(&self) -> &[usize] {
         &self.shape
     }
 
@@ -35,8 +30,8 @@ impl Weight {
     }
 }
 
-/// llama.cpp turns coordinates `2i` and `2i + 1` of a head together, Hugging Face `i` and `i + head_dim / 2`. Its
-/// converter reorders the rows of query and key projections accordingly; this is the way back.
+/// llama.cpp rotates coordinates `2i` and `2i + 1` of a head together, Hugging Face `i` and `i + head_dim / 2`. Its
+/// converter reorders the rows of query and key projections accordingly; this restores their order.
 fn uninterleave(values: &[f32], rows: usize, heads: usize) -> Vec<f32> {
     let width = values.len() / rows;
     let head_dim = rows / heads;
@@ -78,15 +73,15 @@ fn of_layer(parameters: &LlamaParameters) -> Vec<Weight> {
     let inner = parameters.intermediate_size;
     let (heads, kv_heads) = (parameters.num_attention_heads, parameters.num_key_value_heads);
     let (query, key) = (heads * parameters.head_dim, kv_heads * parameters.head_dim);
-    let turned = |weight: Weight, heads| Weight {
-        // The converter leaves Qwen2 as it is: llama.cpp knows the other layout too and takes it there.
+    let rotary = |weight: Weight, heads| Weight {
+        // The converter leaves Qwen2 as it is: llama.cpp knows the other layout too and uses it there.
         interleaved_heads: (parameters.architecture == Architecture::Llama).then_some(heads),
         ..weight
     };
     let mut weights = vec![
         plain("input_layernorm.weight", "attn_norm.weight", &[hidden]),
-        turned(plain("self_attn.q_proj.weight", "attn_q.weight", &[query, hidden]), heads),
-        turned(plain("self_attn.k_proj.weight", "attn_k.weight", &[key, hidden]), kv_heads),
+        rotary(plain("self_attn.q_proj.weight", "attn_q.weight", &[query, hidden]), heads),
+        rotary(plain("self_attn.k_proj.weight", "attn_k.weight", &[key, hidden]), kv_heads),
         plain("self_attn.v_proj.weight", "attn_v.weight", &[key, hidden]),
         plain("self_attn.o_proj.weight", "attn_output.weight", &[hidden, query]),
         plain("post_attention_layernorm.weight", "ffn_norm.weight", &[hidden]),
@@ -95,8 +90,8 @@ fn of_layer(parameters: &LlamaParameters) -> Vec<Weight> {
         plain("mlp.down_proj.weight", "ffn_down.weight", &[hidden, inner]),
     ];
     if parameters.attention_bias {
-        weights.push(turned(plain("self_attn.q_proj.bias", "attn_q.bias", &[query]), heads));
-        weights.push(turned(plain("self_attn.k_proj.bias", "attn_k.bias", &[key]), kv_heads));
+        weights.push(rotary(plain("self_attn.q_proj.bias", "attn_q.bias", &[query]), heads));
+        weights.push(rotary(plain("self_attn.k_proj.bias", "attn_k.bias", &[key]), kv_heads));
         weights.push(plain("self_attn.v_proj.bias", "attn_v.bias", &[key]));
     }
     if parameters.output_bias {

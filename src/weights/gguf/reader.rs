@@ -12,15 +12,14 @@ use crate::{Error, Result};
 
 const MAGIC: &[u8; 4] = b"GGUF";
 const DEFAULT_ALIGNMENT: u64 = 32;
-/// About how many bytes of a tensor are in memory as they are stored.
+/// About how many stored bytes of a tensor are in memory at once.
 const CHUNK: u64 = 1 << 20;
 
-/// An open GGUF file: its metadata, and its tensors at their places.
+/// An open GGUF file: its metadata, and its tensors, which are read when they are asked for.
 #[derive(Debug)]
-pub struct GgufFile {
+pub(crate) struct GgufFile {
     path: PathBuf,
     file: File,
-    version: u32,
     metadata: Metadata,
     tensors: Vec<TensorInfo>,
     by_name: HashMap<String, usize>,
@@ -32,19 +31,23 @@ impl GgufFile {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] where the file cannot be read, [`Error::Format`] where it is not as it should be.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+    /// [`Error::Io`] where the file cannot be read, [`Error::Format`] naming the key or tensor where it is damaged.
+    pub(crate) fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let io = |source| Error::io(path, source);
         let file = File::open(path).map_err(io)?;
         let length = file.metadata().map_err(io)?.len();
         let mut cursor = Cursor::new(path, &file, length);
-        let version = read_version(&mut cursor)?;
+        check_version(&mut cursor)?;
         let tensors = cursor.u64(format_args!("the number of tensors"))?;
         let keys = cursor.u64(format_args!("the number of metadata keys"))?;
         let metadata = Metadata::read(&mut cursor, path, keys)?;
         let alignment = alignment(&metadata)?;
-        let count = cursor.check_count(tensors, TensorInfo::LEAST, format_args!("the number of tensors"))?;
+        let count = cursor.check_count(
+            tensors,
+            TensorInfo::MIN_ENTRY_BYTES,
+            format_args!("the number of tensors"),
+        )?;
         let mut tensors = Vec::new();
         let mut by_name = HashMap::new();
         for index in 0..count {
@@ -56,31 +59,26 @@ impl GgufFile {
         }
         let data = cursor.position().next_multiple_of(alignment);
         check_places(path, &tensors, alignment, length.saturating_sub(data))?;
-        Ok(Self { path: path.to_path_buf(), version, metadata, tensors, by_name, data, file })
+        Ok(Self { path: path.to_path_buf(), metadata, tensors, by_name, data, file })
     }
 
     /// Where the file is.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The version of the format.
-    pub fn version(&self) -> u32 {
-        self.version
-    }
-
     /// The keys and values.
-    pub fn metadata(&self) -> &Metadata {
+    pub(crate) fn metadata(&self) -> &Metadata {
         &self.metadata
     }
 
     /// All tensors in the order of the file.
-    pub fn tensors(&self) -> &[TensorInfo] {
+    pub(crate) fn tensors(&self) -> &[TensorInfo] {
         &self.tensors
     }
 
     /// The tensor of a name.
-    pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
+    pub(crate) fn tensor(&self, name: &str) -> Option<&TensorInfo> {
         self.by_name.get(name).map(|index| &self.tensors[*index])
     }
 
@@ -88,8 +86,8 @@ impl GgufFile {
     ///
     /// # Errors
     ///
-    /// As [`read_rows`](Self::read_rows).
-    pub fn read(&self, name: &str) -> Result<Vec<f32>> {
+    /// Those of [`read_rows`](Self::read_rows).
+    pub(crate) fn read(&self, name: &str) -> Result<Vec<f32>> {
         let tensor = self.known(name)?;
         self.read_rows(name, 0..tensor.len() / tensor.width())
     }
@@ -100,7 +98,7 @@ impl GgufFile {
     ///
     /// [`Error::Format`] where the file has no such tensor or no such rows, or where its type is none of F32, F16,
     /// BF16, Q8_0, Q4_0 and Q4_1; [`Error::Io`] where the file cannot be read.
-    pub fn read_rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<f32>> {
+    pub(crate) fn read_rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<f32>> {
         let tensor = self.known(name)?;
         let wrong = |detail: String| Error::format(&self.path, format!("tensor {name:?}: {detail}"));
         let all = tensor.len() / tensor.width();
@@ -137,7 +135,7 @@ impl GgufFile {
     }
 }
 
-fn read_version(cursor: &mut Cursor<'_>) -> Result<u32> {
+fn check_version(cursor: &mut Cursor<'_>) -> Result<()> {
     let magic = cursor.bytes::<4>(format_args!("the magic string"))?;
     if &magic != MAGIC {
         return Err(cursor.wrong(format!(
@@ -146,7 +144,7 @@ fn read_version(cursor: &mut Cursor<'_>) -> Result<u32> {
         )));
     }
     match cursor.u32(format_args!("the version"))? {
-        version @ (2 | 3) => Ok(version),
+        2 | 3 => Ok(()),
         version if matches!(version.swap_bytes(), 2 | 3) => {
             Err(cursor.wrong("expected little-endian byte order, found big-endian"))
         }
@@ -157,7 +155,7 @@ fn read_version(cursor: &mut Cursor<'_>) -> Result<u32> {
 fn alignment(metadata: &Metadata) -> Result<u64> {
     const KEY: &str = "general.alignment";
     let Some(alignment) = metadata.count(KEY)? else { return Ok(DEFAULT_ALIGNMENT) };
-    // A greater one than any page size is no alignment; the bound also keeps sums within 64 bits.
+    // Larger than any page size is no alignment; the bound also keeps sums within 64 bits.
     if !alignment.is_power_of_two() || alignment > 1 << 30 {
         return Err(
             metadata.wrong(format!("key {KEY:?}: expected a power of two up to 2^30, found {alignment}"))
@@ -166,9 +164,9 @@ fn alignment(metadata: &Metadata) -> Result<u64> {
     Ok(alignment as u64)
 }
 
-/// Checks that tensors are aligned, lie within the `room` behind the header, and that none lies upon another: a small
-/// file could otherwise ask for any amount of memory.
-fn check_places(path: &Path, tensors: &[TensorInfo], alignment: u64, room: u64) -> Result<()> {
+/// Checks that tensors are aligned, lie within the `available` bytes behind the header, and that none overlaps another:
+/// a small file could otherwise ask for any amount of memory.
+fn check_places(path: &Path, tensors: &[TensorInfo], alignment: u64, available: u64) -> Result<()> {
     for TensorInfo { name, offset, bytes, .. } in tensors {
         if !offset.is_multiple_of(alignment) {
             return Err(Error::format(
@@ -176,11 +174,11 @@ fn check_places(path: &Path, tensors: &[TensorInfo], alignment: u64, room: u64) 
                 format!("tensor {name:?}: expected an offset of a multiple of {alignment}, found {offset}"),
             ));
         }
-        if offset.checked_add(*bytes).is_none_or(|end| end > room) {
+        if offset.checked_add(*bytes).is_none_or(|end| end > available) {
             return Err(Error::format(
                 path,
                 format!(
-                    "tensor {name:?}: expected {bytes} bytes at offset {offset}, found {room} bytes for all tensors"
+                    "tensor {name:?}: expected {bytes} bytes at offset {offset}, found {available} bytes for all tensors"
                 ),
             ));
         }

@@ -1,10 +1,9 @@
-use super::metadata::Metadata;
-use super::reader::GgufFile;
 use crate::Result;
+use crate::weights::gguf::{GgufFile, Metadata, excerpt};
 
 /// A family of models whose tensors are mapped to Hugging Face names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Architecture {
+pub(super) enum Architecture {
     /// LLaMA, Mistral and SmolLM2.
     Llama,
     /// Qwen2 and Qwen2.5.
@@ -13,7 +12,7 @@ pub enum Architecture {
 
 impl Architecture {
     /// The name in the metadata.
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Llama => "llama",
             Self::Qwen2 => "qwen2",
@@ -23,7 +22,7 @@ impl Architecture {
 
 /// How rotary frequencies are changed for longer sequences than a model was first trained with.
 #[derive(Clone, Debug, PartialEq)]
-pub enum RopeScaling {
+pub(super) enum GgufRopeScaling {
     /// All positions are divided by the factor.
     Linear {
         /// The factor.
@@ -40,40 +39,40 @@ pub enum RopeScaling {
 
 /// The hyper-parameters of a model, in the terms of Hugging Face's `config.json`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct LlamaParameters {
+pub(super) struct LlamaParameters {
     /// The family.
-    pub architecture: Architecture,
+    pub(super) architecture: Architecture,
     /// The number of tokens.
-    pub vocab_size: usize,
+    pub(super) vocab_size: usize,
     /// The size of the hidden states.
-    pub hidden_size: usize,
+    pub(super) hidden_size: usize,
     /// The inner size of the feed-forward layers.
-    pub intermediate_size: usize,
+    pub(super) intermediate_size: usize,
     /// The number of layers.
-    pub num_hidden_layers: usize,
+    pub(super) num_hidden_layers: usize,
     /// The number of query heads.
-    pub num_attention_heads: usize,
+    pub(super) num_attention_heads: usize,
     /// The number of key and value heads.
-    pub num_key_value_heads: usize,
-    /// The size of a head; all of it turns with the position.
-    pub head_dim: usize,
+    pub(super) num_key_value_heads: usize,
+    /// The size of a head; all of it is rotated by the position.
+    pub(super) head_dim: usize,
     /// The constant under the root of RMSNorm.
-    pub rms_norm_eps: f64,
+    pub(super) rms_norm_eps: f64,
     /// The base of the rotary frequencies.
-    pub rope_theta: f64,
+    pub(super) rope_theta: f64,
     /// How the rotary frequencies are changed; LLaMA 3 has a tensor of factors for that instead, which is
     /// [`LlamaGguf::frequency_factors`](super::LlamaGguf::frequency_factors).
-    pub rope_scaling: Option<RopeScaling>,
+    pub(super) rope_scaling: Option<GgufRopeScaling>,
     /// The longest sequence.
-    pub max_position_embeddings: usize,
+    pub(super) max_position_embeddings: usize,
     /// How far back attention reaches, where it is bounded.
-    pub sliding_window: Option<usize>,
+    pub(super) sliding_window: Option<usize>,
     /// Whether the output head is the embedding matrix.
-    pub tie_word_embeddings: bool,
+    pub(super) tie_word_embeddings: bool,
     /// Whether query, key and value projections have a bias.
-    pub attention_bias: bool,
+    pub(super) attention_bias: bool,
     /// Whether the output projection of the attention has a bias.
-    pub output_bias: bool,
+    pub(super) output_bias: bool,
 }
 
 impl LlamaParameters {
@@ -129,14 +128,12 @@ fn architecture(metadata: &Metadata) -> Result<Architecture> {
     match metadata.required(KEY, metadata.text(KEY)?)? {
         "llama" => Ok(Architecture::Llama),
         "qwen2" => Ok(Architecture::Qwen2),
-        other => Err(metadata.wrong(format!(
-            "key {KEY:?}: expected \"llama\" or \"qwen2\", found {:?}",
-            super::metadata::excerpt(other)
-        ))),
+        other => Err(metadata
+            .wrong(format!("key {KEY:?}: expected \"llama\" or \"qwen2\", found {:?}", excerpt(other)))),
     }
 }
 
-/// Older files do not say how many tokens they know; the embeddings do.
+/// Older files do not name the size of the vocabulary; it is that of the embeddings.
 fn vocab_size(file: &GgufFile, keys: &Keys<'_>) -> Result<usize> {
     let embeddings = file.tensor("token_embd.weight").and_then(|tensor| tensor.shape().first().copied());
     let size = keys.optional_size("vocab_size")?.or(embeddings);
@@ -230,26 +227,26 @@ impl Keys<'_> {
         Ok(head_dim)
     }
 
-    fn rope_scaling(&self) -> Result<Option<RopeScaling>> {
+    fn rope_scaling(&self) -> Result<Option<GgufRopeScaling>> {
         let key = self.key("rope.scaling.type");
         // Files from before there were several types have this key alone.
         let linear = self.number("rope.scale_linear")?;
         let factor = self.number("rope.scaling.factor")?.or(linear);
         let scaling = match self.metadata.text(&key)? {
             Some("none") => None,
-            Some("linear") | None => factor.map(|factor| RopeScaling::Linear { factor }),
+            Some("linear") | None => factor.map(|factor| GgufRopeScaling::Linear { factor }),
             Some("yarn") => {
                 let factor = self.metadata.required(&self.key("rope.scaling.factor"), factor)?;
                 let original_context_length = self.optional_size("rope.scaling.original_context_length")?;
-                Some(RopeScaling::Yarn { factor, original_context_length })
+                Some(GgufRopeScaling::Yarn { factor, original_context_length })
             }
             Some(other) => {
                 return Err(self.metadata.wrong(format!(
                     "key {key:?}: expected \"none\", \"linear\" or \"yarn\", found {:?}",
-                    super::metadata::excerpt(other)
+                    excerpt(other)
                 )));
             }
         };
-        Ok(scaling.filter(|scaling| *scaling != RopeScaling::Linear { factor: 1.0 }))
+        Ok(scaling.filter(|scaling| *scaling != GgufRopeScaling::Linear { factor: 1.0 }))
     }
 }

@@ -4,9 +4,8 @@ use burn::tensor::{Device, FloatDType};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::fill::fill;
-use super::shards::Shards;
-use crate::language::{LlamaConfig, LlamaDecoder, RopeScaling, Tokenizer};
+use super::{LlamaConfig, LlamaDecoder, RopeScaling, Tokenizer};
+use crate::weights::{Shards, fill};
 use crate::{Error, Result};
 
 /// A language model as Hugging Face stores it: a folder with `config.json`, `model.safetensors` (or shards and
@@ -14,20 +13,8 @@ use crate::{Error, Result};
 ///
 /// Read are `LlamaForCausalLM`, `Qwen2ForCausalLM` and `MistralForCausalLM`, as long as no window bounds their attention
 /// and their weights are float16, bfloat16 or float32.
-///
-/// ```no_run
-/// use burn::tensor::{Device, FloatDType};
-/// use burn_revision::language::HuggingFaceFolder;
-///
-/// # fn main() -> burn_revision::Result<()> {
-/// let folder = HuggingFaceFolder::open("SmolLM2-135M-Instruct")?;
-/// let model = folder.init(FloatDType::F32, &Device::default())?;
-/// let tokenizer = folder.tokenizer()?;
-/// # Ok(())
-/// # }
-/// ```
 #[derive(Clone, Debug)]
-pub struct HuggingFaceFolder {
+pub(super) struct HuggingFaceFolder {
     folder: PathBuf,
     config: LlamaConfig,
 }
@@ -39,8 +26,8 @@ impl HuggingFaceFolder {
     ///
     /// [`Error::Io`] where there is no `config.json`; [`Error::Format`] naming the key where it describes another
     /// architecture, or something that [`LlamaDecoder`] does not have.
-    pub fn open(folder: impl AsRef<Path>) -> Result<Self> {
-        let folder = folder.as_ref().to_path_buf();
+    pub(super) fn open(folder: &Path) -> Result<Self> {
+        let folder = folder.to_path_buf();
         let path = folder.join("config.json");
         let json = std::fs::read(&path).map_err(|source| Error::io(&path, source))?;
         let config: ConfigFile =
@@ -49,38 +36,29 @@ impl HuggingFaceFolder {
         Ok(Self { folder, config })
     }
 
-    /// The folder.
-    pub fn path(&self) -> &Path {
-        &self.folder
-    }
-
-    /// The configuration of the model.
-    pub fn config(&self) -> &LlamaConfig {
-        &self.config
-    }
-
     /// The model, its weights in `precision`, read tensor by tensor.
     ///
     /// # Errors
     ///
     /// [`Error::Io`] for a missing file, [`Error::Format`] for a damaged one, and for a weight that is missing, of another
     /// shape or without a place in the model; [`Error::Config`] where the device does not compute in `precision`.
-    pub fn init(&self, precision: FloatDType, device: &Device) -> Result<LlamaDecoder> {
-        fill(&self.config, &Shards::open(&self.folder)?, precision, device)
+    pub(super) fn init(&self, precision: FloatDType, device: &Device) -> Result<LlamaDecoder> {
+        let weights = Shards::open(&self.folder)?;
+        fill(self.config.init(device)?, &self.config, &weights, precision, device)
     }
 
     /// The tokenizer, with its chat template.
     ///
     /// # Errors
     ///
-    /// As for [`Tokenizer::from_folder`]; [`Error::Format`] where it has tokens that the model does not know.
-    pub fn tokenizer(&self) -> Result<Tokenizer> {
+    /// Those of [`Tokenizer::from_folder`]; [`Error::Format`] where it has tokens that the model does not know.
+    pub(super) fn tokenizer(&self) -> Result<Tokenizer> {
         let tokenizer = Tokenizer::from_folder(&self.folder)?;
         if tokenizer.vocab_size() > self.config.vocab_size {
             let detail = format!(
-                "the tokenizer has {} tokens, the model of config.json knows {}",
-                tokenizer.vocab_size(),
-                self.config.vocab_size
+                "expected at most the {} tokens of config.json, found {}",
+                self.config.vocab_size,
+                tokenizer.vocab_size()
             );
             return Err(Error::format(self.folder.join("tokenizer.json"), detail));
         }
@@ -108,7 +86,7 @@ struct ConfigFile {
     hidden_act: Option<String>,
     rope_theta: Option<f64>,
     rope_scaling: Option<Value>,
-    /// The newer home of both.
+    /// Newer files keep both here.
     rope_parameters: Option<Value>,
     #[serde(default)]
     sliding_window: Window,
@@ -182,7 +160,7 @@ impl ConfigFile {
         .with_mlp_bias(architecture == LLAMA && self.mlp_bias.unwrap_or(false)))
     }
 
-    /// Refuses what would silently give another model.
+    /// Refuses settings that [`LlamaDecoder`] does not have, rather than loading another model than the one described.
     fn check(&self, qwen2: bool, mistral: bool, max_positions: usize) -> Result<(), String> {
         if let Some(act) = self.hidden_act.as_deref().filter(|act| *act != "silu") {
             return Err(format!("hidden_act: expected \"silu\", found {act:?}"));
@@ -290,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_that_bound_nothing_are_no_windows() {
+    fn windows_as_long_as_the_sequences_are_accepted() {
         for changes in [
             serde_json::json!({"architectures": [MISTRAL], "sliding_window": null}),
             serde_json::json!({"architectures": [MISTRAL], "sliding_window": 64}),

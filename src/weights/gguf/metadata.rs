@@ -5,21 +5,22 @@ use super::cursor::Cursor;
 use super::value::{Array, Strings, Value};
 use crate::{Error, Result};
 
-/// The least an entry takes in the file: the length of its key, its type and a value of one byte.
-const LEAST_ENTRY: u64 = 8 + 4 + 1;
+/// The smallest entry of a file: the length of its key, its type and a value of one byte.
+const MIN_ENTRY_BYTES: u64 = 8 + 4 + 1;
 
 /// The keys and values of a file.
 ///
 /// The methods named for a type give `None` where a key is missing and an error where it holds another type.
 #[derive(Clone, Debug)]
-pub struct Metadata {
+pub(crate) struct Metadata {
     path: PathBuf,
-    entries: BTreeMap<String, Value>,
+    pub(super) entries: BTreeMap<String, Value>,
 }
 
 impl Metadata {
     pub(super) fn read(cursor: &mut Cursor<'_>, path: &Path, count: u64) -> Result<Self> {
-        let count = cursor.check_count(count, LEAST_ENTRY, format_args!("the number of metadata keys"))?;
+        let count =
+            cursor.check_count(count, MIN_ENTRY_BYTES, format_args!("the number of metadata keys"))?;
         let mut entries = BTreeMap::new();
         for index in 0..count {
             let key = cursor.string(format_args!("metadata key {index}"))?;
@@ -33,22 +34,12 @@ impl Metadata {
         Ok(Self { path: path.to_path_buf(), entries })
     }
 
-    /// The value of a key.
-    pub fn get(&self, key: &str) -> Option<&Value> {
-        self.entries.get(key)
-    }
-
-    /// All keys and values, sorted by key.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.entries.iter().map(|(key, value)| (key.as_str(), value))
-    }
-
     /// A whole number of at least zero, of any integer type.
     ///
     /// # Errors
     ///
     /// [`Error::Format`] where the key holds something else.
-    pub fn count(&self, key: &str) -> Result<Option<usize>> {
+    pub(crate) fn count(&self, key: &str) -> Result<Option<usize>> {
         self.typed(key, "a whole number of at least 0", |value| match *value {
             Value::U8(value) => Some(value.into()),
             Value::U16(value) => Some(value.into()),
@@ -69,7 +60,7 @@ impl Metadata {
     /// # Errors
     ///
     /// [`Error::Format`] where the key holds something else.
-    pub fn number(&self, key: &str) -> Result<Option<f64>> {
+    pub(crate) fn number(&self, key: &str) -> Result<Option<f64>> {
         let number = self.typed(key, "a finite number", |value| match *value {
             Value::F32(value) => value.to_string().parse().ok(),
             Value::F64(value) => Some(value),
@@ -83,13 +74,13 @@ impl Metadata {
         }
     }
 
-    /// A truth value.
+    /// A Boolean.
     ///
     /// # Errors
     ///
     /// [`Error::Format`] where the key holds something else.
-    pub fn truth(&self, key: &str) -> Result<Option<bool>> {
-        self.typed(key, "a truth value", |value| match *value {
+    pub(crate) fn boolean(&self, key: &str) -> Result<Option<bool>> {
+        self.typed(key, "a Boolean", |value| match *value {
             Value::Bool(value) => Some(value),
             _ => None,
         })
@@ -100,7 +91,7 @@ impl Metadata {
     /// # Errors
     ///
     /// [`Error::Format`] where the key holds something else.
-    pub fn text(&self, key: &str) -> Result<Option<&str>> {
+    pub(crate) fn text(&self, key: &str) -> Result<Option<&str>> {
         self.typed(key, "a string", |value| match value {
             Value::String(value) => Some(value.as_str()),
             _ => None,
@@ -112,7 +103,7 @@ impl Metadata {
     /// # Errors
     ///
     /// [`Error::Format`] where the key holds something else.
-    pub fn texts(&self, key: &str) -> Result<Option<&Strings>> {
+    pub(crate) fn texts(&self, key: &str) -> Result<Option<&Strings>> {
         self.typed(key, "an array of strings", |value| match value {
             Value::Array(Array::String(values)) => Some(values),
             _ => None,
@@ -124,7 +115,7 @@ impl Metadata {
     /// # Errors
     ///
     /// [`Error::Format`] where the key holds something else.
-    pub fn integers(&self, key: &str) -> Result<Option<&[i32]>> {
+    pub(crate) fn integers(&self, key: &str) -> Result<Option<&[i32]>> {
         self.typed(key, "an array of i32", |value| match value {
             Value::Array(Array::I32(values)) => Some(values.as_slice()),
             _ => None,
@@ -136,12 +127,12 @@ impl Metadata {
     /// # Errors
     ///
     /// [`Error::Format`] without a value.
-    pub fn required<T>(&self, key: &str, value: Option<T>) -> Result<T> {
+    pub(crate) fn required<T>(&self, key: &str, value: Option<T>) -> Result<T> {
         value.ok_or_else(|| self.wrong(format!("key {key:?}: expected in the metadata, found none")))
     }
 
     /// An error about the file.
-    pub(super) fn wrong(&self, detail: impl Into<String>) -> Error {
+    pub(crate) fn wrong(&self, detail: impl Into<String>) -> Error {
         Error::format(&self.path, detail)
     }
 
@@ -164,7 +155,7 @@ impl Metadata {
 }
 
 /// The beginning of a text, short enough for a message.
-pub(super) fn excerpt(text: &str) -> String {
+pub(crate) fn excerpt(text: &str) -> String {
     match text.char_indices().nth(60) {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text.to_string(),

@@ -4,38 +4,32 @@ use super::cursor::Cursor;
 use crate::Result;
 
 /// Arrays may hold arrays; real files nest none or one, and unbounded nesting would exhaust the stack.
-const DEEPEST: usize = 4;
+const MAX_DEPTH: usize = 4;
 
 const STRING: u32 = 8;
 const ARRAY: u32 = 9;
 
-/// Strings in one piece of memory, so that many short ones take no more room than they do in the file.
+/// Strings in one piece of memory, so that many short ones take no more of it than they do in the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Strings {
+pub(crate) struct Strings {
     text: String,
     ends: Vec<usize>,
 }
 
 impl Strings {
     /// The number of strings.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
-
-    /// The string at `index`.
-    pub fn get(&self, index: usize) -> Option<&str> {
+    fn get(&self, index: usize) -> Option<&str> {
         let end = *self.ends.get(index)?;
         let start = if index == 0 { 0 } else { self.ends[index - 1] };
         Some(&self.text[start..end])
     }
 
     /// All strings in order.
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
         (0..self.len()).filter_map(|index| self.get(index))
     }
 }
@@ -54,8 +48,7 @@ macro_rules! values {
     ($($code:literal $name:ident $type:ty, $doc:literal;)*) => {
         /// A value of the metadata.
         #[derive(Clone, Debug, PartialEq)]
-        #[allow(missing_docs)]
-        pub enum Value {
+        pub(crate) enum Value {
             $(#[doc = $doc] $name($type),)*
             /// UTF-8 text.
             String(String),
@@ -65,29 +58,20 @@ macro_rules! values {
 
         /// Values of one type.
         #[derive(Clone, Debug, PartialEq)]
-        pub enum Array {
+        pub(crate) enum Array {
             $(#[doc = $doc] $name(Vec<$type>),)*
             /// UTF-8 texts.
             String(Strings),
             /// Arrays.
-            Array(Vec<Array>),
+            Nested(Vec<Array>),
         }
 
         impl Value {
-            /// The name of the type.
-            pub fn type_name(&self) -> &'static str {
-                match self {
-                    $(Self::$name(_) => stringify!($type),)*
-                    Self::String(_) => "string",
-                    Self::Array(_) => "array",
-                }
-            }
-
             pub(super) fn read(cursor: &mut Cursor<'_>, code: u32, what: Arguments<'_>) -> Result<Self> {
                 Ok(match code {
                     $($code => Self::$name(<$type as Scalar>::read(cursor, what)?),)*
                     STRING => Self::String(cursor.string(what)?),
-                    ARRAY => Self::Array(Array::read(cursor, DEEPEST, what)?),
+                    ARRAY => Self::Array(Array::read(cursor, MAX_DEPTH, what)?),
                     _ => return Err(unknown_type(cursor, code, what)),
                 })
             }
@@ -95,40 +79,35 @@ macro_rules! values {
 
         impl Array {
             /// The number of values.
-            pub fn len(&self) -> usize {
+            pub(crate) fn len(&self) -> usize {
                 match self {
                     $(Self::$name(values) => values.len(),)*
                     Self::String(values) => values.len(),
-                    Self::Array(values) => values.len(),
+                    Self::Nested(values) => values.len(),
                 }
-            }
-
-            /// Whether there is no value.
-            pub fn is_empty(&self) -> bool {
-                self.len() == 0
             }
 
             /// The name of the values' type.
-            pub fn type_name(&self) -> &'static str {
+            pub(crate) fn type_name(&self) -> &'static str {
                 match self {
                     $(Self::$name(_) => stringify!($type),)*
                     Self::String(_) => "string",
-                    Self::Array(_) => "array",
+                    Self::Nested(_) => "array",
                 }
             }
 
-            fn read(cursor: &mut Cursor<'_>, deepest: usize, what: Arguments<'_>) -> Result<Self> {
+            fn read(cursor: &mut Cursor<'_>, depth_left: usize, what: Arguments<'_>) -> Result<Self> {
                 let code = cursor.u32(format_args!("the element type of {what}"))?;
                 let count = cursor.u64(format_args!("the number of elements of {what}"))?;
                 Ok(match code {
                     $($code => Self::$name(scalars(cursor, count, what)?),)*
                     STRING => Self::String(strings(cursor, count, what)?),
-                    ARRAY if deepest == 0 => {
+                    ARRAY if depth_left == 0 => {
                         return Err(cursor.wrong(format!(
-                            "{what}: arrays in arrays, expected at most {DEEPEST} levels of them, found more"
+                            "{what}: arrays in arrays, expected at most {MAX_DEPTH} levels of them, found more"
                         )));
                     }
-                    ARRAY => Self::Array(arrays(cursor, count, deepest - 1, what)?),
+                    ARRAY => Self::Nested(arrays(cursor, count, depth_left - 1, what)?),
                     _ => return Err(unknown_type(cursor, code, what)),
                 })
             }
@@ -144,7 +123,7 @@ values! {
     4 U32 u32, "32 bits without sign.";
     5 I32 i32, "32 bits with sign.";
     6 F32 f32, "32-bit floating point.";
-    7 Bool bool, "A truth value.";
+    7 Bool bool, "A Boolean.";
     10 U64 u64, "64 bits without sign.";
     11 I64 i64, "64 bits with sign.";
     12 F64 f64, "64-bit floating point.";
@@ -172,7 +151,7 @@ impl Scalar for bool {
         match cursor.bytes(what)? {
             [0u8] => Ok(false),
             [1] => Ok(true),
-            [other] => Err(cursor.wrong(format!("{what}: expected a truth value, 0 or 1, found {other}"))),
+            [other] => Err(cursor.wrong(format!("{what}: expected a Boolean, 0 or 1, found {other}"))),
         }
     }
 }
@@ -197,12 +176,12 @@ fn strings(cursor: &mut Cursor<'_>, count: u64, what: Arguments<'_>) -> Result<S
     Ok(strings)
 }
 
-fn arrays(cursor: &mut Cursor<'_>, count: u64, deepest: usize, what: Arguments<'_>) -> Result<Vec<Array>> {
+fn arrays(cursor: &mut Cursor<'_>, count: u64, depth_left: usize, what: Arguments<'_>) -> Result<Vec<Array>> {
     let count = cursor.check_count(count, 12, format_args!("the length of {what}"))?;
-    // An array takes more room in memory than an empty one in the file, so none is asked for in advance.
+    // An array takes more memory than an empty one takes of the file, so none is asked for in advance.
     let mut values = Vec::new();
     for index in 0..count {
-        values.push(Array::read(cursor, deepest, format_args!("element {index} of {what}"))?);
+        values.push(Array::read(cursor, depth_left, format_args!("element {index} of {what}"))?);
     }
     Ok(values)
 }

@@ -1,0 +1,263 @@
+use std::collections::HashSet;
+use std::path::Path;
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
+
+use crate::device::require_dtype;
+use crate::{Error, Result};
+
+/// Where the weights of a module come from, under their published names and in the layout of PyTorch.
+pub(crate) trait WeightSource {
+    /// The file or folder that errors name.
+    fn path(&self) -> &Path;
+
+    /// The names of all weights.
+    fn names(&self) -> Vec<String>;
+
+    /// The values of a weight of this shape.
+    fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>>;
+}
+
+/// What the parameters of a module are called where their weights were published.
+pub(crate) trait PublishedNames {
+    /// The published name of the parameter at a path such as `layers.0.norm.weight`. The last part is PyTorch's name for
+    /// it: the gain and the offset of a norm are `weight` and `bias`.
+    fn published(&self, path: &str) -> String;
+
+    /// Whether the weight of this name may be left unread.
+    fn is_optional(&self, _name: &str) -> bool {
+        false
+    }
+}
+
+/// `module` with the weights of `source` in `precision`, read tensor by tensor.
+///
+/// # Errors
+///
+/// [`Error::Config`] where the device does not compute in `precision`; [`Error::Format`] for a parameter without a weight,
+/// a weight without a parameter, and one of another shape; and what `source` says.
+pub(crate) fn fill<M: Module>(
+    module: M,
+    names: &impl PublishedNames,
+    source: &impl WeightSource,
+    precision: FloatDType,
+    device: &Device,
+) -> Result<M> {
+    require_dtype(device, precision.into(), "precision")?;
+    let unused = source.names().into_iter().filter(|name| !names.is_optional(name)).collect();
+    let mut fill = Fill { names, source, precision, device, path: Vec::new(), unused, failed: None };
+    let module = module.map(&mut fill);
+    if let Some(error) = fill.failed {
+        return Err(error);
+    }
+    let mut unused: Vec<String> = fill.unused.into_iter().collect();
+    unused.sort();
+    match unused.as_slice() {
+        [] => Ok(module),
+        [first, ..] => {
+            let detail = format!(
+                "expected the weights of the model alone, found {} more, the first {first:?}",
+                unused.len()
+            );
+            Err(Error::format(source.path(), detail))
+        }
+    }
+}
+
+struct Fill<'a, N, S> {
+    names: &'a N,
+    source: &'a S,
+    precision: FloatDType,
+    device: &'a Device,
+    /// The fields and indices that lead to a parameter, each with the kind of module it belongs to.
+    path: Vec<(String, String)>,
+    unused: HashSet<String>,
+    failed: Option<Error>,
+}
+
+const LINEAR: &str = "Struct:Linear";
+const NORMS: [&str; 5] =
+    ["Struct:BatchNorm", "Struct:GroupNorm", "Struct:InstanceNorm", "Struct:LayerNorm", "Struct:RmsNorm"];
+
+impl<N: PublishedNames, S: WeightSource> Fill<'_, N, S> {
+    /// The published name of the parameter at the path.
+    fn name(&self) -> String {
+        let parts: Vec<&str> = self
+            .path
+            .iter()
+            .map(|(name, kind)| match name.as_str() {
+                "gamma" if NORMS.contains(&kind.as_str()) => "weight",
+                "beta" if NORMS.contains(&kind.as_str()) => "bias",
+                name => name,
+            })
+            .collect();
+        self.names.published(&parts.join("."))
+    }
+
+    fn tensor<const D: usize>(&mut self, shape: [usize; D]) -> Result<Tensor<D>> {
+        let name = self.name();
+        self.unused.remove(&name);
+        // PyTorch keeps linear layers as [out, in], Burn as [in, out].
+        let is_linear = D == 2 && self.path.last().is_some_and(|(_, kind)| kind == LINEAR);
+        let data = if is_linear {
+            let values = self.source.read(&name, &[shape[1], shape[0]])?;
+            TensorData::new(transposed(&values, shape[1], shape[0]), shape)
+        } else {
+            TensorData::new(self.source.read(&name, &shape)?, shape)
+        };
+        let dtype: DType = self.precision.into();
+        Ok(Tensor::from_data(data.convert_dtype(dtype), (self.device, dtype)))
+    }
+}
+
+/// `[rows, columns]` to `[columns, rows]`, in tiles that fit the cache.
+fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    const TILE: usize = 32;
+    let mut transposed = vec![0.0; values.len()];
+    for top in (0..rows).step_by(TILE) {
+        for left in (0..columns).step_by(TILE) {
+            for row in top..(top + TILE).min(rows) {
+                for column in left..(left + TILE).min(columns) {
+                    transposed[column * rows + row] = values[row * columns + column];
+                }
+            }
+        }
+    }
+    transposed
+}
+
+impl<N: PublishedNames, S: WeightSource> ModuleMapper for Fill<'_, N, S> {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.path.push((name.to_string(), container_type.to_string()));
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if self.failed.is_some() {
+            return param;
+        }
+        // The initial value is never drawn: parameters are initialised when they are first used.
+        let shape = param.lazy_shape().dims();
+        match self.tensor::<D>(shape) {
+            Ok(tensor) => {
+                let id = param.id;
+                param.transform_for_load(tensor, id)
+            }
+            Err(error) => {
+                self.failed = Some(error);
+                param
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
+
+    use super::*;
+
+    #[test]
+    fn transposing_twice_changes_nothing() {
+        let values: Vec<f32> = (0..70 * 45).map(|value| value as f32).collect();
+        let once = transposed(&values, 70, 45);
+        assert_eq!(once[1], values[45]);
+        assert_eq!(transposed(&once, 45, 70), values);
+    }
+
+    #[derive(Module, Debug)]
+    struct Tower {
+        tokens: Embedding,
+        layers: Vec<Linear>,
+        norm: LayerNorm,
+    }
+
+    struct Names;
+
+    impl PublishedNames for Names {
+        fn published(&self, path: &str) -> String {
+            format!("tower.{path}")
+        }
+
+        fn is_optional(&self, name: &str) -> bool {
+            name == "tower.position_ids"
+        }
+    }
+
+    /// Weights in memory: the values 0, 1, 2 and so on.
+    struct Counted(HashMap<&'static str, Vec<usize>>);
+
+    impl WeightSource for Counted {
+        fn path(&self) -> &Path {
+            Path::new("tower.safetensors")
+        }
+
+        fn names(&self) -> Vec<String> {
+            self.0.keys().map(|name| name.to_string()).collect()
+        }
+
+        fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+            match self.0.get(name) {
+                Some(found) if found == shape => {
+                    Ok((0..shape.iter().product()).map(|value: usize| value as f32).collect())
+                }
+                found => Err(Error::format(self.path(), format!("{name:?}: {found:?}"))),
+            }
+        }
+    }
+
+    fn published() -> Counted {
+        Counted(HashMap::from([
+            ("tower.tokens.weight", vec![5, 3]),
+            ("tower.layers.0.weight", vec![2, 3]),
+            ("tower.layers.0.bias", vec![2]),
+            ("tower.norm.weight", vec![2]),
+            ("tower.norm.bias", vec![2]),
+            ("tower.position_ids", vec![7]),
+        ]))
+    }
+
+    fn filled(source: &Counted) -> Result<Tower> {
+        let device = Device::default();
+        let tower = Tower {
+            tokens: EmbeddingConfig::new(5, 3).init(&device),
+            layers: vec![LinearConfig::new(3, 2).init(&device)],
+            norm: LayerNormConfig::new(2).init(&device),
+        };
+        fill(tower, &Names, source, FloatDType::F32, &device)
+    }
+
+    fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+        tensor.into_data().try_into_vec().unwrap()
+    }
+
+    #[test]
+    fn every_kind_of_layer_gets_its_weights_in_burns_layout() {
+        let tower = filled(&published()).unwrap();
+        assert_eq!(numbers(tower.tokens.weight.val()), (0..15).map(|value| value as f32).collect::<Vec<_>>());
+        assert_eq!(numbers(tower.layers[0].weight.val()), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
+        assert_eq!(numbers(tower.norm.gamma.val()), [0.0, 1.0]);
+        assert_eq!(numbers(tower.norm.beta.unwrap().val()), [0.0, 1.0]);
+    }
+
+    #[test]
+    fn every_weight_is_accounted_for() {
+        let error = |edit: &dyn Fn(&mut Counted)| {
+            let mut source = published();
+            edit(&mut source);
+            filled(&source).unwrap_err().to_string()
+        };
+        let missing = error(&|source| assert!(source.0.remove("tower.norm.bias").is_some()));
+        assert!(missing.contains("\"tower.norm.bias\""), "{missing}");
+        let more = error(&|source| assert!(source.0.insert("tower.more", vec![1]).is_none()));
+        assert!(more.contains("found 1 more") && more.contains("\"tower.more\""), "{more}");
+        let other = error(&|source| assert!(source.0.insert("tower.layers.0.weight", vec![3, 2]).is_some()));
+        assert!(other.contains("\"tower.layers.0.weight\""), "{other}");
+    }
+}
