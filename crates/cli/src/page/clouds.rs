@@ -7,7 +7,8 @@ use super::palette::{IMAGE, REFERENCE, RESIDUAL, Stroke, TEXT};
 use super::table::{Cell, Table};
 use super::{Page, Section, text};
 use burn_revision::geometry::PowerLaw;
-use burn_revision::report::{GapReport, ModalityGeometry, SpectrumReport};
+use burn_revision::report::GapReport;
+use burn_revision::report::sections::{ModalityGeometry, SpectrumReport};
 
 /// A line has at most about so many points: more cannot be seen.
 const POINTS: f64 = 220.0;

@@ -5,7 +5,7 @@ use super::chart::{Mark, Panel};
 use super::figure::{self, Figure, Key, Rows};
 use super::palette;
 use super::{Page, Section, text};
-use burn_revision::report::{CosineDensity, CosineSection, MethodReport};
+use burn_revision::report::sections::{CosineDensity, CosineSection, MethodReport};
 
 /// The ends of the grid where all densities are below this share of the highest are cut off.
 const NEGLIGIBLE: f64 = 0.002;

@@ -3,7 +3,7 @@
 use super::figure::{self, Figure, Key, Rows};
 use super::table::{Cell, Table};
 use super::{Page, Section, text};
-use burn_revision::report::DomainMatrix;
+use burn_revision::report::sections::DomainMatrix;
 
 /// The section; nothing without domains.
 pub(super) fn section(page: &Page) -> Option<Section> {

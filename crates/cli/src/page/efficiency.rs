@@ -6,7 +6,7 @@ use super::figure::{self, Figure, Key, Rows};
 use super::palette::{self, REFERENCE};
 use super::table::{Cell, Table};
 use super::{Page, Section, text};
-use burn_revision::report::{EfficiencyCurve, EfficiencyPoint};
+use burn_revision::report::sections::{EfficiencyCurve, EfficiencyPoint};
 
 /// The section; nothing without curves.
 pub(super) fn section(page: &Page) -> Option<Section> {

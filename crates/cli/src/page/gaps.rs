@@ -5,7 +5,7 @@ use super::chart::{Mark, Panel};
 use super::figure::{self, Figure, Key, Rows};
 use super::palette::{self, Stroke, solid};
 use super::{Page, Section, text};
-use burn_revision::report::MethodReport;
+use burn_revision::report::sections::MethodReport;
 
 /// The mark of what sampling lets expect.
 const FLOOR: Stroke = solid(0x00, 0x00, 0x00);

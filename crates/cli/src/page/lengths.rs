@@ -6,7 +6,7 @@ use super::figure::{self, Figure, Key, Rows};
 use super::palette::{self, Stroke};
 use super::table::{Cell, Table};
 use super::{Page, Section, text};
-use burn_revision::report::{LengthSection, LengthSlice};
+use burn_revision::report::sections::{LengthSection, LengthSlice};
 
 /// The width of the plot of a small chart, in pixels of the page.
 const PLOT: f64 = 305.0;

@@ -2,7 +2,8 @@
 
 use super::palette;
 use super::table::Cell;
-use burn_revision::report::{GapReport, MethodReport};
+use burn_revision::report::GapReport;
+use burn_revision::report::sections::MethodReport;
 
 /// What a method should reach.
 #[derive(Clone, Copy, Debug, PartialEq)]

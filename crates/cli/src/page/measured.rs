@@ -3,7 +3,7 @@
 use super::quantities::{ALIGN, ANISO, QUANTITIES, Source};
 use super::table::{Cell, Table};
 use super::{Page, Section, text};
-use burn_revision::report::{GapReport, Settings};
+use burn_revision::report::{GapReport, ReportConfig};
 
 /// The section.
 pub(super) fn section(page: &Page) -> Section {
@@ -44,7 +44,7 @@ fn definitions() -> String {
 
 /// The settings of the report.
 fn settings(report: &GapReport) -> String {
-    let Settings {
+    let ReportConfig {
         seed,
         paired,
         pair_by,
@@ -76,7 +76,10 @@ fn settings(report: &GapReport) -> String {
     let pair_by =
         pair_by.as_ref().map_or_else(|| Cell::html("equal ids").class("words"), |field| code(field));
     row("pair_by", pair_by, "the field of an image’s record that names its text");
-    let only = only.as_ref().map_or_else(|| Cell::html("all").class("words"), |only| code(only));
+    let only = match only {
+        Some((field, value)) => code(&format!("{field}={value}")),
+        None => Cell::html("all").class("words"),
+    };
     row("only", only, "the rows that take part, by a field of their records");
     let field = |name: &Option<String>| match name {
         Some(name) => code(name),
@@ -87,7 +90,8 @@ fn settings(report: &GapReport) -> String {
     row("sigma", Cell::number(*sigma), "the standard deviation of the noise of C3, for each coordinate");
     row("cosine_pairs", Cell::count(*cosine_pairs), "pairs of rows for each density of cosines");
     row("draws", Cell::count(*draws), "draws for each number of rows in the sample efficiency");
-    row("methods", code(&methods.join(", ")), "in the order of the report");
+    let names: Vec<String> = methods.iter().map(|method| method.to_string().replace('-', "_")).collect();
+    row("methods", code(&names.join(", ")), "in the order of the report");
     row("k", Cell::count(*k), "neighbours of a row");
     row(
         "energy",
@@ -103,7 +107,7 @@ fn settings(report: &GapReport) -> String {
     );
     row(
         "non_finite",
-        code(non_finite),
+        code(&non_finite.to_string()),
         "policy for rows with numbers that are not finite or without direction",
     );
     format!(

@@ -7,7 +7,8 @@ use std::collections::HashMap;
 
 use plotters::style::RGBColor;
 
-use burn_revision::report::{GapReport, MethodReport};
+use burn_revision::report::GapReport;
+use burn_revision::report::sections::MethodReport;
 
 /// How a series is drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]

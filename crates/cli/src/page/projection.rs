@@ -5,7 +5,7 @@ use super::chart::{Mark, Panel};
 use super::figure::{self, Figure, Key, Rows};
 use super::palette;
 use super::{Page, Section, text};
-use burn_revision::report::{MethodReport, Projection};
+use burn_revision::report::sections::{MethodReport, Projection};
 
 /// The share of points at each end of an axis that may lie outside, lest a stray point shrink all others.
 const OUTSIDE: f64 = 0.002;

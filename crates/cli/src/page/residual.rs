@@ -7,7 +7,8 @@ use super::figure::{self, Figure, Key, Rows};
 use super::frame::PARTS;
 use super::table::{Cell, Table};
 use super::text;
-use burn_revision::report::{GapReport, ResidualSection};
+use burn_revision::report::GapReport;
+use burn_revision::report::sections::ResidualSection;
 
 /// The figures, or why there are none.
 pub(super) fn figures(report: &GapReport) -> String {

@@ -5,7 +5,8 @@ use super::measure::{Goal, Measure, chance_mixing};
 use super::palette;
 use super::table::{Cell, Table};
 use super::{Page, Section, text};
-use burn_revision::report::{GapReport, SetReport};
+use burn_revision::report::GapReport;
+use burn_revision::report::sections::SetReport;
 
 /// The section.
 pub(super) fn section(page: &Page) -> Section {

@@ -1,86 +1,10 @@
-//! What a report says, as it stands in `report.json`.
+//! The sections of a report, each as the object of that name in `report.json`.
 
 use serde::{Deserialize, Serialize};
 
 use crate::geometry::{
     Condition, Coupling, EnergyRank, KnnMixing, PhantomDrift, PowerLaw, ResidualGeometry, SupportScore,
 };
-
-/// The number of the layout of `report.json`.
-pub const VERSION: u32 = 1;
-
-/// The geometry of two sets of embeddings and what each method of alignment makes of it.
-///
-/// Every number stands in a section that says on which rows it was measured: the *fit* half, of which the statistics of
-/// all methods and the fixed frame were made, or the *held-out* half, which they have not seen.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct GapReport {
-    /// [`VERSION`].
-    pub version: u32,
-    /// The program that wrote it.
-    pub created_by: String,
-    /// What was asked for.
-    pub settings: Settings,
-    /// What was read.
-    pub data: Data,
-    /// What a reader should know before believing a number: small samples, covariances without full rank.
-    pub notes: Vec<String>,
-    /// The two modalities as they are, and the frame; fit half.
-    pub geometry: Geometry,
-    /// The gap along and across the frame; held-out half, in the frame of the fit half.
-    pub gap: GapSection,
-    /// The methods, in the order asked for; held-out half unless a field says otherwise.
-    pub methods: Vec<MethodReport>,
-    /// The densities of cosines from which the divergences follow; held-out half.
-    pub cosines: CosineSection,
-    /// Rows in the plane of two principal components; held-out half.
-    pub projection: Projection,
-    /// The gap on held-out rows against the number of rows of which the statistics were made.
-    pub sample_efficiency: Vec<EfficiencyCurve>,
-    /// Statistics of one domain applied to another; nothing where there are no domains.
-    pub domains: Option<DomainMatrix>,
-    /// Captions by length; nothing where there are no captions.
-    pub lengths: Option<LengthSection>,
-    /// Seconds that each part took.
-    pub seconds: Vec<(String, f64)>,
-}
-
-/// The settings of a report.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Settings {
-    /// The seed of the halves, of all samples and of noise.
-    pub seed: u64,
-    /// Whether rows of the two sets are pairs.
-    pub paired: bool,
-    /// The field of an image's record that names its text; nothing where the ids are equal.
-    pub pair_by: Option<String>,
-    /// The rows that take part, as `field=value`; nothing where all do.
-    pub only: Option<String>,
-    /// The names of the methods.
-    pub methods: Vec<String>,
-    /// The neighbours of a row.
-    pub k: usize,
-    /// The share of the energy of `Sigma_text + Sigma_image` that the frame holds.
-    pub energy: f64,
-    /// The rows of each set that may be read.
-    pub rows: usize,
-    /// The held-out rows of each set that neighbours and cosines are measured on.
-    pub probe: usize,
-    /// The ridge of covariances that are inverted, relative to their mean eigenvalue: by methods, and by the coupling.
-    pub ridge: f64,
-    /// The standard deviation of the noise of C3, for each coordinate.
-    pub sigma: f64,
-    /// Pairs of rows for each density of cosines.
-    pub cosine_pairs: usize,
-    /// Draws for each number of rows.
-    pub draws: usize,
-    /// The field that was to name domains.
-    pub domain: Option<String>,
-    /// The field that was to hold captions.
-    pub caption: Option<String>,
-    /// `error`, `skip` or `zero`: the policy for rows with NaN or without direction.
-    pub non_finite: String,
-}
 
 /// Where rows came from and what became of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
