@@ -4,7 +4,7 @@ use crate::alignment::{C3Config, Method};
 use crate::embedding::NonFinite;
 use crate::{Error, Result};
 
-/// What a report measures, and on how many rows; stands as `settings` in `report.json`.
+/// What a report measures, and on how many rows: the `settings` of `report.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReportConfig {
     /// The seed of the halves, of all samples and of noise. Default: 0.
@@ -79,7 +79,7 @@ impl ReportConfig {
         let wrong = |key: &str, detail: String| Err(Error::config(key, detail));
         for (at, method) in self.methods.iter().enumerate() {
             if self.methods[..at].iter().any(|other| other.to_string() == method.to_string()) {
-                return wrong("methods", format!("{method} stands there twice"));
+                return wrong("methods", format!("{method} is named twice"));
             }
         }
         if self.pair_by.is_some() && !self.paired {

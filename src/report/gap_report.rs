@@ -14,7 +14,7 @@ pub(super) const VERSION: u32 = 1;
 
 /// The geometry of two sets of embeddings and what each method of alignment makes of it.
 ///
-/// Every number stands in a section that says on which rows it was measured: the *fit* half, of which the statistics of
+/// Every number belongs to a section that says on which rows it was measured: the *fit* half, of which the statistics of
 /// all methods and the fixed frame were made, or the *held-out* half, which they have not seen. Printed, it is a table
 /// of the main measures by method.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

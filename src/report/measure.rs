@@ -118,7 +118,7 @@ impl<'a> Measurement<'a> {
     ///
     /// # Errors
     ///
-    /// Those of [`measure`], and [`Error::Config`] for a name that stands twice.
+    /// Those of [`measure`], and [`Error::Config`] for a name that is used twice.
     pub fn of_stores(
         &self,
         text: &Store,
@@ -210,7 +210,7 @@ impl<'a> Measurement<'a> {
                 ));
             }
             if candidates.iter().any(|other| other.name() == name) {
-                return Err(Error::config("methods", format!("{name} stands there twice")));
+                return Err(Error::config("methods", format!("{name} is named twice")));
             }
             candidates.push(Candidate::Aligner(name, aligner));
         }

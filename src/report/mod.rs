@@ -38,6 +38,9 @@ mod samples;
 pub mod sections;
 mod slices;
 
+#[cfg(test)]
+mod tests;
+
 pub use config::ReportConfig;
 pub use gap_report::GapReport;
 pub use measure::{Measurement, measure};

@@ -22,7 +22,7 @@ pub(super) struct SampleDump {
     domains: Value,
 }
 
-/// A tensor as it is written; a second axis of 0 stands for none.
+/// A tensor as it is written; a second axis of 0 means that there is none.
 struct Stored {
     dtype: Dtype,
     shape: [usize; 2],

@@ -15,7 +15,7 @@ pub struct Data {
     pub text: SetReport,
     /// The image rows.
     pub image: SetReport,
-    /// Pairs in both halves; nothing where the sets are not paired.
+    /// Pairs in both halves; `None` where the sets are not paired.
     pub pairs: Option<PairCounts>,
 }
 
@@ -58,7 +58,7 @@ pub struct Geometry {
     pub mean_gap: f64,
     /// `G_Sigma = ||Sigma_x - Sigma_y||_F / ||Sigma_x||_F`.
     pub covariance_gap: f64,
-    /// `C_lambda`, the correlation of the logarithms of both sorted spectra over the eigenvalues that both have; nothing
+    /// `C_lambda`, the correlation of the logarithms of both sorted spectra over the eigenvalues that both have; `None`
     /// where fewer than three are left.
     pub spectral_correlation: Option<f64>,
     /// `O_q` of the leading subspaces of both covariances.
@@ -83,11 +83,11 @@ pub struct ModalityGeometry {
 /// What a spectrum says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SpectrumReport {
-    /// Descending; those that rounding alone has made stand as they were found.
+    /// Descending; those that rounding alone has made are left as they were found.
     pub eigenvalues: Vec<f64>,
     /// How many are above rounding.
     pub rank: usize,
-    /// The exponent of `lambda_k ~ k^-alpha`; nothing where too few eigenvalues are left.
+    /// The exponent of `lambda_k ~ k^-alpha`; `None` where too few eigenvalues are left.
     pub power_law: Option<PowerLaw>,
     /// `exp` of the entropy of the normalised eigenvalues.
     pub effective_rank: f64,
@@ -119,7 +119,7 @@ pub struct FrameReport {
     pub energy: f64,
     /// The principal angles, in radians and ascending, between `U` of the fit half and `U` of the held-out half.
     pub angles: Vec<f64>,
-    /// The sine of the largest of them; nothing where the held-out half does not vary.
+    /// The sine of the largest of them; `None` where the held-out half does not vary.
     pub sin_theta: Option<f64>,
 }
 
@@ -132,7 +132,7 @@ pub struct GapSection {
     pub beta: f64,
     /// `||gamma|| = ||P_V m||`, the passive orthogonal bias.
     pub gamma: f64,
-    /// What needs pairs; nothing without them.
+    /// What needs pairs; `None` without them.
     pub residual: Option<ResidualSection>,
     /// The drift of the centroid that the projection onto the sphere causes; fit half.
     pub phantom_drift: Option<PhantomDrift>,
@@ -161,7 +161,7 @@ pub struct ResidualSection {
     pub kappa_u: Condition,
     /// The condition numbers of `Cov(zeta)` within V.
     pub kappa_v: Condition,
-    /// The angle of `gamma` to the first principal direction of `zeta`, in degrees, 0 to 90; nothing where one of them
+    /// The angle of `gamma` to the first principal direction of `zeta`, in degrees, 0 to 90; `None` where one of them
     /// is zero.
     pub gamma_angle: Option<f64>,
     /// How much of `zeta` follows linearly from `delta`.
@@ -215,7 +215,7 @@ pub struct MethodReport {
     pub js_within: f64,
     /// The same of the cosines between aligned text and images from those within the images.
     pub js_across: f64,
-    /// What needs pairs; nothing without them.
+    /// What needs pairs; `None` without them.
     pub pairs: Option<MethodPairs>,
 }
 
@@ -353,6 +353,6 @@ pub struct LengthSlice {
     pub effective_rank: f64,
     /// Of the same: `tr Sigma`.
     pub trace: f64,
-    /// The mean cosine of a caption and its images; nothing without pairs.
+    /// The mean cosine of a caption and its images; `None` without pairs.
     pub paired_cosine: Option<f64>,
 }

@@ -1,8 +1,9 @@
 //! How everything was measured: definitions, settings, and the time it took.
 
 use super::quantities::{ALIGN, ANISO, QUANTITIES, Source};
+use super::section::{Page, Section};
 use super::table::{Cell, Table};
-use super::{Page, Section, text};
+use super::text;
 use burn_revision::report::{GapReport, ReportConfig};
 
 /// The section.
@@ -65,11 +66,7 @@ fn settings(report: &GapReport) -> String {
     let code = |words: &str| Cell::html(format!("<code>{}</code>", text::escape(words))).class("words");
     let mut table = Table::new(["setting", "value", "what it does"]);
     let mut row = |name: &str, value: Cell, words: &str| {
-        table.row([
-            Cell::html(format!("<code>{name}</code>")),
-            value.class("words"),
-            Cell::html(words).class("words"),
-        ]);
+        table.reading(&format!("<code>{name}</code>"), value.class("words"), words);
     };
     row("seed", Cell::html(seed.to_string()), "makes the halves, all samples and all noise");
     row("paired", Cell::html(if *paired { "yes" } else { "no" }), "whether rows of the two sets are pairs");

@@ -1,11 +1,11 @@
-//! A made-up report that looks like a real one.
+//! A synthetic report that looks like a real one.
 
 use burn_revision::embedding::NonFinite;
 use burn_revision::geometry::*;
 use burn_revision::report::sections::*;
 use burn_revision::report::{GapReport, ReportConfig};
 
-/// The dimensions of the made-up space.
+/// The dimensions of the synthetic space.
 const DIM: usize = 512;
 
 /// Numbers that look random and are the same each time.
@@ -22,7 +22,7 @@ impl Dice {
     }
 }
 
-/// A made-up method: name, gap, fit-half gap, mixing, likeness to the images, whether it moves them, noise.
+/// A synthetic method: name, gap, fit-half gap, mixing, likeness to the images, whether it moves them, noise.
 type Made = (&'static str, f64, f64, f64, f64, bool, f64);
 
 const METHODS: [Made; 9] = [
