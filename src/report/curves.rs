@@ -3,10 +3,10 @@
 use burn::tensor::Device;
 use rand::seq::index;
 
-use super::ReportConfig;
+use super::draws::Context;
 use super::input::Input;
 use super::methods::Measured;
-use super::model::{EfficiencyCurve, EfficiencyPoint};
+use super::sections::{EfficiencyCurve, EfficiencyPoint};
 use crate::Result;
 use crate::alignment::{ClosedForm, Embeddings, Method};
 use crate::embedding::{BLOCK_ROWS, EmbeddingTable, RawRows, Terms, parallel};
@@ -18,24 +18,22 @@ const ROWS: [usize; 8] = [100, 500, 1_000, 5_000, 10_000, 50_000, 100_000, 500_0
 
 /// The gap on all held-out rows, by rows of each modality in the statistics, for the methods whose statistics are vectors.
 pub(super) fn sample_efficiency(
-    input: &Input,
-    config: &ReportConfig,
+    context: &Context<'_>,
     measured: &[Measured],
-    device: &Device,
 ) -> Result<Vec<EfficiencyCurve>> {
+    let Context { input, config, device, .. } = context;
     let (texts, images) = (input.fit.text.unit.len(), input.fit.image.unit.len());
     let all = texts.min(images);
     let rows: Vec<usize> = ROWS.into_iter().filter(|&rows| rows < all).chain([all]).collect();
     let image_trace = input.fit.image.unit.trace();
-    let wanted = measured.iter().filter(|one| one.has_vectors());
     let mut curves = Vec::new();
-    for measured in wanted {
+    for (measured, method) in measured.iter().filter_map(|one| Some((one, one.refittable()?))) {
         let mut points = Vec::with_capacity(rows.len());
         for &rows in &rows {
             // All rows of both sets can be drawn in one way only.
             let draws = if rows == texts.max(images) { 1 } else { config.draws };
             let gaps = (0..draws as u64)
-                .map(|draw| held_out_gap(&measured.method, input, rows, config.seed, draw, device))
+                .map(|draw| held_out_gap(method, input, rows, config.seed, draw, device))
                 .collect::<Result<Vec<f64>>>()?;
             let floor = measured.report.sampling_floor;
             let predicted = ((image_trace + measured.fit_trace) / rows as f64 + floor * floor).sqrt();

@@ -1,13 +1,12 @@
 //! The two clouds, the frame and the gap in it.
 
-use super::ReportConfig;
+use super::config::ReportConfig;
 use super::input::Input;
-use super::model::{
+use super::pairs::{mean_gap, mean_product, paired};
+use super::sections::{
     Condition, EnergyRank, FrameReport, GapSection, Geometry, ModalityGeometry, Overlap, ResidualSection,
     SpectrumReport,
 };
-use super::samples::Samples;
-use crate::alignment::Method;
 use crate::geometry::{
     Cloud, FixedFrame, FrameRank, GapDecomposition, PhantomDrift, ResidualGeometry, Spectrum, difference,
     norm,
@@ -17,12 +16,14 @@ use crate::{Error, Result};
 /// Shares of the energy that a spectrum is described by.
 const SHARES: [f64; 4] = [0.5, 0.9, 0.95, 0.99];
 
-/// The clouds and the frame of the fit half.
-pub(super) fn geometry(
-    input: &Input,
-    config: &ReportConfig,
-    samples: &mut Samples,
-) -> Result<(Geometry, FixedFrame)> {
+/// The frames of both halves; that of the held-out half is `None` where it does not vary.
+pub(super) struct Frames {
+    pub fit: FixedFrame,
+    pub held_out: Option<FixedFrame>,
+}
+
+/// The clouds and the frame of the fit half, and how well the frame of the held-out half agrees.
+pub(super) fn geometry(input: &Input, config: &ReportConfig) -> Result<(Geometry, Frames)> {
     let (text, image) = (&input.fit.text.unit, &input.fit.image.unit);
     let (text_covariance, image_covariance) = (text.covariance(), image.covariance());
     let dim = input.data.dim;
@@ -35,12 +36,11 @@ pub(super) fn geometry(
     let sum: Vec<f64> = text_covariance.iter().zip(&image_covariance).map(|(a, b)| a + b).collect();
     let frame =
         FixedFrame::of_covariance(&sum, dim, text.len().max(image.len()), FrameRank::Energy(config.energy))?;
-    let other = held_out_frame(input, frame.rank())?;
-    let angles = match &other {
-        Some(other) => frame.principal_angles(other)?,
+    let held_out = held_out_frame(input, frame.rank())?;
+    let angles = match &held_out {
+        Some(held_out) => frame.principal_angles(held_out)?,
         None => Vec::new(),
     };
-    samples.frames(&frame, other.as_ref());
 
     let modality = |cloud: &Cloud, spectrum: &Spectrum| ModalityGeometry {
         rows: cloud.len(),
@@ -51,7 +51,7 @@ pub(super) fn geometry(
     let geometry = Geometry {
         text: modality(text, &text_spectrum),
         image: modality(image, &image_spectrum),
-        mean_gap: norm(&difference(&image.mean(), &text.mean())),
+        mean_gap: mean_gap(text, image),
         covariance_gap: covariance_gap(&image_covariance, &text_covariance),
         spectral_correlation: image_spectrum.correlation(&text_spectrum),
         overlap: overlap(&image_spectrum, &text_spectrum)?,
@@ -62,10 +62,10 @@ pub(super) fn geometry(
             angles,
         },
     };
-    Ok((geometry, frame))
+    Ok((geometry, Frames { fit: frame, held_out }))
 }
 
-/// `U` of the held-out half in as many dimensions, or as many as it has; nothing where it does not vary.
+/// `U` of the held-out half in as many dimensions, or as many as it has; `None` where it does not vary.
 fn held_out_frame(input: &Input, rank: usize) -> Result<Option<FixedFrame>> {
     let (text, image) = (&input.held_out.text.unit, &input.held_out.image.unit);
     let sum: Vec<f64> =
@@ -90,7 +90,7 @@ fn overlap(a: &Spectrum, b: &Spectrum) -> Result<Overlap> {
 }
 
 /// What a spectrum says.
-pub(super) fn describe(spectrum: &Spectrum, frame_rank: usize) -> SpectrumReport {
+fn describe(spectrum: &Spectrum, frame_rank: usize) -> SpectrumReport {
     SpectrumReport {
         eigenvalues: spectrum.eigenvalues().to_vec(),
         rank: spectrum.rank(),
@@ -130,12 +130,6 @@ pub(super) fn section(input: &Input, frame: &FixedFrame, ridge: f64) -> Result<G
     Ok(GapSection { norm: norm(&mean), beta: norm(&beta), gamma: norm(&gamma), residual, phantom_drift })
 }
 
-/// The texts and the images of pairs, row by row.
-pub(super) fn paired(text: &Cloud, image: &Cloud, pairs: &[[u32; 2]]) -> (Cloud, Cloud) {
-    let rows = |side: usize| pairs.iter().map(|pair| pair[side] as usize).collect::<Vec<_>>();
-    (text.select(&rows(0)), image.select(&rows(1)))
-}
-
 fn residual(
     (text, image): (&Cloud, &Cloud),
     pairs: &[[u32; 2]],
@@ -146,7 +140,6 @@ fn residual(
     let (geometry, spectrum) = ResidualGeometry::measure(&image, &text)?;
     let parts = GapDecomposition::new(frame, &image, &text)?;
     let (delta, zeta) = (parts.delta_spectrum()?, parts.zeta_spectrum()?);
-    let cosines: f64 = text.values().iter().zip(image.values()).map(|(text, image)| text * image).sum();
     let length = norm(gamma);
     let gamma_angle = zeta.eigenvector(0).filter(|_| zeta.rank() > 0 && length > 1e-12).map(|first| {
         let along: f64 = gamma.iter().zip(first).map(|(gamma, first)| gamma * first).sum();
@@ -156,7 +149,7 @@ fn residual(
         pairs: pairs.len(),
         beta: norm(parts.beta()),
         gamma: norm(parts.gamma()),
-        paired_cosine: cosines / pairs.len() as f64,
+        paired_cosine: mean_product(&text, &image),
         geometry,
         spectrum: describe(&spectrum, frame.rank()),
         delta_trace: delta.eigenvalues().iter().sum(),
@@ -166,76 +159,6 @@ fn residual(
         gamma_angle,
         coupling: parts.coupling(ridge)?,
     })
-}
-
-/// What a reader should know before believing a number.
-pub(super) fn notes(
-    input: &Input,
-    config: &ReportConfig,
-    geometry: &Geometry,
-    section: &GapSection,
-) -> Vec<String> {
-    let mut notes = Vec::new();
-    let (data, dim) = (&input.data, input.data.dim);
-    for (set, name, modality) in
-        [(&data.text, "text", &geometry.text), (&data.image, "image", &geometry.image)]
-    {
-        if set.read < set.stored {
-            notes.push(format!("{} of {} {name} rows were read.", set.read, set.stored));
-        }
-        if set.left_out > 0 {
-            notes.push(format!("{} {name} rows without direction were left out.", set.left_out));
-        }
-        let unpaired = set.read - set.left_out - set.fit - set.held_out;
-        if unpaired > 0 {
-            notes.push(format!("{unpaired} {name} rows that were read have no partner, and were left out."));
-        }
-        if set.probe < set.held_out {
-            let (probe, held_out) = (set.probe, set.held_out);
-            notes.push(format!(
-                "Neighbours and cosines of {name} are measured on {probe} of {held_out} held-out rows."
-            ));
-        }
-        let rank = modality.spectrum.rank;
-        if rank < dim {
-            notes.push(format!(
-                "The covariance of {name} has rank {rank} of {dim}, from {} rows: its condition number is that of the \
-                 {rank} dimensions that vary, and methods that invert it depend on the ridge.",
-                modality.rows
-            ));
-        } else if modality.rows < 10 * dim {
-            notes.push(format!(
-                "The covariance of {name} is made of {} rows in {dim} dimensions: its small eigenvalues are too small.",
-                modality.rows
-            ));
-        }
-    }
-    if !config.paired {
-        notes.push("The sets are not paired: what needs pairs is left out.".to_string());
-    }
-    if let Some(pairs) = &input.held_out.pairs {
-        let mut images = vec![0_usize; data.text.held_out];
-        pairs.iter().for_each(|pair| images[pair[0] as usize] += 1);
-        let most = images.iter().max().copied().unwrap_or(0);
-        if most > 10 {
-            notes.push(format!(
-                "One held-out text has {most} images: means of images lean towards it, and are known less well than their \
-                 number suggests."
-            ));
-        }
-    }
-    if config.methods.contains(&Method::Unicorn) {
-        notes.push(
-            "Unicorn leaves images shorter than unit length at inference; here all rows are measured at unit length, where \
-             it is the same map as gr_clip."
-                .to_string(),
-        );
-    }
-    if section.phantom_drift.is_none() {
-        notes
-            .push("No phantom drift: the text does not vary, or the mean of the images is zero.".to_string());
-    }
-    notes
 }
 
 /// `||Sigma_x - Sigma_y||_F / ||Sigma_x||_F`; 0 where the images do not vary.

@@ -1,8 +1,6 @@
 //! Rows in a plane.
 
-use super::input::Input;
-use super::methods::Measured;
-use super::model::{ProjectedMethod, Projection};
+use super::sections::{ProjectedMethod, Projection};
 use crate::Result;
 use crate::geometry::{Cloud, Spectrum, difference, dot, linalg, norm};
 
@@ -17,8 +15,8 @@ pub(super) struct Plane {
 }
 
 impl Plane {
-    pub fn new(input: &Input) -> Result<Self> {
-        let (text, image) = (&input.fit.text.unit, &input.fit.image.unit);
+    /// The plane of the two clouds of the fit half.
+    pub fn new(text: &Cloud, image: &Cloud) -> Result<Self> {
         let all = Cloud::union(text, image)?;
         let (dim, rows) = (all.dim(), all.len());
         let (origin, covariance, trace) = (all.mean(), all.covariance(), all.trace());
@@ -60,17 +58,8 @@ impl Plane {
     }
 
     /// The images, and the texts of all methods.
-    pub fn finish(&self, input: &Input, measured: &[Measured]) -> Projection {
-        let methods = measured.iter().map(|one| ProjectedMethod {
-            method: one.report.name.clone(),
-            text: one.text_places.clone(),
-            image: one.image_places.clone(),
-        });
-        Projection {
-            explained: self.explained,
-            image: self.places(&input.held_out.image.unit),
-            methods: methods.collect(),
-        }
+    pub fn projection(&self, image: &Cloud, methods: Vec<ProjectedMethod>) -> Projection {
+        Projection { explained: self.explained, image: self.places(image), methods }
     }
 }
 

@@ -2,15 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use burn::tensor::Device;
 use rand::seq::index;
 
-use super::ReportConfig;
 use super::curves::aligned_mean;
-use super::input::{Half, Input};
+use super::draws::Context;
+use super::input::Half;
 use super::methods::Measured;
-use super::model::{DomainMatrix, LengthSection, LengthSlice};
-use super::samples::Samples;
+use super::pairs::{mean_product, paired};
+use super::sections::{DomainMatrix, LengthSection, LengthSlice};
 use crate::Result;
 use crate::alignment::{Embeddings, Method};
 use crate::geometry::{Spectrum, difference, norm};
@@ -25,10 +24,16 @@ const SLICES: usize = 4;
 /// The fewest captions that make a slice, and the most that are measured.
 const SLICE_ROWS: [usize; 2] = [20, 2_000];
 
-/// The method that the slices are aligned by: ReAlign, or else the first one with vectors for statistics.
-fn slice_method(measured: &[Measured]) -> Option<&Measured> {
-    let realign = measured.iter().find(|one| matches!(one.method, Method::ReAlign { .. }));
-    realign.or_else(|| measured.iter().find(|one| one.has_vectors()))
+/// The method that the slices are aligned by: ReAlign, or else the first one whose statistics are vectors.
+fn slice_method(measured: &[Measured]) -> Option<(&Measured, &Method)> {
+    let refittable = || measured.iter().filter_map(|one| Some((one, one.refittable()?)));
+    refittable().find(|(_, method)| matches!(method, Method::ReAlign { .. })).or_else(|| refittable().next())
+}
+
+/// The rows of each domain, texts and images, in both halves.
+pub(super) struct DomainRows {
+    pub fit: [Vec<Vec<usize>>; 2],
+    pub held_out: [Vec<Vec<usize>>; 2],
 }
 
 /// The rows of each domain: texts by their own record or, without, by those of their images, and then perhaps in several.
@@ -55,15 +60,16 @@ fn rows_by_domain(half: &Half) -> [BTreeMap<String, Vec<usize>>; 2] {
     [texts, images]
 }
 
-/// The matrix of domains; nothing without a field that names them, or where fewer than two are large enough.
+/// The matrix of domains and the rows that it was measured on; `None` without a field that names domains, or where fewer
+/// than two are large enough.
 pub(super) fn domains(
-    input: &Input,
-    config: &ReportConfig,
+    context: &Context<'_>,
     measured: &[Measured],
-    device: &Device,
-    samples: &mut Samples,
-) -> Result<Option<DomainMatrix>> {
-    let (Some(field), Some(aligned)) = (&config.domain, slice_method(measured)) else { return Ok(None) };
+) -> Result<Option<(DomainMatrix, DomainRows)>> {
+    let Context { input, config, device, .. } = context;
+    let (Some(field), Some((aligned, method))) = (&config.domain, slice_method(measured)) else {
+        return Ok(None);
+    };
     let (fit, held_out) = (rows_by_domain(&input.fit), rows_by_domain(&input.held_out));
     let sets = [&fit[0], &fit[1], &held_out[0], &held_out[1]];
     let size = |name: &String| sets.iter().map(|set| set.get(name).map_or(0, Vec::len)).min().unwrap_or(0);
@@ -74,31 +80,19 @@ pub(super) fn domains(
     if names.len() < 2 {
         return Ok(None);
     }
-    let rows = |set: usize| names.iter().map(|name| sets[set][name].clone()).collect::<Vec<_>>();
-    let counts = |text: usize| {
-        names.iter().map(|name| [sets[text][name].len(), sets[text + 1][name].len()]).collect::<Vec<_>>()
+    let rows = |half: &[BTreeMap<String, Vec<usize>>; 2]| {
+        [0, 1].map(|set| names.iter().map(|name| half[set][name].clone()).collect::<Vec<_>>())
     };
-    samples.domains(
-        ["text_fit", "image_fit", "text_held_out", "image_held_out"]
-            .into_iter()
-            .enumerate()
-            .map(|(set, name)| (name, rows(set)))
-            .collect(),
-    );
-    let held_out_half = &input.held_out;
-    let image_means: Vec<Vec<f64>> =
-        rows(3).iter().map(|rows| held_out_half.image.unit.select(rows).mean()).collect();
-    let texts =
-        rows(2).iter().map(|rows| held_out_half.text.table.select(rows)).collect::<Result<Vec<_>>>()?;
-    let raw = rows(2)
-        .iter()
-        .zip(&image_means)
-        .map(|(rows, mean)| norm(&difference(mean, &held_out_half.text.unit.select(rows).mean())))
-        .collect();
+    let rows = DomainRows { fit: rows(&fit), held_out: rows(&held_out) };
+    let (text, image) = (&input.held_out.text, &input.held_out.image.unit);
+    let image_means: Vec<Vec<f64>> = rows.held_out[1].iter().map(|rows| image.select(rows).mean()).collect();
+    let texts = rows.held_out[0].iter().map(|rows| text.table.select(rows)).collect::<Result<Vec<_>>>()?;
+    let raw = rows.held_out[0].iter().zip(&image_means);
+    let raw = raw.map(|(rows, mean)| norm(&difference(mean, &text.unit.select(rows).mean()))).collect();
     let mut gap = Vec::with_capacity(names.len());
-    for (text, image) in rows(0).iter().zip(rows(1)) {
-        let (text, image) = (input.fit.text.table.select(text)?, input.fit.image.table.select(&image)?);
-        let aligner = aligned.method.fit(Embeddings::from(&text).with_device(device), &image)?;
+    for (text, image) in rows.fit[0].iter().zip(&rows.fit[1]) {
+        let (text, image) = (input.fit.text.table.select(text)?, input.fit.image.table.select(image)?);
+        let aligner = method.fit(Embeddings::from(&text).with_device(device), &image)?;
         let form = aligner.closed_form().expect("a method whose statistics are vectors has a closed form");
         let row = texts
             .iter()
@@ -106,25 +100,29 @@ pub(super) fn domains(
             .map(|(text, mean)| Ok(norm(&difference(mean, &aligned_mean(&form, text, !config.seed)?))));
         gap.push(row.collect::<Result<Vec<f64>>>()?);
     }
-    Ok(Some(DomainMatrix {
+    let counts = |[text, image]: &[Vec<Vec<usize>>; 2]| {
+        text.iter().zip(image).map(|(text, image)| [text.len(), image.len()]).collect()
+    };
+    let matrix = DomainMatrix {
         field: field.clone(),
         method: aligned.report.name.clone(),
-        fit_rows: counts(0),
-        held_out_rows: counts(2),
+        fit_rows: counts(&rows.fit),
+        held_out_rows: counts(&rows.held_out),
         names,
         raw,
         gap,
-    }))
+    };
+    Ok(Some((matrix, rows)))
 }
 
-/// Captions by length; nothing where there are no captions, or too few.
+/// Captions by length, and the held-out texts that each slice was measured on; `None` where there are no captions, or too
+/// few.
 pub(super) fn lengths(
-    input: &Input,
-    config: &ReportConfig,
+    context: &Context<'_>,
     measured: &[Measured],
-    samples: &mut Samples,
-) -> Result<Option<LengthSection>> {
-    let (Some(field), Some(aligned)) = (&input.caption_field, slice_method(measured)) else {
+) -> Result<Option<(LengthSection, Vec<Vec<usize>>)>> {
+    let Context { input, config, .. } = context;
+    let (Some(field), Some((aligned, _))) = (&input.caption_field, slice_method(measured)) else {
         return Ok(None);
     };
     let Some(aligned_text) = &aligned.text else { return Ok(None) };
@@ -165,8 +163,8 @@ pub(super) fn lengths(
         });
         measured_rows.push(chosen);
     }
-    samples.lengths(&measured_rows);
-    Ok(Some(LengthSection { field: field.clone(), method: aligned.report.name.clone(), slices: described }))
+    let method = aligned.report.name.clone();
+    Ok(Some((LengthSection { field: field.clone(), method, slices: described }, measured_rows)))
 }
 
 /// Captions in slices of about equal size, from short to long; captions of one length stay together.
@@ -188,14 +186,16 @@ fn slice(mut words: Vec<(usize, usize)>) -> Vec<Vec<(usize, usize)>> {
     slices
 }
 
-/// The mean cosine of pairs whose text is among some rows; nothing without such pairs.
+/// The mean cosine of pairs whose text is among some rows; `None` without such pairs.
 fn paired_cosine(half: &Half, rows: &[usize]) -> Option<f64> {
     let rows: BTreeSet<u32> = rows.iter().map(|&row| row as u32).collect();
     let pairs: Vec<[u32; 2]> =
         half.pairs.as_ref()?.iter().filter(|pair| rows.contains(&pair[0])).copied().collect();
-    let (text, image) = super::gap::paired(&half.text.unit, &half.image.unit, &pairs);
-    let sum: f64 = text.values().iter().zip(image.values()).map(|(text, image)| text * image).sum();
-    (!pairs.is_empty()).then(|| sum / pairs.len() as f64)
+    if pairs.is_empty() {
+        return None;
+    }
+    let (text, image) = paired(&half.text.unit, &half.image.unit, &pairs);
+    Some(mean_product(&text, &image))
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ const SCALE: u32 = 4;
 const LETTERS: f64 = 13.0;
 /// The backend divides sizes of letters by this.
 const BACKEND_LETTERS: f64 = 1.24;
-/// Points of a cloud are dealt to so many paths: only the points of different paths add up where they overlap.
+/// Points of a cloud are spread over so many paths: only the points of different paths add up where they overlap.
 const CLOUD_LAYERS: usize = 6;
 /// Charts wider than this are wide.
 const WIDE: u32 = 700;
@@ -51,15 +51,15 @@ pub(super) enum Mark {
 pub(super) struct Panel<'a> {
     /// Width and height.
     pub size: (u32, u32),
-    /// Room for the labels of the vertical axis.
+    /// The width of the labels of the vertical axis.
     pub left: u32,
-    /// Room to the right of the plot.
+    /// The margin to the right of the plot.
     pub right: u32,
     /// The horizontal axis and what it shows.
     pub x: (Axis, &'a str),
     /// The vertical axis and what it shows.
     pub y: (Axis, &'a str),
-    /// What the chart shows, for those who hear it.
+    /// What the chart shows, for screen readers.
     pub label: &'a str,
 }
 
@@ -84,7 +84,7 @@ impl Panel<'_> {
         }
     }
 
-    /// What stands within the element `svg`.
+    /// The content of the element `svg`.
     fn body(&self, size: (u32, u32), marks: &[Mark]) -> Result<String, Error> {
         let mut svg = String::new();
         let mut clouds = String::new();

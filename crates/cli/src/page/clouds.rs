@@ -1,16 +1,15 @@
 //! The two modalities as they are: spectra, and what they say of shape and size.
 
-use super::axis::{Axis, drawable_log};
+use super::axis::Axis;
 use super::chart::{Mark, Panel};
 use super::figure::{self, Figure, Key, Rows};
 use super::palette::{IMAGE, REFERENCE, RESIDUAL, Stroke, TEXT};
+use super::section::{Page, Section};
+use super::spectra;
 use super::table::{Cell, Table};
-use super::{Page, Section, text};
-use burn_revision::geometry::PowerLaw;
-use burn_revision::report::{GapReport, ModalityGeometry, SpectrumReport};
-
-/// A line has at most about so many points: more cannot be seen.
-const POINTS: f64 = 220.0;
+use super::text;
+use burn_revision::report::GapReport;
+use burn_revision::report::sections::{ModalityGeometry, SpectrumReport};
 
 /// The section.
 pub(super) fn section(page: &Page) -> Section {
@@ -19,7 +18,7 @@ pub(super) fn section(page: &Page) -> Section {
     Section { id: "clouds", title: "The two clouds", rows: Some(rows_of(report)), body }
 }
 
-/// What stands behind a line: its name, spectrum and stroke.
+/// A line: its name, spectrum and stroke.
 type Named<'a> = (&'a str, &'a SpectrumReport, Stroke);
 
 /// The spectra that there are.
@@ -47,22 +46,6 @@ fn sample(report: &GapReport) -> String {
     format!("{}{pairs}", figure::fit_half(report))
 }
 
-/// Eigenvalues by index from 1, thinned evenly on a logarithmic axis; only the first `rank`.
-pub(super) fn thinned(eigenvalues: &[f64], rank: usize) -> Vec<(f64, f64)> {
-    let mut next = 1.0;
-    let mut points = Vec::new();
-    let last = rank.min(eigenvalues.len());
-    let ratio = (last.max(2) as f64).powf(1.0 / POINTS);
-    for (place, value) in eigenvalues.iter().take(last).enumerate() {
-        let index = place as f64 + 1.0;
-        if index >= next || place + 1 == last {
-            points.push((index, *value));
-            next = (next * ratio).max(index + 0.5);
-        }
-    }
-    points
-}
-
 /// The fitted power law as the two ends of a line.
 fn fitted(spectrum: &SpectrumReport) -> Option<[(f64, f64); 2]> {
     let law = spectrum.power_law?;
@@ -79,11 +62,12 @@ fn fitted(spectrum: &SpectrumReport) -> Option<[(f64, f64); 2]> {
 /// The spectra on logarithmic axes.
 fn spectra(report: &GapReport) -> String {
     let named = named(report);
-    let lines: Vec<Vec<(f64, f64)>> = named.iter().map(|(_, s, _)| thinned(&s.eigenvalues, s.rank)).collect();
-    let points = || lines.iter().flatten();
-    if !points().any(|p| drawable_log(p.1)) {
+    let lines: Vec<Vec<(f64, f64)>> =
+        named.iter().map(|(_, s, _)| spectra::thinned(&s.eigenvalues, s.rank)).collect();
+    let label = "Spectra of text, images and the residual on logarithmic axes";
+    let Some(panel) = spectra::panel(lines.iter().flatten(), 420, label) else {
         return "<p>No spectrum has an eigenvalue above rounding.</p>\n".into();
-    }
+    };
     let mut marks: Vec<Mark> = named
         .iter()
         .zip(&lines)
@@ -94,14 +78,6 @@ fn spectra(report: &GapReport) -> String {
         stroke: REFERENCE,
         width: 2,
     }));
-    let panel = Panel {
-        size: (1140, 420),
-        left: 78,
-        right: 20,
-        x: (Axis::logarithmic(points().map(|p| p.0)), "index of the eigenvalue, from the largest"),
-        y: (Axis::logarithmic(points().map(|p| p.1)), "eigenvalue of the covariance (variance)"),
-        label: "Spectra of text, images and the residual on logarithmic axes",
-    };
     let mut entries: Vec<(Key, String)> =
         named.iter().map(|(name, _, stroke)| (Key::Line(*stroke), (*name).to_owned())).collect();
     entries.push((Key::Line(REFERENCE), "fitted power laws, over the range of the fit".into()));
@@ -132,7 +108,7 @@ fn cumulative(report: &GapReport) -> String {
             })
             .collect();
         if shares.len() > 1 {
-            let points = thinned(&shares, shares.len());
+            let points = spectra::thinned(&shares, shares.len());
             indices.extend(points.iter().map(|p| p.0));
             marks.push(Mark::Line { points, stroke, width: 2 });
         }
@@ -159,21 +135,6 @@ fn cumulative(report: &GapReport) -> String {
                   thin, anisotropic cloud; a residual that climbs early could be corrected in few directions.",
     }
     .around(&(legend + &panel.draw(&marks)))
-}
-
-/// A power law with its range and fit.
-pub(super) fn power_law(law: Option<PowerLaw>) -> Cell {
-    match law {
-        Some(law) if law.exponent.is_finite() => Cell::html(format!(
-            "{} <small>(k = {}–{}, R² {})</small>",
-            text::brief(law.exponent),
-            text::count(law.first),
-            text::count(law.last),
-            text::brief(law.r_squared)
-        )),
-        Some(_) => Cell::number(f64::NAN),
-        None => Cell::none("too few eigenvalues above rounding for a fit"),
-    }
 }
 
 /// What a table says of one cloud.
@@ -218,12 +179,12 @@ fn shape(report: &GapReport) -> String {
     row("rank above rounding".into(), &|c| Cell::count(c.spectrum.rank));
     row("effective rank".into(), &|c| Cell::number(c.spectrum.effective_rank));
     row("participation ratio".into(), &|c| Cell::number(c.spectrum.participation_ratio));
-    row("power-law exponent α".into(), &|c| power_law(c.spectrum.power_law));
+    row("power-law exponent α".into(), &|c| spectra::power_law(c.spectrum.power_law));
     row("condition number, all: λ<sub>1</sub> / λ<sub>n</sub> over the rank above rounding".into(), &|c| {
-        condition(c.spectrum.condition.retained, c.spectrum.condition.retained_rank)
+        spectra::condition(c.spectrum.condition.retained, c.spectrum.condition.retained_rank)
     });
     row("condition number, leading: λ<sub>1</sub> / λ<sub>r</sub> over the first r".into(), &|c| {
-        condition(c.spectrum.condition.leading, c.spectrum.condition.leading_rank)
+        spectra::condition(c.spectrum.condition.leading, c.spectrum.condition.leading_rank)
     });
     for share in shares(&columns) {
         row(format!("eigenvalues that hold {} of the trace", text::share(share)), &|c| {
@@ -242,15 +203,6 @@ fn shape(report: &GapReport) -> String {
     .around(&table.draw())
 }
 
-/// A condition number and the eigenvalues that it was taken over.
-pub(super) fn condition(value: f64, rank: usize) -> Cell {
-    if value.is_finite() {
-        Cell::html(format!("{} <small>(of {})</small>", text::brief(value), text::count(rank)))
-    } else {
-        Cell::none("an eigenvalue that it divides by is zero, or there is none")
-    }
-}
-
 /// All finite shares that any spectrum was counted for, ascending.
 fn shares(columns: &[Column]) -> Vec<f64> {
     let mut shares: Vec<f64> = columns
@@ -263,13 +215,11 @@ fn shares(columns: &[Column]) -> Vec<f64> {
     shares
 }
 
-/// How the two clouds lie to each other.
+/// How the two clouds compare.
 fn relation(report: &GapReport) -> String {
     let geometry = &report.geometry;
     let mut table = Table::new(["quantity", "value", "good is"]);
-    let mut row = |label: &str, value: Cell, good: &str| {
-        table.row([Cell::html(label), value, Cell::html(good).class("words")]);
-    };
+    let mut row = |label: &str, value: Cell, reading: &str| table.reading(label, value, reading);
     row("distance of the means, G<sub>μ</sub>", Cell::number(geometry.mean_gap), "0");
     row("distance of the covariances, G<sub>Σ</sub>, relative", Cell::number(geometry.covariance_gap), "0");
     row(
@@ -284,7 +234,7 @@ fn relation(report: &GapReport) -> String {
         &format!("1; random subspaces have {}", text::brief(overlap.random)),
     );
     Figure {
-        title: "How the clouds lie to each other",
+        title: "How the clouds compare",
         rows: Rows::Fit,
         sample: &figure::fit_half(report),
         reading: "The usual picture: spectra of nearly the same form (C<sub>λ</sub> near 1), leading \

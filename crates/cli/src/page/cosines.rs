@@ -4,8 +4,9 @@ use super::axis::{Axis, drawable};
 use super::chart::{Mark, Panel};
 use super::figure::{self, Figure, Key, Rows};
 use super::palette;
-use super::{Page, Section, text};
-use burn_revision::report::{CosineDensity, CosineSection, MethodReport};
+use super::section::{Page, Section};
+use super::text;
+use burn_revision::report::sections::{CosineDensity, CosineSection, MethodReport};
 
 /// The ends of the grid where all densities are below this share of the highest are cut off.
 const NEGLIGIBLE: f64 = 0.002;

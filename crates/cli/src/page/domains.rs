@@ -1,11 +1,12 @@
 //! Statistics of one domain applied to another.
 
 use super::figure::{self, Figure, Key, Rows};
+use super::section::{Page, Section};
 use super::table::{Cell, Table};
-use super::{Page, Section, text};
-use burn_revision::report::DomainMatrix;
+use super::text;
+use burn_revision::report::sections::DomainMatrix;
 
-/// The section; nothing without domains.
+/// The section; `None` without domains.
 pub(super) fn section(page: &Page) -> Option<Section> {
     let domains = page.report.domains.as_ref().filter(|domains| !domains.names.is_empty())?;
     let body = matrix(page, domains);

@@ -4,11 +4,12 @@ use super::axis::{Axis, drawable_log};
 use super::chart::{Mark, Panel};
 use super::figure::{self, Figure, Key, Rows};
 use super::palette::{self, REFERENCE};
+use super::section::{Page, Section};
 use super::table::{Cell, Table};
-use super::{Page, Section, text};
-use burn_revision::report::{EfficiencyCurve, EfficiencyPoint};
+use super::text;
+use burn_revision::report::sections::{EfficiencyCurve, EfficiencyPoint};
 
-/// The section; nothing without curves.
+/// The section; `None` without curves.
 pub(super) fn section(page: &Page) -> Option<Section> {
     let curves = &page.report.sample_efficiency;
     if curves.iter().all(|curve| curve.points.is_empty()) {

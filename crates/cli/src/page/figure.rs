@@ -3,6 +3,7 @@
 use super::palette::{self, Stroke};
 use super::text;
 use burn_revision::report::GapReport;
+use burn_revision::report::sections::SetReport;
 
 /// On which rows the numbers of a section were measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,12 +23,6 @@ pub(super) fn badge(rows: Rows) -> &'static str {
         Rows::HeldOut => "<span class=\"badge held\">held out</span>",
         Rows::Mixed => "<span class=\"badge held\">held out</span> <span class=\"badge fit\">fit half</span>",
     }
-}
-
-/// A section with its title, which is markup.
-pub(super) fn section(id: &str, title: &str, rows: Option<Rows>, body: &str) -> String {
-    let badge = rows.map_or("", badge);
-    format!("<section id=\"{id}\">\n<h2>{title} {badge}</h2>\n{body}</section>\n")
 }
 
 /// A chart or table: what it shows, how many rows it was measured on, and how to read it. All are markup.
@@ -106,30 +101,21 @@ pub(super) fn swatch(key: Key) -> String {
 
 /// The sizes of the fit half.
 pub(super) fn fit_half(report: &GapReport) -> String {
-    let (text, image) = (&report.data.text, &report.data.image);
-    format!(
-        "Fit half (in-sample): {}, {}",
-        text::counted(text.fit, "text"),
-        text::counted(image.fit, "image")
-    )
+    sizes(report, "Fit half (in-sample)", |set| set.fit)
 }
 
 /// The sizes of the held-out half.
 pub(super) fn held_out(report: &GapReport) -> String {
-    let (text, image) = (&report.data.text, &report.data.image);
-    format!(
-        "Held-out half: {}, {}",
-        text::counted(text.held_out, "text"),
-        text::counted(image.held_out, "image")
-    )
+    sizes(report, "Held-out half", |set| set.held_out)
 }
 
 /// The sizes of the samples of the held-out half that neighbours and cosines are measured on.
 pub(super) fn probe(report: &GapReport) -> String {
-    let (text, image) = (&report.data.text, &report.data.image);
-    format!(
-        "Probe of the held-out half: {}, {}",
-        text::counted(text.probe, "text"),
-        text::counted(image.probe, "image")
-    )
+    sizes(report, "Probe of the held-out half", |set| set.probe)
+}
+
+/// How many texts and images there are.
+fn sizes(report: &GapReport, name: &str, size: fn(&SetReport) -> usize) -> String {
+    let (text, image) = (size(&report.data.text), size(&report.data.image));
+    format!("{name}: {}, {}", text::counted(text, "text"), text::counted(image, "image"))
 }

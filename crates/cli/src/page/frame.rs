@@ -3,10 +3,11 @@
 use super::axis::Axis;
 use super::chart::{Mark, Panel};
 use super::figure::{self, Figure, Rows};
-use super::palette::{self, REFERENCE, solid};
+use super::palette::{self, REFERENCE};
 use super::residual;
+use super::section::{Page, Section};
 use super::table::{Cell, Table};
-use super::{Page, Section, text};
+use super::text;
 use burn_revision::geometry::{DriftComparison, PhantomDrift};
 use burn_revision::report::GapReport;
 
@@ -138,10 +139,6 @@ fn drift(report: &GapReport) -> String {
     Figure { title: "Phantom drift", rows: Rows::Fit, sample: &sample, reading: &reading }
         .around(&table.draw())
 }
-
-/// The colours of the four parts: blue within U, purple within V, dark for the mean.
-pub(super) const PARTS: [palette::Stroke; 4] =
-    [solid(0x08, 0x51, 0x9C), solid(0x54, 0x27, 0x8F), solid(0x7F, 0xB3, 0xDA), solid(0xB5, 0xA8, 0xD5)];
 
 /// How an expansion did.
 fn verdict(relative_error: f64) -> &'static str {

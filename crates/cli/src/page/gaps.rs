@@ -4,8 +4,9 @@ use super::axis::{Axis, drawable};
 use super::chart::{Mark, Panel};
 use super::figure::{self, Figure, Key, Rows};
 use super::palette::{self, Stroke, solid};
-use super::{Page, Section, text};
-use burn_revision::report::MethodReport;
+use super::section::{Page, Section};
+use super::text;
+use burn_revision::report::sections::MethodReport;
 
 /// The mark of what sampling lets expect.
 const FLOOR: Stroke = solid(0x00, 0x00, 0x00);
@@ -94,7 +95,7 @@ fn bars(page: &Page) -> String {
         y: (Axis::names(names, 0.55), ""),
         label: "Gap by method, held out and in-sample, with what sampling lets expect",
     };
-    // Half a row more than the methods need leaves room for the heads of the columns.
+    // Half a row more than the methods need leaves space for the heads of the columns.
     let panel = Panel { y: (panel.y.0.up_to(rows as f64 - 0.05), ""), ..panel };
     let sample = palette::IMAGE;
     let legend = figure::legend([

@@ -4,16 +4,17 @@ use super::axis::Axis;
 use super::chart::{Mark, Panel};
 use super::figure::{self, Figure, Key, Rows};
 use super::palette::{self, Stroke};
+use super::section::{Page, Section};
 use super::table::{Cell, Table};
-use super::{Page, Section, text};
-use burn_revision::report::{LengthSection, LengthSlice};
+use super::text;
+use burn_revision::report::sections::{LengthSection, LengthSlice};
 
 /// The width of the plot of a small chart, in pixels of the page.
 const PLOT: f64 = 305.0;
 /// The mean width of a letter of a label.
 const LETTER: f64 = 7.2;
 
-/// The section; nothing without slices.
+/// The section; `None` without slices.
 pub(super) fn section(page: &Page) -> Option<Section> {
     let lengths = page.report.lengths.as_ref().filter(|lengths| !lengths.slices.is_empty())?;
     let body = figure(page, lengths);

@@ -2,7 +2,8 @@
 
 use super::palette;
 use super::table::Cell;
-use burn_revision::report::{GapReport, MethodReport};
+use burn_revision::report::GapReport;
+use burn_revision::report::sections::MethodReport;
 
 /// What a method should reach.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,7 +22,7 @@ pub(super) enum Goal {
 pub(super) struct Measure {
     /// The name, as markup.
     pub label: &'static str,
-    /// The number; nothing where the report has none.
+    /// The number; `None` where the report has none.
     pub get: fn(&MethodReport) -> Option<f64>,
     /// How it is shown.
     pub show: fn(f64) -> Cell,
@@ -36,14 +37,23 @@ pub(super) struct Measure {
 }
 
 impl Measure {
-    /// A measure that is not trivial for the identity.
-    pub(super) fn new(
-        label: &'static str,
-        goal: Goal,
-        get: fn(&MethodReport) -> Option<f64>,
-        show: fn(f64) -> Cell,
-    ) -> Self {
-        Self { label, get, show, goal, against_itself: false, of_images: false, reason: "not in this report" }
+    /// A measure that is shown to four digits, and is not trivial for the identity.
+    pub(super) fn new(label: &'static str, goal: Goal, get: fn(&MethodReport) -> Option<f64>) -> Self {
+        Self {
+            label,
+            get,
+            show: Cell::number,
+            goal,
+            against_itself: false,
+            of_images: false,
+            reason: "not in this report",
+        }
+    }
+
+    /// The same measure, shown in another way.
+    pub(super) fn shown(mut self, show: fn(f64) -> Cell) -> Self {
+        self.show = show;
+        self
     }
 
     /// The same measure, for which the identity does not compete.

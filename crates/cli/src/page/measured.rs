@@ -1,9 +1,10 @@
 //! How everything was measured: definitions, settings, and the time it took.
 
 use super::quantities::{ALIGN, ANISO, QUANTITIES, Source};
+use super::section::{Page, Section};
 use super::table::{Cell, Table};
-use super::{Page, Section, text};
-use burn_revision::report::{GapReport, Settings};
+use super::text;
+use burn_revision::report::{GapReport, ReportConfig};
 
 /// The section.
 pub(super) fn section(page: &Page) -> Section {
@@ -44,7 +45,7 @@ fn definitions() -> String {
 
 /// The settings of the report.
 fn settings(report: &GapReport) -> String {
-    let Settings {
+    let ReportConfig {
         seed,
         paired,
         pair_by,
@@ -65,18 +66,17 @@ fn settings(report: &GapReport) -> String {
     let code = |words: &str| Cell::html(format!("<code>{}</code>", text::escape(words))).class("words");
     let mut table = Table::new(["setting", "value", "what it does"]);
     let mut row = |name: &str, value: Cell, words: &str| {
-        table.row([
-            Cell::html(format!("<code>{name}</code>")),
-            value.class("words"),
-            Cell::html(words).class("words"),
-        ]);
+        table.reading(&format!("<code>{name}</code>"), value.class("words"), words);
     };
     row("seed", Cell::html(seed.to_string()), "makes the halves, all samples and all noise");
     row("paired", Cell::html(if *paired { "yes" } else { "no" }), "whether rows of the two sets are pairs");
     let pair_by =
         pair_by.as_ref().map_or_else(|| Cell::html("equal ids").class("words"), |field| code(field));
     row("pair_by", pair_by, "the field of an image’s record that names its text");
-    let only = only.as_ref().map_or_else(|| Cell::html("all").class("words"), |only| code(only));
+    let only = match only {
+        Some((field, value)) => code(&format!("{field}={value}")),
+        None => Cell::html("all").class("words"),
+    };
     row("only", only, "the rows that take part, by a field of their records");
     let field = |name: &Option<String>| match name {
         Some(name) => code(name),
@@ -87,7 +87,8 @@ fn settings(report: &GapReport) -> String {
     row("sigma", Cell::number(*sigma), "the standard deviation of the noise of C3, for each coordinate");
     row("cosine_pairs", Cell::count(*cosine_pairs), "pairs of rows for each density of cosines");
     row("draws", Cell::count(*draws), "draws for each number of rows in the sample efficiency");
-    row("methods", code(&methods.join(", ")), "in the order of the report");
+    let names: Vec<String> = methods.iter().map(|method| method.to_string().replace('-', "_")).collect();
+    row("methods", code(&names.join(", ")), "in the order of the report");
     row("k", Cell::count(*k), "neighbours of a row");
     row(
         "energy",
@@ -103,7 +104,7 @@ fn settings(report: &GapReport) -> String {
     );
     row(
         "non_finite",
-        code(non_finite),
+        code(&non_finite.to_string()),
         "policy for rows with numbers that are not finite or without direction",
     );
     format!(

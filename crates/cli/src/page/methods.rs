@@ -1,24 +1,27 @@
 //! All measures of all methods, and their spectra.
 
-use super::axis::{Axis, drawable_log};
-use super::chart::{Mark, Panel};
-use super::clouds;
+use super::chart::Mark;
 use super::figure::{self, Figure, Key, Rows};
 use super::measure::{Goal, Measure};
 use super::palette;
+use super::section::{Page, Section};
+use super::spectra;
 use super::table::{Cell, Table};
-use super::{Page, Section, text};
+use super::text;
 use burn_revision::report::GapReport;
 
 /// Why a method has no measure of pairs.
 const NO_PAIRS: &str = "the held-out rows are not paired";
+
+/// Why a method has no power law.
+const NO_FIT: &str = "too few eigenvalues above rounding for a fit";
 
 /// The section.
 pub(super) fn section(page: &Page) -> Section {
     let body = if page.report.methods.is_empty() {
         "<p>The report names no methods.</p>\n".into()
     } else {
-        table(page) + &spectra(page)
+        table(page) + &aligned_spectra(page)
     };
     Section { id: "methods", title: "All measures of all methods", rows: Some(Rows::HeldOut), body }
 }
@@ -30,179 +33,93 @@ type Group = (&'static str, Vec<Measure>);
 fn groups(report: &GapReport) -> Vec<Group> {
     let image = &report.geometry.image;
     let near = Goal::Near;
-    let pairs = |label, goal, get, show| Measure::new(label, goal, get, show).or(NO_PAIRS);
+    let pairs = |label, goal, get| Measure::new(label, goal, get).or(NO_PAIRS);
     vec![
         (
             "Gap of the centroids",
             vec![
-                Measure::new(
-                    "gap on the fit half (in-sample)",
-                    Goal::None,
-                    |m| Some(m.fit_gap),
-                    Cell::number,
-                ),
-                Measure::new("gap", Goal::None, |m| Some(m.gap), Cell::number),
-                Measure::new(
-                    "sampling floor of the gap",
-                    Goal::None,
-                    |m| Some(m.sampling_floor),
-                    Cell::number,
-                ),
-                Measure::new(
-                    "expected of sampling, both halves",
-                    Goal::None,
-                    |m| Some(m.expected_gap),
-                    Cell::number,
-                ),
-                Measure::new("gap ÷ expected", Goal::None, |m| Some(m.gap / m.expected_gap), Cell::number),
+                Measure::new("gap on the fit half (in-sample)", Goal::None, |m| Some(m.fit_gap)),
+                Measure::new("gap", Goal::None, |m| Some(m.gap)),
+                Measure::new("sampling floor of the gap", Goal::None, |m| Some(m.sampling_floor)),
+                Measure::new("expected of sampling, both halves", Goal::None, |m| Some(m.expected_gap)),
+                Measure::new("gap ÷ expected", Goal::None, |m| Some(m.gap / m.expected_gap)),
             ],
         ),
         (
             "Shape of the aligned text",
             vec![
-                Measure::new(
-                    "distance of the covariances, G<sub>Σ</sub>",
-                    Goal::Least,
-                    |m| Some(m.covariance_gap),
-                    Cell::number,
-                ),
-                Measure::new("trace", near(image.trace), |m| Some(m.trace), Cell::number)
-                    .of_images_left_alone(),
-                Measure::new(
-                    "effective rank",
-                    near(image.spectrum.effective_rank),
-                    |m| Some(m.effective_rank),
-                    Cell::number,
-                )
+                Measure::new("distance of the covariances, G<sub>Σ</sub>", Goal::Least, |m| {
+                    Some(m.covariance_gap)
+                }),
+                Measure::new("trace", near(image.trace), |m| Some(m.trace)).of_images_left_alone(),
+                Measure::new("effective rank", near(image.spectrum.effective_rank), |m| {
+                    Some(m.effective_rank)
+                })
                 .of_images_left_alone(),
                 Measure::new(
                     "power-law exponent α",
                     near(image.spectrum.power_law.map_or(f64::NAN, |law| law.exponent)),
                     |m| m.power_law.map(|law| law.exponent),
-                    Cell::number,
                 )
                 .of_images_left_alone()
-                .or("too few eigenvalues above rounding for a fit"),
-                Measure::new(
-                    "first eigenvalue of that fit",
-                    Goal::None,
-                    |m| m.power_law.map(|law| law.first as f64),
-                    whole,
-                )
-                .or("too few eigenvalues above rounding for a fit"),
-                Measure::new(
-                    "last eigenvalue of that fit",
-                    Goal::None,
-                    |m| m.power_law.map(|law| law.last as f64),
-                    whole,
-                )
-                .or("too few eigenvalues above rounding for a fit"),
-                Measure::new(
-                    "R² of that fit",
-                    Goal::None,
-                    |m| m.power_law.map(|law| law.r_squared),
-                    Cell::number,
-                )
-                .or("too few eigenvalues above rounding for a fit"),
+                .or(NO_FIT),
+                Measure::new("first eigenvalue of that fit", Goal::None, |m| {
+                    m.power_law.map(|law| law.first as f64)
+                })
+                .shown(whole)
+                .or(NO_FIT),
+                Measure::new("last eigenvalue of that fit", Goal::None, |m| {
+                    m.power_law.map(|law| law.last as f64)
+                })
+                .shown(whole)
+                .or(NO_FIT),
+                Measure::new("R² of that fit", Goal::None, |m| m.power_law.map(|law| law.r_squared))
+                    .or(NO_FIT),
             ],
         ),
         (
             "Mixing among neighbours (probe)",
             vec![
-                Measure::new("mixing, all rows", Goal::None, |m| Some(m.mixing.pooled), Cell::percent),
-                Measure::new(
-                    "mixing, images around text",
-                    Goal::None,
-                    |m| Some(m.mixing.text_to_image),
-                    Cell::percent,
-                ),
-                Measure::new(
-                    "mixing, text around images",
-                    Goal::None,
-                    |m| Some(m.mixing.image_to_text),
-                    Cell::percent,
-                ),
-                Measure::new("local support, all rows", near(1.0), |m| Some(m.support.score), Cell::number),
-                Measure::new(
-                    "penetration (asked of the text)",
-                    near(1.0),
-                    |m| Some(m.support.penetration),
-                    Cell::number,
-                ),
-                Measure::new(
-                    "coverage (asked of the images)",
-                    near(1.0),
-                    |m| Some(m.support.coverage),
-                    Cell::number,
-                ),
-                Measure::new(
-                    "normaliser of the support, bits",
-                    Goal::None,
-                    |m| Some(m.support.normalizer),
-                    Cell::number,
-                ),
+                Measure::new("mixing, all rows", Goal::None, |m| Some(m.mixing.pooled)).shown(Cell::percent),
+                Measure::new("mixing, images around text", Goal::None, |m| Some(m.mixing.text_to_image))
+                    .shown(Cell::percent),
+                Measure::new("mixing, text around images", Goal::None, |m| Some(m.mixing.image_to_text))
+                    .shown(Cell::percent),
+                Measure::new("local support, all rows", near(1.0), |m| Some(m.support.score)),
+                Measure::new("penetration (asked of the text)", near(1.0), |m| Some(m.support.penetration)),
+                Measure::new("coverage (asked of the images)", near(1.0), |m| Some(m.support.coverage)),
+                Measure::new("normaliser of the support, bits", Goal::None, |m| Some(m.support.normalizer)),
             ],
         ),
         (
             "What the text keeps of itself",
             vec![
-                Measure::new(
-                    "share of neighbours kept, Ω<sub>k</sub>",
-                    Goal::Most,
-                    |m| Some(m.omega),
-                    Cell::number,
-                )
-                .against_itself(),
-                Measure::new("mean cosine to itself before, Φ", Goal::Most, |m| Some(m.phi), Cell::number)
+                Measure::new("share of neighbours kept, Ω<sub>k</sub>", Goal::Most, |m| Some(m.omega))
                     .against_itself(),
-                Measure::new("correlation of cosines, Ψ", Goal::Most, |m| Some(m.psi), Cell::number)
-                    .against_itself(),
+                Measure::new("mean cosine to itself before, Φ", Goal::Most, |m| Some(m.phi)).against_itself(),
+                Measure::new("correlation of cosines, Ψ", Goal::Most, |m| Some(m.psi)).against_itself(),
             ],
         ),
         (
             "Cosines against those within the images (probe)",
             vec![
-                Measure::new(
-                    "JS divergence, within the text, bits",
-                    Goal::Least,
-                    |m| Some(m.js_within),
-                    Cell::number,
-                ),
-                Measure::new(
-                    "JS divergence, text to images, bits",
-                    Goal::Least,
-                    |m| Some(m.js_across),
-                    Cell::number,
-                ),
+                Measure::new("JS divergence, within the text, bits", Goal::Least, |m| Some(m.js_within)),
+                Measure::new("JS divergence, text to images, bits", Goal::Least, |m| Some(m.js_across)),
             ],
         ),
         (
             "Pairs",
             vec![
-                pairs(
-                    "mean cosine of pairs",
-                    Goal::Most,
-                    |m| m.pairs.as_ref().map(|p| p.cosine),
-                    Cell::number,
-                ),
-                pairs(
-                    "anisotropy of x − z, A<sub>r</sub>(T)",
-                    Goal::Least,
-                    |m| m.pairs.as_ref().map(|p| p.anisotropy),
-                    Cell::number,
-                ),
-                pairs(
-                    "recall at 1, image to text",
-                    Goal::Most,
-                    |m| m.pairs.as_ref().map(|p| p.recall_at_1),
-                    Cell::percent,
-                ),
-                pairs(
-                    "recall at 10, image to text",
-                    Goal::Most,
-                    |m| m.pairs.as_ref().map(|p| p.recall_at_10),
-                    Cell::percent,
-                ),
+                pairs("mean cosine of pairs", Goal::Most, |m| m.pairs.as_ref().map(|p| p.cosine)),
+                pairs("anisotropy of x − z, A<sub>r</sub>(T)", Goal::Least, |m| {
+                    m.pairs.as_ref().map(|p| p.anisotropy)
+                }),
+                pairs("recall at 1, image to text", Goal::Most, |m| m.pairs.as_ref().map(|p| p.recall_at_1))
+                    .shown(Cell::percent),
+                pairs("recall at 10, image to text", Goal::Most, |m| {
+                    m.pairs.as_ref().map(|p| p.recall_at_10)
+                })
+                .shown(Cell::percent),
             ],
         ),
     ]
@@ -260,30 +177,21 @@ fn table(page: &Page) -> String {
 }
 
 /// The spectra of the aligned text against that of the images.
-fn spectra(page: &Page) -> String {
+fn aligned_spectra(page: &Page) -> String {
     let report = page.report;
     let image = &report.geometry.image.spectrum;
     let mut curves =
-        vec![("images (fit half)", palette::IMAGE, clouds::thinned(&image.eigenvalues, image.rank))];
+        vec![("images (fit half)", palette::IMAGE, spectra::thinned(&image.eigenvalues, image.rank))];
     for method in &report.methods {
         let values = &method.eigenvalues;
         let first = values.first().copied().unwrap_or(0.0);
         // Eigenvalues so far below the first are rounding.
         let rank = values.iter().take_while(|v| **v > first * 1e-12).count();
-        curves.push((&method.name, page.palette.method(&method.name), clouds::thinned(values, rank)));
+        curves.push((&method.name, page.palette.method(&method.name), spectra::thinned(values, rank)));
     }
-    let points = || curves.iter().flat_map(|(_, _, points)| points);
-    if !points().any(|p| drawable_log(p.1)) {
-        return String::new();
-    }
-    let panel = Panel {
-        size: (1140, 400),
-        left: 78,
-        right: 20,
-        x: (Axis::logarithmic(points().map(|p| p.0)), "index of the eigenvalue, from the largest"),
-        y: (Axis::logarithmic(points().map(|p| p.1)), "eigenvalue of the covariance (variance)"),
-        label: "Spectra of the aligned text of each method and of the images",
-    };
+    let label = "Spectra of the aligned text of each method and of the images";
+    let points = curves.iter().flat_map(|(_, _, points)| points);
+    let Some(panel) = spectra::panel(points, 400, label) else { return String::new() };
     let legend =
         figure::legend(curves.iter().map(|(name, stroke, _)| (Key::Line(*stroke), (*name).to_owned())));
     let marks: Vec<Mark> = curves

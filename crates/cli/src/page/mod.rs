@@ -1,7 +1,12 @@
-//! The report as one HTML page, which needs neither scripts nor a network.
+//! The page of `burn-revision gap`: a report as one HTML file, which needs neither scripts nor a network.
 //!
-//! The page is written as well-formed XML too, so that a strict parser can check it. All strings of a report
-//! are escaped where they enter the page.
+//! [`render`] puts the sections one below the other, a file each: `summary`, `clouds`, `frame` (with `residual`),
+//! `projection`, `gaps`, `cosines`, `methods`, `efficiency`, `domains`, `lengths` and `measured` (with `quantities`). They
+//! are made of `figure`s, which hold a `chart` (with an `axis` of its own) or a `table`; `measure` says which number of a
+//! method is best, `palette` has the colours, `text` writes numbers.
+//!
+//! The page is well-formed XML too, so that a strict parser can check it. All strings of a report are escaped where they
+//! enter the page.
 
 mod axis;
 mod chart;
@@ -20,6 +25,8 @@ mod palette;
 mod projection;
 mod quantities;
 mod residual;
+mod section;
+mod spectra;
 mod summary;
 mod table;
 mod text;
@@ -32,31 +39,11 @@ mod tests;
 use std::fmt::Write;
 
 use burn_revision::report::GapReport;
-use figure::Rows;
 use palette::Palette;
+use section::{Page, Section};
 
 /// The style of the page.
 const STYLE: &str = include_str!("style.css");
-
-/// What all sections read.
-struct Page<'a> {
-    /// The report.
-    report: &'a GapReport,
-    /// The colours of its methods.
-    palette: Palette,
-}
-
-/// One section of the page.
-struct Section {
-    /// The anchor.
-    id: &'static str,
-    /// The title.
-    title: &'static str,
-    /// On which rows its numbers were measured, where that is one answer.
-    rows: Option<Rows>,
-    /// The markup.
-    body: String,
-}
 
 /// Writes the report as one HTML page.
 ///
@@ -95,8 +82,8 @@ pub fn render(report: &GapReport) -> String {
         _ = writeln!(out, "<li><a href=\"#{id}\">{title}</a></li>");
     }
     out.push_str("</ol>\n</nav>\n<main>\n");
-    for (place, Section { id, title, rows, body }) in sections.iter().enumerate() {
-        out.push_str(&figure::section(id, &format!("{}. {title}", place + 1), *rows, body));
+    for (place, section) in sections.iter().enumerate() {
+        out.push_str(&section.draw(place + 1));
     }
     out.push_str("</main>\n</body>\n</html>\n");
     out

@@ -7,18 +7,19 @@ use std::collections::HashMap;
 
 use plotters::style::RGBColor;
 
-use burn_revision::report::{GapReport, MethodReport};
+use burn_revision::report::GapReport;
+use burn_revision::report::sections::MethodReport;
 
 /// How a series is drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Stroke {
     /// The colour.
     pub color: RGBColor,
-    /// The lengths of dash and gap in pixels; nothing for an unbroken line.
+    /// The lengths of dash and gap in pixels; `None` for an unbroken line.
     pub dash: Option<(u32, u32)>,
 }
 
-/// The images, and whatever is held against them.
+/// The images, and what is compared with them.
 pub(super) const IMAGE: Stroke = solid(0x33, 0x33, 0x33);
 /// The text as it is.
 pub(super) const TEXT: Stroke = solid(0xD5, 0x5E, 0x00);
@@ -26,6 +27,9 @@ pub(super) const TEXT: Stroke = solid(0xD5, 0x5E, 0x00);
 pub(super) const RESIDUAL: Stroke = Stroke { color: RGBColor(0x7A, 0x5C, 0x99), dash: Some((8, 4)) };
 /// What a formula predicts, and other lines to compare with.
 pub(super) const REFERENCE: Stroke = Stroke { color: RGBColor(0x70, 0x70, 0x70), dash: Some((6, 4)) };
+/// The four parts of the distance of a pair: blue within U, purple within V, dark for the means.
+pub(super) const PARTS: [Stroke; 4] =
+    [solid(0x08, 0x51, 0x9C), solid(0x54, 0x27, 0x8F), solid(0x7F, 0xB3, 0xDA), solid(0xB5, 0xA8, 0xD5)];
 /// Methods that the report does not list.
 const UNKNOWN: Stroke = solid(0x90, 0x90, 0x90);
 
@@ -67,10 +71,10 @@ pub(super) struct Palette {
 }
 
 impl Palette {
-    /// Deals colours to methods in the order of the report; the identity has that of the text.
+    /// Assigns colours to methods in the order of the report; the identity has that of the text.
     pub(super) fn new(report: &GapReport) -> Self {
         let mut strokes = HashMap::new();
-        let mut dealt = 0;
+        let mut assigned = 0;
         for method in &report.methods {
             if strokes.contains_key(&method.name) {
                 continue;
@@ -78,10 +82,10 @@ impl Palette {
             let stroke = if is_identity(method) {
                 TEXT
             } else {
-                dealt += 1;
+                assigned += 1;
                 Stroke {
-                    color: METHODS[(dealt - 1) % METHODS.len()],
-                    dash: DASHES[(dealt - 1) % DASHES.len()],
+                    color: METHODS[(assigned - 1) % METHODS.len()],
+                    dash: DASHES[(assigned - 1) % DASHES.len()],
                 }
             };
             strokes.insert(method.name.clone(), stroke);

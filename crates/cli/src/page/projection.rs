@@ -4,10 +4,11 @@ use super::axis::{Axis, drawable};
 use super::chart::{Mark, Panel};
 use super::figure::{self, Figure, Key, Rows};
 use super::palette;
-use super::{Page, Section, text};
-use burn_revision::report::{MethodReport, Projection};
+use super::section::{Page, Section};
+use super::text;
+use burn_revision::report::sections::{MethodReport, Projection};
 
-/// The share of points at each end of an axis that may lie outside, lest a stray point shrink all others.
+/// The share of points at each end of an axis that may lie outside, so that an outlier does not shrink all others.
 const OUTSIDE: f64 = 0.002;
 /// The width of a panel, in pixels of the page.
 const WIDTH: u32 = 350;
@@ -29,7 +30,7 @@ struct Limits {
     height: u32,
 }
 
-/// Where all points lie but a few strays; nothing without points.
+/// Where all points lie but a few outliers; `None` without points.
 fn limits(projection: &Projection) -> Option<Limits> {
     let sets =
         projection.methods.iter().flat_map(|m| m.image.iter().chain([&m.text])).chain([&projection.image]);
@@ -38,8 +39,8 @@ fn limits(projection: &Projection) -> Option<Limits> {
     let ends = |axis: usize| {
         let mut values: Vec<f64> = points.iter().map(|p| p[axis]).collect();
         values.sort_by(f64::total_cmp);
-        let strays = (values.len() as f64 * OUTSIDE) as usize;
-        let (low, high) = (*values.get(strays)?, *values.get(values.len() - 1 - strays)?);
+        let outliers = (values.len() as f64 * OUTSIDE) as usize;
+        let (low, high) = (*values.get(outliers)?, *values.get(values.len() - 1 - outliers)?);
         // A point alone still needs a plane around it.
         let margin = ((high - low) * 0.06).max(0.02 * low.abs().max(high.abs()).max(1e-3));
         Some((low - margin, high + margin))

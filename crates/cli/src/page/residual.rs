@@ -2,12 +2,13 @@
 
 use super::axis::Axis;
 use super::chart::{Mark, Panel};
-use super::clouds;
 use super::figure::{self, Figure, Key, Rows};
-use super::frame::PARTS;
+use super::palette::PARTS;
+use super::spectra;
 use super::table::{Cell, Table};
 use super::text;
-use burn_revision::report::{GapReport, ResidualSection};
+use burn_revision::report::GapReport;
+use burn_revision::report::sections::ResidualSection;
 
 /// The figures, or why there are none.
 pub(super) fn figures(report: &GapReport) -> String {
@@ -70,9 +71,7 @@ fn sample(residual: &ResidualSection) -> String {
 fn numbers(report: &GapReport, residual: &ResidualSection) -> String {
     let geometry = &residual.geometry;
     let mut table = Table::new(["quantity", "value", "how to read it"]);
-    let mut row = |label: &str, value: Cell, reading: &str| {
-        table.row([Cell::html(label), value, Cell::html(reading).class("words")]);
-    };
+    let mut row = |label: &str, value: Cell, reading: &str| table.reading(label, value, reading);
     row("mean cosine of pairs", Cell::number(residual.paired_cosine), "1 would be a pair at one point");
     row(
         "energy of the gap, ‖μ<sub>x</sub> − μ<sub>y</sub>‖²",
@@ -98,12 +97,12 @@ fn numbers(report: &GapReport, residual: &ResidualSection) -> String {
     for (name, kappa) in [("U: κ(Cov δ)", &residual.kappa_u), ("V: κ(Cov ζ)", &residual.kappa_v)] {
         row(
             &format!("condition number within {name}, all"),
-            clouds::condition(kappa.retained, kappa.retained_rank),
+            spectra::condition(kappa.retained, kappa.retained_rank),
             "over all eigenvalues above rounding; 1 for a round cloud",
         );
         row(
             &format!("condition number within {name}, leading"),
-            clouds::condition(kappa.leading, kappa.leading_rank),
+            spectra::condition(kappa.leading, kappa.leading_rank),
             "over the leading eigenvalues only",
         );
     }

@@ -1,9 +1,11 @@
-//! A made-up report that looks like a real one.
+//! A synthetic report that looks like a real one.
 
+use burn_revision::embedding::NonFinite;
 use burn_revision::geometry::*;
-use burn_revision::report::*;
+use burn_revision::report::sections::*;
+use burn_revision::report::{GapReport, ReportConfig};
 
-/// The dimensions of the made-up space.
+/// The dimensions of the synthetic space.
 const DIM: usize = 512;
 
 /// Numbers that look random and are the same each time.
@@ -20,7 +22,7 @@ impl Dice {
     }
 }
 
-/// A made-up method: name, gap, fit-half gap, mixing, likeness to the images, whether it moves them, noise.
+/// A synthetic method: name, gap, fit-half gap, mixing, likeness to the images, whether it moves them, noise.
 type Made = (&'static str, f64, f64, f64, f64, bool, f64);
 
 const METHODS: [Made; 9] = [
@@ -235,14 +237,14 @@ pub fn full() -> GapReport {
         ModalityGeometry { rows, mean_norm, trace, spectrum: spectrum(alpha, trace, wobble) }
     };
     GapReport {
-        version: VERSION,
+        version: 1,
         created_by: "burn-revision 0.4.0".into(),
-        settings: Settings {
+        settings: ReportConfig {
             seed: 17,
             paired: true,
             pair_by: Some("text_id".into()),
-            only: Some("split=test".into()),
-            methods: METHODS.iter().map(|m| m.0.into()).collect(),
+            only: Some(("split".into(), "test".into())),
+            methods: ReportConfig::default().methods,
             k: 20,
             energy: 0.95,
             rows: 100_000,
@@ -253,7 +255,7 @@ pub fn full() -> GapReport {
             draws: 5,
             domain: Some("source".into()),
             caption: None,
-            non_finite: "skip".into(),
+            non_finite: NonFinite::Skip,
         },
         data: Data {
             dim: DIM,

@@ -3,9 +3,11 @@
 use super::figure::{self, Figure, Key, Rows};
 use super::measure::{Goal, Measure, chance_mixing};
 use super::palette;
+use super::section::{Page, Section};
 use super::table::{Cell, Table};
-use super::{Page, Section, text};
-use burn_revision::report::{GapReport, SetReport};
+use super::text;
+use burn_revision::report::GapReport;
+use burn_revision::report::sections::SetReport;
 
 /// The section.
 pub(super) fn section(page: &Page) -> Section {
@@ -129,14 +131,14 @@ fn data(report: &GapReport) -> String {
 /// The measures of the table in the summary.
 fn measures() -> Vec<Measure> {
     vec![
-        Measure::new("gap", Goal::None, |m| Some(m.gap), Cell::number),
-        Measure::new("expected", Goal::None, |m| Some(m.expected_gap), Cell::number),
-        Measure::new("mixing", Goal::None, |m| Some(m.mixing.pooled), Cell::percent),
-        Measure::new("support", Goal::Near(1.0), |m| Some(m.support.score), Cell::number),
-        Measure::new("Φ", Goal::Most, |m| Some(m.phi), Cell::number).against_itself(),
-        Measure::new("Ω", Goal::Most, |m| Some(m.omega), Cell::number).against_itself(),
-        Measure::new("JS within, bits", Goal::Least, |m| Some(m.js_within), Cell::number),
-        Measure::new("JS across, bits", Goal::Least, |m| Some(m.js_across), Cell::number),
+        Measure::new("gap", Goal::None, |m| Some(m.gap)),
+        Measure::new("expected", Goal::None, |m| Some(m.expected_gap)),
+        Measure::new("mixing", Goal::None, |m| Some(m.mixing.pooled)).shown(Cell::percent),
+        Measure::new("support", Goal::Near(1.0), |m| Some(m.support.score)),
+        Measure::new("Φ", Goal::Most, |m| Some(m.phi)).against_itself(),
+        Measure::new("Ω", Goal::Most, |m| Some(m.omega)).against_itself(),
+        Measure::new("JS within, bits", Goal::Least, |m| Some(m.js_within)),
+        Measure::new("JS across, bits", Goal::Least, |m| Some(m.js_across)),
     ]
 }
 

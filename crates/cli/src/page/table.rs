@@ -137,6 +137,11 @@ impl Table {
         self.rows.push(Row::Cells(cells.into_iter().collect()));
     }
 
+    /// Adds a quantity, its value and how to read it; the words are markup.
+    pub(super) fn reading(&mut self, quantity: &str, value: Cell, reading: &str) {
+        self.row([Cell::html(quantity), value, Cell::html(reading).class("words")]);
+    }
+
     /// Adds the title of the rows that follow, as markup.
     pub(super) fn group(&mut self, title: &str) {
         self.rows.push(Row::Group(title.to_owned()));

@@ -218,8 +218,9 @@ fn hostile_strings() {
     report.notes = vec![hostile.into()];
     report.data.text.place = hostile.into();
     report.settings.pair_by = Some(hostile.into());
-    report.settings.non_finite = hostile.into();
-    report.settings.methods = vec![hostile.into()];
+    report.settings.only = Some((hostile.into(), hostile.into()));
+    report.settings.domain = Some(hostile.into());
+    report.settings.caption = Some(hostile.into());
     report.seconds = vec![(hostile.into(), 1.0)];
     report.methods[1].name = hostile.into();
     report.methods[1].source = hostile.into();

@@ -1,6 +1,6 @@
 //! Strings and numbers as the page shows them.
 
-/// What stands where there is no number.
+/// What is shown where there is no number.
 pub(super) const NONE: &str = "–";
 
 /// Escapes `text` for element content and for attributes; characters that XML forbids become U+FFFD.

@@ -1,84 +1,8 @@
-//! What a report says, as it stands in `report.json`.
+//! The sections of a report, each as the object of that name in `report.json`.
 
 use serde::{Deserialize, Serialize};
 
 use crate::geometry::{Coupling, KnnMixing, PhantomDrift, PowerLaw, ResidualGeometry, SupportScore};
-
-/// The number of the layout of `report.json`.
-pub const VERSION: u32 = 1;
-
-/// The geometry of two sets of embeddings and what each method of alignment makes of it.
-///
-/// Every number stands in a section that says on which rows it was measured: the *fit* half, of which the statistics of
-/// all methods and the fixed frame were made, or the *held-out* half, which they have not seen.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct GapReport {
-    /// [`VERSION`].
-    pub version: u32,
-    /// The program that wrote it.
-    pub created_by: String,
-    /// What was asked for.
-    pub settings: Settings,
-    /// What was read.
-    pub data: Data,
-    /// What a reader should know before believing a number: small samples, covariances without full rank.
-    pub notes: Vec<String>,
-    /// The two modalities as they are, and the frame; fit half.
-    pub geometry: Geometry,
-    /// The gap along and across the frame; held-out half, in the frame of the fit half.
-    pub gap: GapSection,
-    /// The methods, in the order asked for; held-out half unless a field says otherwise.
-    pub methods: Vec<MethodReport>,
-    /// The densities of cosines from which the divergences follow; held-out half.
-    pub cosines: CosineSection,
-    /// Rows in the plane of two principal components; held-out half.
-    pub projection: Projection,
-    /// The gap on held-out rows against the number of rows of which the statistics were made.
-    pub sample_efficiency: Vec<EfficiencyCurve>,
-    /// Statistics of one domain applied to another; nothing where there are no domains.
-    pub domains: Option<DomainMatrix>,
-    /// Captions by length; nothing where there are no captions.
-    pub lengths: Option<LengthSection>,
-    /// Seconds that each part took.
-    pub seconds: Vec<(String, f64)>,
-}
-
-/// The settings of a report.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Settings {
-    /// The seed of the halves, of all samples and of noise.
-    pub seed: u64,
-    /// Whether rows of the two sets are pairs.
-    pub paired: bool,
-    /// The field of an image's record that names its text; nothing where the ids are equal.
-    pub pair_by: Option<String>,
-    /// The rows that take part, as `field=value`; nothing where all do.
-    pub only: Option<String>,
-    /// The names of the methods.
-    pub methods: Vec<String>,
-    /// The neighbours of a row.
-    pub k: usize,
-    /// The share of the energy of `Sigma_text + Sigma_image` that the frame holds.
-    pub energy: f64,
-    /// The rows of each set that may be read.
-    pub rows: usize,
-    /// The held-out rows of each set that neighbours and cosines are measured on.
-    pub probe: usize,
-    /// The ridge of covariances that are inverted, relative to their mean eigenvalue: by methods, and by the coupling.
-    pub ridge: f64,
-    /// The standard deviation of the noise of C3, for each coordinate.
-    pub sigma: f64,
-    /// Pairs of rows for each density of cosines.
-    pub cosine_pairs: usize,
-    /// Draws for each number of rows.
-    pub draws: usize,
-    /// The field that was to name domains.
-    pub domain: Option<String>,
-    /// The field that was to hold captions.
-    pub caption: Option<String>,
-    /// `error`, `skip` or `zero`: the policy for rows with NaN or without direction.
-    pub non_finite: String,
-}
 
 /// Where rows came from and what became of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -89,7 +13,7 @@ pub struct Data {
     pub text: SetReport,
     /// The image rows.
     pub image: SetReport,
-    /// Pairs in both halves; nothing where the sets are not paired.
+    /// Pairs in both halves; `None` where the sets are not paired.
     pub pairs: Option<PairCounts>,
 }
 
@@ -132,7 +56,7 @@ pub struct Geometry {
     pub mean_gap: f64,
     /// `G_Sigma = ||Sigma_x - Sigma_y||_F / ||Sigma_x||_F`.
     pub covariance_gap: f64,
-    /// `C_lambda`, the correlation of the logarithms of both sorted spectra over the eigenvalues that both have; nothing
+    /// `C_lambda`, the correlation of the logarithms of both sorted spectra over the eigenvalues that both have; `None`
     /// where fewer than three are left.
     pub spectral_correlation: Option<f64>,
     /// `O_q` of the leading subspaces of both covariances.
@@ -157,11 +81,11 @@ pub struct ModalityGeometry {
 /// What a spectrum says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SpectrumReport {
-    /// Descending; those that rounding alone has made stand as they were found.
+    /// Descending; those that rounding alone has made are left as they were found.
     pub eigenvalues: Vec<f64>,
     /// How many are above rounding.
     pub rank: usize,
-    /// The exponent of `lambda_k ~ k^-alpha`; nothing where too few eigenvalues are left.
+    /// The exponent of `lambda_k ~ k^-alpha`; `None` where too few eigenvalues are left.
     pub power_law: Option<PowerLaw>,
     /// `exp` of the entropy of the normalised eigenvalues.
     pub effective_rank: f64,
@@ -215,7 +139,7 @@ pub struct FrameReport {
     pub energy: f64,
     /// The principal angles, in radians and ascending, between `U` of the fit half and `U` of the held-out half.
     pub angles: Vec<f64>,
-    /// The sine of the largest of them; nothing where the held-out half does not vary.
+    /// The sine of the largest of them; `None` where the held-out half does not vary.
     pub sin_theta: Option<f64>,
 }
 
@@ -228,7 +152,7 @@ pub struct GapSection {
     pub beta: f64,
     /// `||gamma|| = ||P_V m||`, the passive orthogonal bias.
     pub gamma: f64,
-    /// What needs pairs; nothing without them.
+    /// What needs pairs; `None` without them.
     pub residual: Option<ResidualSection>,
     /// The drift of the centroid that the projection onto the sphere causes; fit half.
     pub phantom_drift: Option<PhantomDrift>,
@@ -257,7 +181,7 @@ pub struct ResidualSection {
     pub kappa_u: Condition,
     /// The condition numbers of `Cov(zeta)` within V.
     pub kappa_v: Condition,
-    /// The angle of `gamma` to the first principal direction of `zeta`, in degrees, 0 to 90; nothing where one of them
+    /// The angle of `gamma` to the first principal direction of `zeta`, in degrees, 0 to 90; `None` where one of them
     /// is zero.
     pub gamma_angle: Option<f64>,
     /// How much of `zeta` follows linearly from `delta`.
@@ -311,7 +235,7 @@ pub struct MethodReport {
     pub js_within: f64,
     /// The same of the cosines between aligned text and images from those within the images.
     pub js_across: f64,
-    /// What needs pairs; nothing without them.
+    /// What needs pairs; `None` without them.
     pub pairs: Option<MethodPairs>,
 }
 
@@ -449,6 +373,6 @@ pub struct LengthSlice {
     pub effective_rank: f64,
     /// Of the same: `tr Sigma`.
     pub trace: f64,
-    /// The mean cosine of a caption and its images; nothing without pairs.
+    /// The mean cosine of a caption and its images; `None` without pairs.
     pub paired_cosine: Option<f64>,
 }
