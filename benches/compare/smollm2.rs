@@ -111,10 +111,10 @@ fn stage1(
     let mut model = StageModel::new(model, Trainable::Projector, guard);
     let mut rng = rand::rngs::StdRng::seed_from_u64(0);
     let mut draw = || {
-        let samples: Vec<TokenizedSample> = (0..batch)
+        let samples: Vec<Sample> = (0..batch)
             .map(|_| {
                 let tokens = (0..text).map(|_| rng.random_range(1000..40_000)).collect();
-                let mut sample = TokenizedSample::text("", tokens);
+                let mut sample = Sample::text("", tokens);
                 sample.image = Some(String::new());
                 sample.image_at = Some(0);
                 sample

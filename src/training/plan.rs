@@ -7,7 +7,7 @@ use crate::{Error, Result};
 
 /// The samples of one optimizer step.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
+pub(crate) struct Step {
     /// The optimizer step, counted from zero over the whole run.
     pub index: usize,
     /// The epoch that the step belongs to, counted from zero.
@@ -18,18 +18,10 @@ pub struct Step {
 
 /// Which samples make up which optimizer step: a function of the seed and the step alone.
 ///
-/// Every epoch is a fresh permutation of all samples, cut into batches; the last batch of an epoch may be
-/// smaller. Nothing here has state, so a run that was interrupted after step `k` continues with exactly the
-/// samples that an unbroken run would have used.
-///
-/// ```
-/// use burn_revision::training::StepPlan;
-/// let plan = StepPlan::new(10, 4, 2, None, 7).unwrap();
-/// assert_eq!((plan.steps_per_epoch(), plan.steps()), (3, 6));
-/// assert_eq!(plan.step(4), plan.clone().step(4));
-/// ```
+/// Every epoch is a new permutation of all samples, cut into batches; the last batch of an epoch may be smaller. A plan
+/// has no state, so that a run interrupted after step `k` continues with exactly the samples of an uninterrupted run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StepPlan {
+pub(crate) struct StepPlan {
     items: usize,
     batch_size: usize,
     steps: usize,
@@ -67,11 +59,6 @@ impl StepPlan {
         self.steps
     }
 
-    /// The number of samples.
-    pub fn items(&self) -> usize {
-        self.items
-    }
-
     /// The number of optimizer steps in one pass over the samples.
     pub fn steps_per_epoch(&self) -> usize {
         self.items.div_ceil(self.batch_size)
@@ -86,7 +73,7 @@ impl StepPlan {
         self.cut(index, &self.order(index / self.steps_per_epoch()))
     }
 
-    /// The steps of a range, with the order of an epoch made once.
+    /// The steps of a range; the order of an epoch is computed once.
     pub(super) fn range(&self, steps: Range<usize>) -> impl Iterator<Item = Step> + '_ {
         let mut current: Option<(usize, Vec<usize>)> = None;
         steps.map(move |index| {
@@ -139,6 +126,14 @@ mod tests {
         let order = |seed, step| StepPlan::new(100, 100, 2, None, seed).unwrap().step(step).items;
         assert_ne!(order(1, 0), order(1, 1));
         assert_ne!(order(1, 0), order(2, 0));
+    }
+
+    #[test]
+    fn the_last_batch_of_an_epoch_may_be_smaller() {
+        let plan = StepPlan::new(10, 4, 2, None, 7).unwrap();
+        assert_eq!((plan.steps_per_epoch(), plan.steps()), (3, 6));
+        assert_eq!(plan.step(5).items.len(), 2);
+        assert_eq!(plan.step(4), plan.clone().step(4));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use burn::module::Module;
 use burn::tensor::{DType, Device, FloatDType};
 use burn_revision::Error;
 use burn_revision::language::{HuggingFaceFolder, LlamaDecoder};
-use burn_revision::revision::{MicroBatch, ReVision, ReVisionConfig, TokenizedSample, Trainable};
+use burn_revision::revision::{MicroBatch, ReVision, ReVisionConfig, Sample, Trainable};
 
 use crate::agreement::{assert_close, device, numbers, reference};
 use crate::generation::folders;
@@ -27,7 +27,7 @@ fn behind_a_projector(precision: FloatDType, device: &Device) -> ReVision<LlamaD
 }
 
 fn batch(device: &Device) -> MicroBatch {
-    let mut sample = TokenizedSample::text("s", vec![4, 5, 6, 7]);
+    let mut sample = Sample::text("s", vec![4, 5, 6, 7]);
     (sample.image, sample.image_at) = (Some("p".into()), Some(0));
     MicroBatch::new(&[&sample], Some((numbers(1, 6, 3), 6)), 3, &device.clone().autodiff())
 }

@@ -1,13 +1,13 @@
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor};
 use burn_revision::language::LanguageModel;
-use burn_revision::revision::{MicroBatch, TokenizedSample};
+use burn_revision::revision::{MicroBatch, Sample};
 
 use crate::agreement::{assert_close, device, numbers, random, reference};
 use crate::tiny::{DIM, model};
 
 /// A picture in front, one in the middle, one at the end, and no picture; of different lengths.
-fn samples() -> Vec<TokenizedSample> {
+fn samples() -> Vec<Sample> {
     [
         (vec![3, 4, 5], Some(0)),
         (vec![6, 7, 8, 9, 10], Some(2)),
@@ -16,7 +16,7 @@ fn samples() -> Vec<TokenizedSample> {
     ]
     .into_iter()
     .map(|(tokens, image_at)| {
-        let mut sample = TokenizedSample::text("s", tokens);
+        let mut sample = Sample::text("s", tokens);
         sample.image = image_at.map(|_| "p".into());
         sample.image_at = image_at;
         sample
@@ -26,7 +26,7 @@ fn samples() -> Vec<TokenizedSample> {
 
 fn batch(device: &Device) -> MicroBatch {
     let samples = samples();
-    let samples: Vec<&TokenizedSample> = samples.iter().collect();
+    let samples: Vec<&Sample> = samples.iter().collect();
     MicroBatch::new(&samples, Some((numbers(3, DIM, 1), DIM)), 3, device)
 }
 
@@ -75,7 +75,7 @@ fn rows_are_copied_to_their_places() {
 #[test]
 fn a_picture_stands_alone() {
     let model = model().to_device(&device());
-    let mut sample = TokenizedSample::text("s", Vec::new());
+    let mut sample = Sample::text("s", Vec::new());
     (sample.image, sample.image_at) = (Some("p".into()), Some(0));
     let batch = MicroBatch::new(&[&sample], Some((numbers(1, DIM, 2), DIM)), 3, &device());
     let picture = model.projector.forward(random(1, DIM, 2, &device()));

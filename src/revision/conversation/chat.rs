@@ -1,11 +1,11 @@
 use std::borrow::Cow;
 
-use super::{Conversation, IMAGE_PLACEHOLDER, Template, TokenizedSample};
+use super::{Conversation, IMAGE_PLACEHOLDER, Sample, Template};
 use crate::language::{ChatTemplate, Message, Tokenizer};
 use crate::{Error, Result};
 
 impl Template {
-    /// The Jinja behind a chat template.
+    /// The Jinja template of a chat format; `None` for the templates without roles.
     pub(super) fn chat_template(self, tokenizer: &Tokenizer) -> Result<Option<ChatTemplate>> {
         match self {
             Self::Plain | Self::Completion => Ok(None),
@@ -37,35 +37,34 @@ impl Template {
         conversation: &Conversation,
         tokenizer: &Tokenizer,
         prompt: bool,
-    ) -> Result<TokenizedSample> {
+    ) -> Result<Sample> {
         let fail = |detail: String| Error::sample(&conversation.id, detail);
         let end = self.end_of_chat(template, tokenizer)?;
         let turns = conversation.turns.iter();
         let messages: Vec<Message> =
             turns.map(|turn| Message::new(turn.from.into(), around_picture(&turn.value))).collect();
-        let segments = if prompt { template.prompt(&messages) } else { template.answers(&messages) };
-        let segments = segments.map_err(|error| fail(detail(error)))?;
-        let shown: usize =
-            segments.iter().map(|segment| segment.text.matches(IMAGE_PLACEHOLDER).count()).sum();
+        let parts = if prompt { template.prompt(&messages) } else { template.answers(&messages) };
+        let parts = parts.map_err(|error| fail(detail(error)))?;
+        let shown: usize = parts.iter().map(|part| part.text.matches(IMAGE_PLACEHOLDER).count()).sum();
         let pictures = usize::from(conversation.image.is_some());
         if shown != pictures {
             return Err(fail(format!(
                 "the template `{self}` was expected to leave <image> as it is and writes it {shown} times, not {pictures}"
             )));
         }
-        let mut sample = TokenizedSample::empty(conversation);
-        for segment in segments {
-            if !segment.labelled {
-                let (before, behind) = segment.text.split_once(IMAGE_PLACEHOLDER).unzip();
-                sample.show(before.unwrap_or(&segment.text), behind, tokenizer);
+        let mut sample = Sample::empty(conversation);
+        for part in parts {
+            if !part.labelled {
+                let (before, after) = part.text.split_once(IMAGE_PLACEHOLDER).unzip();
+                sample.show(before.unwrap_or(&part.text), after, tokenizer);
                 continue;
             }
-            let answer = tokenizer.encode(&segment.text);
+            let answer = tokenizer.encode(&part.text);
             if answer.last() != Some(&end) {
                 return Err(fail(format!(
                     "token {end} was expected to end an answer, found {:?} in {:?}",
                     answer.last(),
-                    segment.text
+                    part.text
                 )));
             }
             sample.push(answer, true);
@@ -76,9 +75,9 @@ impl Template {
 
 /// What a turn says, without white space around the picture but with a newline where text follows on the next line.
 fn around_picture(value: &str) -> Cow<'_, str> {
-    let Some((before, behind)) = value.split_once(IMAGE_PLACEHOLDER) else { return value.into() };
-    let text = behind.trim_start();
-    let space = &behind[..behind.len() - text.len()];
+    let Some((before, after)) = value.split_once(IMAGE_PLACEHOLDER) else { return value.into() };
+    let text = after.trim_start();
+    let space = &after[..after.len() - text.len()];
     let newline = if !text.is_empty() && space.contains('\n') { "\n" } else { "" };
     format!("{}{IMAGE_PLACEHOLDER}{newline}{text}", before.trim_end()).into()
 }

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::language::MessageRole;
 
-pub use read::{Conversations, read_conversations};
-pub use sample::TokenizedSample;
+pub use read::read_conversations;
+pub use sample::Sample;
 pub use template::Template;
 
 /// Where the visual tokens go in a human turn.

@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Conversation, IMAGE_PLACEHOLDER, Role, TokenizedSample};
+use super::{Conversation, IMAGE_PLACEHOLDER, Role, Sample};
 use crate::language::Tokenizer;
 use crate::{Error, Result};
 
@@ -82,7 +82,7 @@ impl Template {
         conversation: &Conversation,
         tokenizer: &Tokenizer,
         max_len: usize,
-    ) -> Result<TokenizedSample> {
+    ) -> Result<Sample> {
         self.lay_out(conversation, tokenizer, false)?.cut(max_len)
     }
 
@@ -103,7 +103,7 @@ impl Template {
     /// let prompt = Template::Plain.prompt(&conversation, &tokenizer).unwrap();
     /// assert_eq!((prompt.tokens.as_slice(), prompt.num_labels()), (tokenizer.bos().as_slice(), 0));
     /// ```
-    pub fn prompt(&self, conversation: &Conversation, tokenizer: &Tokenizer) -> Result<TokenizedSample> {
+    pub fn prompt(&self, conversation: &Conversation, tokenizer: &Tokenizer) -> Result<Sample> {
         if conversation.turns.last().is_some_and(|turn| turn.from == Role::Gpt) {
             return Err(Error::sample(
                 &conversation.id,
@@ -120,7 +120,7 @@ impl Template {
     /// # Errors
     ///
     /// [`Error::Config`] where the tokenizer has no chat template of its own but should, where the template does not
-    /// write answers behind its generation prompt, and where what ends an answer is not one token.
+    /// write answers after its generation prompt, and where what ends an answer is not one token.
     ///
     /// ```
     /// use burn_revision::language::Tokenizer;
@@ -148,12 +148,7 @@ impl Template {
         Ok(std::iter::once(end).chain(others).collect())
     }
 
-    fn lay_out(
-        self,
-        conversation: &Conversation,
-        tokenizer: &Tokenizer,
-        prompt: bool,
-    ) -> Result<TokenizedSample> {
+    fn lay_out(self, conversation: &Conversation, tokenizer: &Tokenizer, prompt: bool) -> Result<Sample> {
         check_picture(conversation)?;
         match self.chat_template(tokenizer)? {
             Some(template) => self.chat(&template, conversation, tokenizer, prompt),
@@ -162,8 +157,8 @@ impl Template {
     }
 
     /// `plain` and `completion`: no words but those of the conversation.
-    fn text(self, conversation: &Conversation, tokenizer: &Tokenizer) -> Result<TokenizedSample> {
-        let mut sample = TokenizedSample::empty(conversation);
+    fn text(self, conversation: &Conversation, tokenizer: &Tokenizer) -> Result<Sample> {
+        let mut sample = Sample::empty(conversation);
         sample.push(tokenizer.bos(), false);
         for turn in &conversation.turns {
             let picture = turn.value.split_once(IMAGE_PLACEHOLDER);
@@ -182,8 +177,8 @@ impl Template {
                 }
                 (Role::Human, Self::Plain) => sample.show("", Some(""), tokenizer),
                 _ => {
-                    let (before, behind) = picture.unzip();
-                    sample.show(before.unwrap_or(&turn.value).trim(), behind.map(str::trim), tokenizer);
+                    let (before, after) = picture.unzip();
+                    sample.show(before.unwrap_or(&turn.value).trim(), after.map(str::trim), tokenizer);
                 }
             }
         }

@@ -4,14 +4,8 @@ use crate::embedding::{FloatType, RawRows};
 use crate::{Error, Result};
 
 /// An array of a file.
-///
-/// ```
-/// use burn_revision::revision::projector_file::NamedArray;
-/// let bias = NamedArray { name: "model.mm_projector.0.bias".into(), shape: vec![2], values: vec![0.5, 1.0] };
-/// assert_eq!(bias.shape.iter().product::<usize>(), bias.values.len());
-/// ```
 #[derive(Clone, Debug, PartialEq)]
-pub struct NamedArray {
+pub(super) struct NamedArray {
     /// Its name in the file.
     pub name: String,
     /// Its shape; for weights, as in PyTorch, `[out, in]`.
@@ -39,7 +33,7 @@ pub(super) fn decode(path: &Path, name: &str, bytes: &[u8], float: FloatType) ->
     Ok(values)
 }
 
-/// The number of values of a shape, where 64 bits and the machine can count them and their bytes.
+/// The number of values of a shape, where it and the number of bytes fit into a `usize`.
 pub(super) fn count(shape: &[usize]) -> Option<usize> {
     let count = shape.iter().try_fold(1_usize, |count, size| count.checked_mul(*size))?;
     count.checked_mul(8).map(|_| count)
@@ -50,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shapes_beyond_the_machine_have_no_count() {
+    fn shapes_too_large_for_memory_have_no_count() {
         assert_eq!(count(&[]), Some(1));
         assert_eq!(count(&[3, 0, 7]), Some(0));
         assert_eq!(count(&[1 << 40, 1 << 40]), None);

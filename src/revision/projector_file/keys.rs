@@ -79,7 +79,7 @@ impl Place {
         }
     }
 
-    /// The name behind any prefix, as `2.weight`.
+    /// The name without any prefix, as `2.weight`.
     pub(super) fn bare(self) -> String {
         match self.layer {
             None => self.part.to_string(),
@@ -104,7 +104,7 @@ pub(super) fn select<'a>(path: &Path, keys: impl Iterator<Item = &'a str> + Clon
     if !marked.is_empty() {
         return Ok(marked);
     }
-    // Without the mark this may be any model, whose arrays nobody wants to read in vain.
+    // Without the mark this may be any model: its arrays are not read for nothing.
     if let Some(key) = keys.clone().find(|key| Place::of(key).is_err()) {
         let detail = format!("expected names with `{MARK}`, or `0.weight` and the like alone; found {key:?}");
         return Err(Error::format(path, detail));

@@ -7,19 +7,14 @@ use super::{ArrayView, NamedArray, read_projector};
 use crate::{Error, Result};
 
 /// One affine map of a projector, `y = W x + b`.
-///
-/// ```
-/// use burn_revision::revision::projector_file::ProjectorLayer;
-/// let layer = ProjectorLayer::new([2, 3], vec![0.0; 6], vec![0.0; 2]).unwrap();
-/// assert_eq!((layer.input(), layer.output()), (3, 2));
-/// assert!(ProjectorLayer::new([2, 3], vec![0.0; 6], vec![0.0; 3]).is_err());
-/// ```
 #[derive(Clone, Debug, PartialEq)]
-pub struct ProjectorLayer {
-    output: usize,
-    input: usize,
-    weight: Vec<f32>,
-    bias: Vec<f32>,
+pub(in crate::revision) struct ProjectorLayer {
+    pub(super) output: usize,
+    pub(super) input: usize,
+    /// Row-major `[out, in]` as in PyTorch; Burn's `Linear` has `[in, out]`.
+    pub(super) weight: Vec<f32>,
+    /// `[out]`.
+    pub(super) bias: Vec<f32>,
 }
 
 impl ProjectorLayer {
@@ -45,50 +40,26 @@ impl ProjectorLayer {
         Ok(Self { output, input, weight, bias })
     }
 
-    /// The width of what it takes.
+    /// The width of its input.
     pub fn input(&self) -> usize {
         self.input
     }
 
-    /// The width of what it makes.
+    /// The width of its output.
     pub fn output(&self) -> usize {
         self.output
     }
 
-    /// The weight, row-major `[out, in]` as in PyTorch; Burn's `Linear` has it the other way round.
-    pub fn weight(&self) -> &[f32] {
-        &self.weight
-    }
-
-    /// The bias, `[out]`.
-    pub fn bias(&self) -> &[f32] {
-        &self.bias
-    }
-
-    /// Weight and bias, to be kept.
+    /// Weight and bias.
     pub fn into_parts(self) -> (Vec<f32>, Vec<f32>) {
         (self.weight, self.bias)
     }
 }
 
 /// The affine maps of a projector in the order in which they are applied, with GELU between them.
-///
-/// ```
-/// use std::path::Path;
-///
-/// use burn_revision::revision::projector_file::{NamedArray, ProjectorArrays};
-///
-/// let array = |name: &str, shape: &[usize]| {
-///     let values = vec![0.0; shape.iter().product()];
-///     NamedArray { name: name.into(), shape: shape.to_vec(), values }
-/// };
-/// let arrays = vec![array("mm_projector.weight", &[4, 3]), array("mm_projector.bias", &[4])];
-/// let projector = ProjectorArrays::from_arrays(Path::new("mm_projector.bin"), arrays).unwrap();
-/// assert_eq!((projector.input(), projector.output()), (3, 4));
-/// ```
 #[derive(Clone, Debug, PartialEq)]
-pub struct ProjectorArrays {
-    layers: Vec<ProjectorLayer>,
+pub(in crate::revision) struct ProjectorArrays {
+    pub(super) layers: Vec<ProjectorLayer>,
 }
 
 impl ProjectorArrays {
@@ -96,8 +67,8 @@ impl ProjectorArrays {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] where there is none, [`Error::Mismatch`] where one does not take what the one before it
-    /// makes.
+    /// [`Error::Config`] where there is none, [`Error::Mismatch`] where the input width of one is not the output width of
+    /// the one before.
     pub fn new(layers: Vec<ProjectorLayer>) -> Result<Self> {
         if layers.is_empty() {
             return Err(Error::config("projector", "expected at least one layer, found none"));
@@ -115,7 +86,7 @@ impl ProjectorArrays {
     ///
     /// # Errors
     ///
-    /// As for these two.
+    /// Those of both.
     pub fn read(path: &Path) -> Result<Self> {
         Self::from_arrays(path, read_projector(path)?)
     }
@@ -149,7 +120,7 @@ impl ProjectorArrays {
         }
         let depth = if numbered == 0 { 1 } else { 1 + highest(&places) };
         let mut layers: Vec<(ProjectorLayer, String)> = Vec::new();
-        // A gap ends the loop at the first layer that is not there, whatever the highest number is.
+        // A gap ends the loop at the first missing layer, whatever the highest number is.
         for layer in 0..depth {
             let layer = (numbered != 0).then_some(layer);
             let weight = take(path, &mut places, Place { layer, part: Part::Weight })?;
@@ -174,21 +145,16 @@ impl ProjectorArrays {
     }
 
     /// The layers.
-    pub fn layers(&self) -> &[ProjectorLayer] {
-        &self.layers
-    }
-
-    /// The layers, to be kept.
     pub fn into_layers(self) -> Vec<ProjectorLayer> {
         self.layers
     }
 
-    /// The width of the embeddings it takes.
+    /// The width of its input.
     pub fn input(&self) -> usize {
         self.layers[0].input
     }
 
-    /// The width of the embeddings it makes.
+    /// The width of its output.
     pub fn output(&self) -> usize {
         self.layers[self.layers.len() - 1].output
     }

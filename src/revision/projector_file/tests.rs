@@ -139,7 +139,7 @@ fn values_that_a_type_cannot_hold_are_refused() {
     let write = |value: f32, float| {
         let layer = ProjectorLayer::new([1, 2], vec![0.0, value], vec![f32::INFINITY]).unwrap();
         write_projector(&path, &ProjectorArrays::new(vec![layer]).unwrap(), float)?;
-        Ok(ProjectorArrays::read(&path)?.layers()[0].weight()[1])
+        Ok(ProjectorArrays::read(&path)?.layers[0].weight[1])
     };
     // The greatest float32 that rounds to a finite value, and the least one that does not.
     let bf16_end = f32::from_bits(0x7F7F_8000);
@@ -289,8 +289,8 @@ proptest! {
         for float in FLOATS {
             write_projector(&path, &projector, float).unwrap();
             let read = ProjectorArrays::read(&path).unwrap();
-            prop_assert_eq!(read.layers().len(), projector.layers().len());
-            for (read, layer) in read.layers().iter().zip(projector.layers()) {
+            prop_assert_eq!(read.layers.len(), projector.layers.len());
+            for (read, layer) in read.layers.iter().zip(&projector.layers) {
                 prop_assert_eq!((read.output(), read.input()), (layer.output(), layer.input()));
                 let rounded = |value: &f32| match float {
                     FloatType::F16 => f16::from_f32(*value).to_f32(),
@@ -299,8 +299,8 @@ proptest! {
                 }.to_bits();
                 let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
                 let expected = |values: &[f32]| values.iter().map(rounded).collect::<Vec<_>>();
-                prop_assert_eq!(bits(read.weight()), expected(layer.weight()));
-                prop_assert_eq!(bits(read.bias()), expected(layer.bias()));
+                prop_assert_eq!(bits(&read.weight), expected(&layer.weight));
+                prop_assert_eq!(bits(&read.bias), expected(&layer.bias));
             }
         }
     }
