@@ -269,13 +269,13 @@ mod tests {
     fn items_make_the_batch_of_the_first_step() {
         let (data, device) = (dataset(0.1), Device::default());
         let items = [4, 0, 5];
+        let content = |batch: Batch| {
+            let ints = [batch.tokens.into_data(), batch.layout.into_data(), batch.targets.into_data()];
+            (ints, batch.visual.unwrap().into_data())
+        };
         let expected = data.batch(&items, VISUAL_TOKENS, (0, 0), &device).unwrap();
         let found = Batch::new(&data.get_many(items.to_vec()).unwrap(), VISUAL_TOKENS, &device);
-        assert_eq!(found.tokens.into_data(), expected.tokens.into_data());
-        assert_eq!(found.layout.into_data(), expected.layout.into_data());
-        assert_eq!(found.targets.into_data(), expected.targets.into_data());
-        let [found, expected] = [found, expected].map(|batch| batch.visual.unwrap().into_data());
-        assert_eq!(found, expected);
+        assert_eq!(content(found), content(expected));
     }
 
     #[test]

@@ -319,7 +319,7 @@ mod tests {
     #[test]
     fn segments_in_a_row_are_the_whole_run() {
         let plan = StepPlan::new(10, 3, 2, None, 5).unwrap();
-        let all: Vec<_> = (0..plan.steps()).map(|i| (i, plan.step(i).items)).collect();
+        let all: Vec<_> = plan.range(0..plan.steps()).map(|step| (step.index, step.items)).collect();
         assert_eq!(passes(0).concat(), all);
         assert_eq!(passes(0).iter().map(Vec::len).collect::<Vec<_>>(), [3, 3, 2]);
     }

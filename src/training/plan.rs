@@ -64,16 +64,11 @@ impl StepPlan {
         self.items.div_ceil(self.batch_size)
     }
 
-    /// The samples of optimizer step `index`.
+    /// The optimizer steps of a range; the order of an epoch is computed once.
     ///
     /// # Panics
     ///
-    /// Panics if the run has no such step.
-    pub fn step(&self, index: usize) -> Step {
-        self.cut(index, &self.order(index / self.steps_per_epoch()))
-    }
-
-    /// The steps of a range; the order of an epoch is computed once.
+    /// The iterator panics past the last step of the run.
     pub(super) fn range(&self, steps: Range<usize>) -> impl Iterator<Item = Step> + '_ {
         let mut current: Option<(usize, Vec<usize>)> = None;
         steps.map(move |index| {
@@ -105,13 +100,17 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn step(plan: &StepPlan, index: usize) -> Step {
+        plan.range(index..index + 1).next().unwrap()
+    }
+
     proptest! {
         #[test]
         fn every_epoch_visits_every_sample_once(items in 1usize..60, batch in 1usize..20, seed: u64) {
             let plan = StepPlan::new(items, batch, 3, None, seed).unwrap();
             for epoch in 0..3 {
                 let mut seen: Vec<usize> = (0..plan.steps_per_epoch())
-                    .map(|i| plan.step(epoch * plan.steps_per_epoch() + i))
+                    .map(|i| step(&plan, epoch * plan.steps_per_epoch() + i))
                     .inspect(|step| assert_eq!(step.epoch, epoch))
                     .flat_map(|step| step.items)
                     .collect();
@@ -123,7 +122,7 @@ mod tests {
 
     #[test]
     fn epochs_and_seeds_have_orders_of_their_own() {
-        let order = |seed, step| StepPlan::new(100, 100, 2, None, seed).unwrap().step(step).items;
+        let order = |seed, epoch| step(&StepPlan::new(100, 100, 2, None, seed).unwrap(), epoch).items;
         assert_ne!(order(1, 0), order(1, 1));
         assert_ne!(order(1, 0), order(2, 0));
     }
@@ -132,8 +131,9 @@ mod tests {
     fn the_last_batch_of_an_epoch_may_be_smaller() {
         let plan = StepPlan::new(10, 4, 2, None, 7).unwrap();
         assert_eq!((plan.steps_per_epoch(), plan.steps()), (3, 6));
-        assert_eq!(plan.step(5).items.len(), 2);
-        assert_eq!(plan.step(4), plan.clone().step(4));
+        let lengths: Vec<usize> = plan.range(0..6).map(|step| step.items.len()).collect();
+        assert_eq!(lengths, [4, 4, 2, 4, 4, 2]);
+        assert_eq!(step(&plan, 4), plan.range(0..6).nth(4).unwrap());
     }
 
     #[test]

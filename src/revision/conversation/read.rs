@@ -1,3 +1,4 @@
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -39,7 +40,7 @@ const EXCERPT: usize = 60;
 /// ```
 pub fn read_conversations<P: AsRef<Path>>(
     path: P,
-) -> Result<impl Iterator<Item = Result<Conversation>> + use<P>> {
+) -> Result<impl Iterator<Item = Result<Conversation>> + fmt::Debug + use<P>> {
     Conversations::open(path.as_ref())
 }
 
@@ -58,6 +59,7 @@ fn files_of(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// The conversations of a file or of the files of a folder.
+#[derive(Debug)]
 struct Conversations {
     file: Option<ConversationFile>,
     /// The next files, in reverse order.
@@ -96,6 +98,7 @@ impl Conversations {
     }
 }
 
+#[derive(Debug)]
 struct ConversationFile {
     path: PathBuf,
     reader: BufReader<File>,

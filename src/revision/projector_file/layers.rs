@@ -99,7 +99,7 @@ impl ProjectorArrays {
     ///
     /// [`Error::Format`] that names file, array and both values: for another name, a name twice, a missing array, or
     /// shapes that do not fit each other.
-    pub fn from_arrays(path: &Path, arrays: Vec<NamedArray>) -> Result<Self> {
+    pub(super) fn from_arrays(path: &Path, arrays: Vec<NamedArray>) -> Result<Self> {
         let mut places: HashMap<Place, NamedArray> = HashMap::new();
         for array in arrays {
             let place = Place::of(&array.name).map_err(|detail| wrong(path, &array.name, detail))?;
