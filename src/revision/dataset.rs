@@ -50,7 +50,23 @@ impl ConversationDataset {
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new); an error of the iterator is returned in any case.
+    /// Those of [`new`](Self::new); an error of the iterator is returned in any case.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use burn_revision::language::Tokenizer;
+    /// use burn_revision::revision::{BadSamples, Conversation, ConversationDataset, Template};
+    ///
+    /// # fn main() -> burn_revision::Result<()> {
+    /// let tokenizer = Tokenizer::train(&["a red apple"], 270)?;
+    /// let texts = [Conversation::text("1", "a red apple"), Conversation::text("2", "")].map(Ok);
+    /// let (data, report) =
+    ///     ConversationDataset::collect(texts, Template::Plain, &tokenizer, 64, None, BadSamples::Drop)?;
+    /// assert_eq!((data.len(), report.read, report.kept), (1, 2, 1));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn collect(
         conversations: impl IntoIterator<Item = Result<Conversation>>,
         template: Template,

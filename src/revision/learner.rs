@@ -10,8 +10,9 @@ use burn::train::{Interrupter, Learner, LearningResult, SupervisedTraining};
 
 use super::dataset::{NoSamples, StageBatcher};
 use super::evaluation::mean_nll;
+use super::parameters::first_half_precision;
 use super::run_folder::{RunFolder, RunRecord};
-use super::stage::{first_half_precision, has_lora};
+use super::stage::has_lora;
 use super::stage_model::{StageModel, StepBatch};
 use super::{ConversationDataset, ReVision, StageConfig, Trainable};
 use crate::language::LanguageModel;
@@ -279,7 +280,7 @@ impl Loaders<'_> {
     }
 }
 
-/// What tells how a run has ended.
+/// Tells how a run has ended.
 struct Ending {
     position: StepLoader<StepBatch>,
     plan: StepPlan,

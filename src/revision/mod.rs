@@ -23,6 +23,7 @@ mod dropped;
 mod evaluation;
 mod learner;
 mod model;
+mod parameters;
 mod projector;
 mod projector_file;
 mod run_folder;

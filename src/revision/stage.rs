@@ -1,9 +1,9 @@
 use burn::config::Config;
-use burn::module::{Lora, Module, ModuleVisitor, Param, ParamGroup};
-use burn::tensor::{DType, Tensor};
+use burn::module::{Lora, Module, ParamGroup};
 use serde::{Deserialize, Serialize};
 
 use super::ReVision;
+use super::parameters::count_parameters;
 use crate::language::LanguageModel;
 use crate::{Error, Result};
 
@@ -22,6 +22,16 @@ pub enum Trainable {
 }
 
 /// Low-rank adapters of the language model (arXiv 2106.09685): `W + alpha / rank * A B` with frozen `W`.
+///
+/// # Example
+///
+/// ```
+/// use burn_revision::revision::{LoraConfig, StageConfig, Trainable};
+/// let stage = StageConfig::finetune()
+///     .with_trainable(Trainable::ProjectorAndLora)
+///     .with_lora(LoraConfig::new().with_rank(8).with_targets(vec!["q_proj".into(), "v_proj".into()]));
+/// assert_eq!(stage.lora.alpha, 32.0);
+/// ```
 #[derive(Config, Debug)]
 pub struct LoraConfig {
     /// The rank of `A B`.
@@ -124,43 +134,6 @@ impl Trainable {
 /// Whether the language model of `model` has low-rank adapters.
 pub(super) fn has_lora<L: LanguageModel>(model: &ReVision<L>) -> bool {
     count_parameters(&model.language, Trainable::adapters()) > 0
-}
-
-/// The float type of a tensor of `module` in `group` that has less than single precision, where there is one.
-pub(super) fn first_half_precision<M: Module>(module: &M, group: ParamGroup) -> Option<DType> {
-    float_types(module, group).into_iter().find(|dtype| matches!(dtype, DType::F16 | DType::BF16))
-}
-
-/// The number of tensors of `module` in `group`.
-pub(super) fn count_parameters<M: Module>(module: &M, group: ParamGroup) -> usize {
-    float_types(module, group).len()
-}
-
-/// The float types of the tensors of `module` in `group`.
-fn float_types<M: Module>(module: &M, group: ParamGroup) -> Vec<DType> {
-    struct Collector {
-        path: Vec<String>,
-        group: ParamGroup,
-        found: Vec<DType>,
-    }
-    impl ModuleVisitor for Collector {
-        fn enter_module(&mut self, name: &str, _container_type: &str) {
-            self.path.push(name.to_string());
-        }
-
-        fn exit_module(&mut self, _name: &str, _container_type: &str) {
-            self.path.pop();
-        }
-
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if self.group.matches(&param.id, Some(&self.path.join("."))) {
-                self.found.push(param.base().dtype());
-            }
-        }
-    }
-    let mut collector = Collector { path: Vec::new(), group, found: Vec::new() };
-    module.visit(&mut collector);
-    collector.found
 }
 
 /// The settings of a stage.

@@ -7,7 +7,7 @@ use burn::store::{ModuleRecord, RecordError};
 use burn::tensor::{Device, Tensor};
 use burn::train::{InferenceStep, TrainOutput, TrainStep};
 
-use super::stage::count_parameters;
+use super::parameters::count_parameters;
 use super::{Batch, ReVision, Trainable};
 use crate::language::LanguageModel;
 use crate::training::{GradientGuard, LossOutput};

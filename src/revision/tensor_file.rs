@@ -11,7 +11,7 @@ use burn::tensor::{DType, Tensor, TensorData};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
-use super::stage::count_parameters;
+use super::parameters::count_parameters;
 use crate::embedding::positioned::read_at;
 use crate::embedding::tensors::read_metadata;
 use crate::{Error, Result, atomic};

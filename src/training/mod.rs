@@ -2,7 +2,7 @@
 //!
 //! The contrastive encoder, the language model and both stages of ReVision are trained by burn-train's
 //! [`Learner`](burn::train::Learner) and [`SupervisedTraining`](burn::train::SupervisedTraining). This module adds
-//! what a long or an interrupted run needs. A program sees these of it:
+//! what a long or an interrupted run needs. Its public part:
 //!
 //! * [`ProgressLine`]: progress that can be read with and without a terminal;
 //! * [`StopRequest`]: ends a run without losing a step;

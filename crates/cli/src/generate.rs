@@ -42,7 +42,7 @@ pub fn generate(command: &GenerateCommand, output: &OutputOptions) -> Result<Out
     if template == Template::Plain && command.prompt.is_some() {
         return Err(Error::config(
             "prompt",
-            "the model was trained with the template `plain`, which asks nothing",
+            "the model was trained with the template `plain`, which has no questions",
         ));
     }
     let prompt = question(command.prompt.as_deref(), template);

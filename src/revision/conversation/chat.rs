@@ -73,7 +73,7 @@ impl Template {
     }
 }
 
-/// What a turn says, without white space around the picture but with a newline where text follows on the next line.
+/// The text of a turn without white space around the picture, except for a newline before text on the next line.
 fn around_picture(value: &str) -> Cow<'_, str> {
     let Some((before, after)) = value.split_once(IMAGE_PLACEHOLDER) else { return value.into() };
     let text = after.trim_start();
@@ -82,7 +82,7 @@ fn around_picture(value: &str) -> Cow<'_, str> {
     format!("{}{IMAGE_PLACEHOLDER}{newline}{text}", before.trim_end()).into()
 }
 
-/// What an error says beside its place.
+/// The detail of an error, without its file.
 fn detail(error: Error) -> String {
     match error {
         Error::Config { key, detail } => format!("{key}: {detail}"),

@@ -259,7 +259,7 @@ impl ConversationFile {
     }
 }
 
-/// A conversation as it stands in a file.
+/// A conversation as in a file.
 #[derive(Deserialize)]
 struct Entry {
     id: Option<Value>,

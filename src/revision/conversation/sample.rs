@@ -55,7 +55,7 @@ impl Sample {
         self.labelled.iter().filter(|labelled| **labelled).count()
     }
 
-    /// The number of tokens in front of the first label.
+    /// The number of tokens before the first label.
     pub fn prompt_len(&self) -> usize {
         self.labelled.iter().position(|labelled| *labelled).unwrap_or(self.tokens.len())
     }

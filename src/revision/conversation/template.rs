@@ -8,15 +8,17 @@ use crate::language::Tokenizer;
 use crate::{Error, Result};
 
 const SEVERAL: &str = "more than one <image>; one picture a conversation is supported";
-const UNASKED: &str =
-    "the template `plain` shows pictures and asks nothing; `completion` keeps what the human says";
+const NO_QUESTION: &str =
+    "the template `plain` has no questions, only pictures; `completion` keeps the text of human turns";
 
-/// How a conversation becomes tokens.
+/// The format in which a conversation is tokenized.
 ///
-/// With the chat templates (`llama`, `chatml`, `chat`) the picture stands exactly where a human turn says `<image>`.
-/// White space around the placeholder goes, but one newline stays between the picture and a text on the next line. Text
-/// is tokenized piece by piece: up to the picture, from there to the answer, the answer with the token that ends it, and
-/// so on. That is what generation sees, whose prompt ends where the answer begins; over the seam no token is merged.
+/// With the chat templates (`llama`, `chatml`, `chat`) the picture is exactly at `<image>` in a human turn. White space
+/// around it is removed, except for one newline before a text on the next line. Text is tokenized piece by piece: up to
+/// the picture, from there to the answer, the answer with the token that ends it, and so on. The prompt of generation ends
+/// with such a piece, so that no token is merged across its end.
+///
+/// # Example
 ///
 /// ```
 /// use burn_revision::revision::Template;
@@ -26,20 +28,19 @@ const UNASKED: &str =
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Template {
-    /// LLaVA's `plain`, for captions: beginning of text, picture, answer, end of text. As there, the instruction beside
-    /// `<image>` is left out; a question without a picture is refused.
+    /// LLaVA's `plain`, for captions: beginning of text, picture, answer, end of text. As there, the other text of a
+    /// turn with `<image>` is left out; a question without a picture is refused.
     #[default]
     Plain,
-    /// As a text without roles: beginning of text, then what all sides say in turn, each answer with an end of text.
-    /// The picture stands where the human says `<image>`. This suits language models that know text alone.
+    /// A text without roles: beginning of text, then all turns, each answer with an end of text. The picture is at
+    /// `<image>`. For language models that were not trained on chats.
     Completion,
     /// The format of Llama 3 Instruct.
     Llama,
     /// ChatML, without a system turn of its own.
     Chatml,
-    /// The chat template that the tokenizer came with. One that writes thoughts of its own in front of answers, or
-    /// other words at the end of a conversation than within it, is refused; `chatml` suits the models of the first kind
-    /// that speak ChatML.
+    /// The chat template of the tokenizer. One that inserts thoughts before answers, or formats the last turn otherwise
+    /// than those before, is refused; for models of the first kind with ChatML, use `chatml`.
     Chat,
 }
 
@@ -60,15 +61,17 @@ impl Template {
         Error::config("template", format!("`{self}`: {detail}"))
     }
 
-    /// The tokens of `conversation`, cut to what fits into `max_len` positions beside the visual tokens.
+    /// The tokens of `conversation`, of which at most `max_len` are kept; visual tokens are not counted.
     ///
-    /// Labelled are the answers, each with the token that ends it; nothing is cut but the right end.
+    /// The answers are labelled, each with the token that ends it. Only the right end is cut.
     ///
     /// # Errors
     ///
     /// [`Error::Sample`] where the picture and `<image>` do not come as a pair, where the picture would be cut off and
     /// where a chat template refuses the conversation, [`Error::NoLabel`] where no labelled token is left;
-    /// [`Error::Config`] where the tokenizer does not go with the template.
+    /// [`Error::Config`] where the tokenizer does not fit the template.
+    ///
+    /// # Example
     ///
     /// ```
     /// use burn_revision::language::Tokenizer;
@@ -86,13 +89,15 @@ impl Template {
         self.lay_out(conversation, tokenizer, false)?.cut(max_len)
     }
 
-    /// The tokens that ask for the next answer of `conversation`, none of them labelled.
+    /// The tokens before the next answer of `conversation`, none of them labelled: the prompt of generation.
     ///
     /// [`tokenize`](Self::tokenize) of the conversation with that answer begins with the same tokens.
     ///
     /// # Errors
     ///
-    /// As [`tokenize`](Self::tokenize), and [`Error::Sample`] where the last turn is an answer.
+    /// Those of [`tokenize`](Self::tokenize), and [`Error::Sample`] where the last turn is an answer.
+    ///
+    /// # Example
     ///
     /// ```
     /// use burn_revision::language::Tokenizer;
@@ -122,6 +127,8 @@ impl Template {
     /// [`Error::Config`] where the tokenizer has no chat template of its own but should, where the template does not
     /// write answers after its generation prompt, and where what ends an answer is not one token.
     ///
+    /// # Example
+    ///
     /// ```
     /// use burn_revision::language::Tokenizer;
     /// use burn_revision::revision::Template;
@@ -137,11 +144,11 @@ impl Template {
         }
     }
 
-    /// The tokens at which writing ends: [`end`](Self::end) first, then what the tokenizer knows of that kind.
+    /// The tokens at which generation ends: [`end`](Self::end) first, then the other stop tokens of the tokenizer.
     ///
     /// # Errors
     ///
-    /// As [`end`](Self::end).
+    /// Those of [`end`](Self::end).
     pub fn stops(&self, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
         let end = self.end(tokenizer)?;
         let others = tokenizer.stop_tokens().iter().copied().filter(|token| *token != end);
@@ -173,7 +180,7 @@ impl Template {
                     return Err(Error::sample(&conversation.id, detail));
                 }
                 (Role::Human, Self::Plain) if picture.is_none() => {
-                    return Err(Error::sample(&conversation.id, UNASKED));
+                    return Err(Error::sample(&conversation.id, NO_QUESTION));
                 }
                 (Role::Human, Self::Plain) => sample.show("", Some(""), tokenizer),
                 _ => {

@@ -12,7 +12,7 @@ use crate::{Error, Result};
 /// What the names of a projector in a larger model contain.
 const MARK: &str = "mm_projector.";
 
-/// What may stand in front of that, once or several times.
+/// The prefixes of that, which may be repeated.
 const PREFIXES: [&str; 3] = ["module.", "base_model.model.", "model."];
 
 /// In a `Sequential` every second module is an activation, which has no weights.
@@ -43,7 +43,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// The place that a name means, with or without `mm_projector.` and what stands in front of it.
+    /// The place of a name, with or without `mm_projector.` and its prefixes.
     ///
     /// # Errors
     ///

@@ -6,7 +6,7 @@
 //! * [`write_projector`] writes a file that LLaVA and Bunny read.
 //!
 //! A file of PyTorch holds a pickle, which in Python can run any code. Here nothing in a file is executed: the pickle
-//! goes through a small machine that knows tensors, text, numbers and dicts, and refuses the rest by name.
+//! is read by a small machine with tensors, text, numbers and dicts, which refuses everything else by name.
 //!
 //! ```text
 //! keys         which names are the projector's, and which layer they mean

@@ -29,7 +29,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<NamedArray>> {
             let detail = format!("{name:?}: expected type F32, F16, BF16 or F64, found {:?}", info.dtype);
             return Err(Error::format(path, detail));
         };
-        // The header was checked: tensors fill the file side by side, each with the bytes of its shape.
+        // The header was checked: tensors fill the file without gaps, each with the bytes of its shape.
         let (begin, end) = info.data_offsets;
         let mut bytes = vec![0; end - begin];
         read_at(&file, &mut bytes, data + begin as u64).map_err(io)?;
