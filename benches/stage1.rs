@@ -1,17 +1,17 @@
-//! One optimizer step of stage 1: the projector learns in front of a frozen language model.
+//! One optimizer step of stage 1: the projector is trained, with a frozen language model.
 //!
 //! `cargo bench --bench stage1`; items are tokens, visual ones counted.
 
 use std::sync::Arc;
 
+use burn::data::dataset::Dataset;
+use burn::grad_clipping::GradientClippingConfig;
 use burn::module::Module;
-use burn::optim::AdamWConfig;
+use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::Device;
-use burn::train::{Interrupter, TrainStep};
 use burn_revision::embedding::{EmbeddingTable, NonFinite};
 use burn_revision::language::{LlamaConfig, Tokenizer};
 use burn_revision::revision::*;
-use burn_revision::training::GradientGuard;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 
@@ -31,9 +31,7 @@ fn step(bencher: Bencher, visual_tokens: usize) {
     let language = LlamaConfig::new(tokenizer.vocab_size(), 128, 256, 2, 4).init(&device).unwrap();
     let model =
         ReVisionConfig::new(DIM).with_num_visual_tokens(visual_tokens).init(language, &device).unwrap();
-    let model = Trainable::Projector.apply(model.train()).unwrap().fork(&device);
-    let guard = GradientGuard::new(Some(1.0), 0, Interrupter::new());
-    let mut model = StageModel::new(model, Trainable::Projector, guard);
+    let mut model = Trainable::Projector.apply(model.train()).unwrap().fork(&device);
 
     let rows = (0..BATCH * DIM).map(|i| (i as f32 * 0.37).sin()).collect();
     let source =
@@ -43,13 +41,15 @@ fn step(bencher: Bencher, visual_tokens: usize) {
     let data =
         ConversationDataset::new(&conversations, Template::Plain, &tokenizer, 64, Some(Arc::new(source)))
             .unwrap();
-    let items: Vec<usize> = (0..BATCH).collect();
-    let batch = data.micro_batch(&items, visual_tokens, (0, 0), &device).unwrap();
-    let mut optimizer = AdamWConfig::new().init();
+    let samples: Vec<Sample> = data.iter().map(|sample| sample.unwrap()).collect();
+    let batch = Batch::new(&samples, visual_tokens, &device);
+    let clipping = GradientClippingConfig::Norm(1.0);
+    let mut optimizer = AdamWConfig::new().with_grad_clipping(Some(clipping)).init();
 
-    bencher.counter(ItemsCount::new(BATCH * batch.time)).bench_local(|| {
-        let output = TrainStep::step(&model, Batch { micro: vec![batch.clone()] });
-        model = model.clone().optimize(&mut optimizer, 1e-4.into(), output.grads);
-        output.item.loss().into_scalar::<f32>()
+    bencher.counter(ItemsCount::new(BATCH * batch.seq_length)).bench_local(|| {
+        let loss = model.loss(&batch);
+        let grads = GradientsParams::from_grads(loss.backward(), &model);
+        model = optimizer.step(1e-4, model.clone(), grads);
+        loss.into_scalar::<f32>()
     });
 }

@@ -1,5 +1,5 @@
-//! Low-rank adapters: they begin as nothing, they alone are trained beside the projector, and what is saved of them is
-//! enough to go on.
+//! Low-rank adapters: initial ones change nothing, they alone are trained beside the projector, and a run resumes from
+//! what is saved of them.
 
 mod tiny;
 
@@ -38,7 +38,7 @@ fn fresh_adapters_change_nothing() {
     let adapted = LoraConfig::new().with_rank(3).attach(plain.clone()).unwrap();
     assert_eq!(logits(&adapted), logits(&plain));
     let (found, expected) = (measure(&adapted), measure(&plain));
-    assert_eq!((found.scores, found.captions), (expected.scores, expected.captions));
+    assert_eq!(found, expected);
     let dense = weights(&adapted).into_iter().filter(|(path, _)| !is_adapter(path)).collect::<Vec<_>>();
     assert_eq!(dense, weights(&plain));
 }
@@ -99,7 +99,7 @@ fn a_resumed_run_equals_an_unbroken_one_bit_for_bit() {
         .fit(begin, dataset(0.1), None)
         .unwrap_err();
     assert!(error.to_string().contains("the test stops here"), "{error}");
-    // Another process attaches adapters of its own, behind a projector of its own.
+    // Another process has an initial projector and initial adapters of its own.
     let other = model_behind_another_projector();
     let resumed = learner(stage, folder.path()).resume().fit(other, dataset(0.1), None).unwrap();
     assert!(resumed.first_step > 0 && resumed.first_step < 61, "resumed at {}", resumed.first_step);
@@ -130,32 +130,26 @@ fn adapters_that_could_not_be_attached_are_refused_by_name() {
     assert!(error.to_string().contains("adapters"), "{error}");
 }
 
-/// A description that forgets the adapters, or speaks of some that are not there, would be read back as another model.
+/// A description without the adapters of the model, or with adapters that it lacks, would be read back as another model.
 #[test]
 fn a_model_is_not_saved_under_a_description_of_another() {
     let folder = tempfile::tempdir().unwrap();
-    let adapted = LoraConfig::new().attach(model()).unwrap();
-    for (model, tuned) in [
-        (adapted.clone(), Tuned::Nothing),
-        (adapted, Tuned::Everything),
-        (model(), Tuned::Lora(LoraConfig::new())),
+    let with_adapters = LoraConfig::new().attach(model()).unwrap();
+    let saved = |model| SavedReVision::new(model, tokenizer(), "language-model", FloatDType::F32);
+    for saved in [
+        saved(with_adapters.clone()),
+        saved(with_adapters).with_stage(&StageConfig::finetune()).unwrap(),
+        saved(model()).with_stage(&adapted()).unwrap(),
     ] {
-        let saved = SavedReVision {
-            revision: model.config(),
-            language_model: "language-model".into(),
-            precision: FloatDType::F32,
-            template: Template::Plain,
-            tuned,
-        };
-        let error = saved.save(&model, &folder.path().join("model")).unwrap_err();
+        let error = saved.save(&folder.path().join("model")).unwrap_err();
         assert!(error.to_string().contains("adapters"), "{error}");
     }
     assert!(folder.path().read_dir().unwrap().next().is_none(), "something was written");
 }
 
-/// Adapters of one stage learn on in the next.
+/// Adapters of one stage are trained further in the next.
 #[test]
-fn a_second_stage_goes_on_with_the_adapters_of_the_first() {
+fn a_second_stage_continues_with_the_adapters_of_the_first() {
     let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let between = learner(adapted(), first.path()).fit(model(), dataset(0.0), None).unwrap().model;
     let after = learner(adapted(), second.path()).fit(between.clone(), dataset(0.0), None).unwrap().model;

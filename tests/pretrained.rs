@@ -122,7 +122,7 @@ fn either_style_of_configuration_gives_the_same_model() {
 #[test]
 fn half_precision_is_near_and_trains_a_projector_in_single_precision() {
     use burn::module::Module;
-    use burn_revision::revision::{MicroBatch, ReVisionConfig, TokenizedSample, Trainable};
+    use burn_revision::revision::{Batch, ReVisionConfig, Sample, Trainable};
 
     for (name, precision, dtype, tolerance) in
         [("llama-bf16", FloatDType::BF16, DType::BF16, 0.3), ("llama-f16", FloatDType::F16, DType::F16, 0.05)]
@@ -140,9 +140,9 @@ fn half_precision_is_near_and_trains_a_projector_in_single_precision() {
         let model = Pretrained::load_model(&folder, precision, &device).unwrap();
         let model = ReVisionConfig::new(6).with_num_visual_tokens(3).init(model, &device).unwrap();
         let model = Trainable::Projector.apply(model.train()).unwrap();
-        let mut sample = TokenizedSample::text("s", vec![4, 5, 6, 7]);
-        (sample.image, sample.image_at) = (Some("p".into()), Some(0));
-        let batch = MicroBatch::new(&[&sample], Some((vec![0.4; 6], 6)), 3, &device);
+        let mut sample = Sample::text("s", vec![4, 5, 6, 7]);
+        (sample.image_at, sample.embedding) = (Some(0), Some(vec![0.4; 6]));
+        let batch = Batch::new(&[sample], 3, &device);
         let loss = model.loss(&batch);
         assert_eq!(loss.dtype(), DType::F32);
         let grads = burn::optim::GradientsParams::from_grads(loss.backward(), &model);

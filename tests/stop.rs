@@ -1,5 +1,5 @@
-//! A run that is asked to stop, or that has to, loses nothing: its last step is in a checkpoint, its log goes on where it
-//! ended, and what stopped it is named.
+//! A run that is stopped, by a request or an error, loses no step: the last one is in a checkpoint, the log continues
+//! there, and the reason is named.
 
 mod tiny;
 
@@ -13,7 +13,7 @@ use burn_revision::Error;
 use burn_revision::embedding::{Store, write_table};
 use burn_revision::language::LlamaDecoder;
 use burn_revision::revision::*;
-use burn_revision::training::{StepPlan, StopRequest, latest_checkpoint};
+use burn_revision::training::StopRequest;
 use serde_json::Value;
 use tiny::after::After;
 use tiny::*;
@@ -40,7 +40,7 @@ fn stopped_after(steps: usize, learner: ReVisionLearner, model: ReVision<LlamaDe
 /// The newest checkpoint and the steps in front of it.
 fn newest(folder: &Path) -> (usize, usize) {
     let checkpoints = folder.join("checkpoint");
-    let newest = latest_checkpoint(&checkpoints).unwrap();
+    let newest = newest_checkpoint(&checkpoints).unwrap();
     let steps = fs::read(checkpoints.join("steps.json")).unwrap();
     let steps: BTreeMap<usize, usize> = serde_json::from_slice(&steps).unwrap();
     (newest, steps[&newest])
@@ -124,7 +124,7 @@ fn a_request_before_the_first_step_lets_none_be_taken() {
     let run = || learner(long(25), folder.path()).resume();
     let error = run().with_stop(stop.clone()).fit(model(), dataset(0.1), None).unwrap_err();
     assert!(matches!(error, Error::Interrupted), "{error}");
-    assert_eq!(latest_checkpoint(&folder.path().join("checkpoint")), None);
+    assert_eq!(newest_checkpoint(&folder.path().join("checkpoint")), None);
     assert_eq!(log(folder.path()), []);
 
     stopped_after(5, run(), model());
@@ -167,25 +167,34 @@ fn validation_goes_on_at_the_same_steps() {
 fn a_row_that_cannot_be_shown_is_named_and_earlier_checkpoints_stay() {
     let folder = tempfile::tempdir().unwrap();
     let stage = || stage().with_batch_size(1).with_max_steps(None).with_epochs(1).with_checkpoint_steps(1);
-    // The fourth step shows a row that is broken.
-    let plan = StepPlan::new(CAPTIONS.len(), 1, 1, None, stage().seed).unwrap();
-    let row = plan.step(3).items[0];
-    let mut values = rows();
-    values[row * DIM + 5] = f32::NAN;
-    let path = folder.path().join("rows.npy");
-    write_table(&table(values), &path).unwrap();
-    let source = || Arc::new(VisualSource::open(&Store::open(&path).unwrap(), 0.1).unwrap());
-    let run = folder.path().join("run");
+    let source = |broken_row: usize| {
+        let mut values = rows();
+        values[broken_row * DIM + 5] = f32::NAN;
+        let path = folder.path().join(format!("{broken_row}.npy"));
+        write_table(&table(values), &path).unwrap();
+        Arc::new(VisualSource::open(&Store::open(&path).unwrap(), 0.1).unwrap())
+    };
+    // Every row is used in one step of the epoch, in an order that follows from the seed.
+    let mut seen = BTreeMap::new();
+    for row in 0..CAPTIONS.len() {
+        let run = folder.path().join(format!("run-{row}"));
+        let error = learner(stage(), &run).fit(model(), dataset_of(source(row)), None).unwrap_err();
+        let Error::Training { step, .. } = error else { panic!("{error}") };
+        assert!(error.to_string().contains(&format!("row {row}, column 5 is NaN")), "{error}");
+        seen.insert(step, row);
+    }
+    assert_eq!(seen.keys().copied().collect::<Vec<_>>(), (1..=CAPTIONS.len()).collect::<Vec<_>>());
 
+    let row = seen[&4];
+    let run = folder.path().join(format!("run-{row}"));
     for nth in 0..2 {
-        let (learner, model) = match nth {
-            0 => (learner(stage(), &run), model()),
-            _ => (learner(stage(), &run).resume(), model_behind_another_projector()),
-        };
-        let error = learner.fit(model, dataset_of(source()), None).unwrap_err();
-        assert!(matches!(error, Error::Training { step: 4, .. }), "{error}");
-        let text = error.to_string();
-        assert!(text.contains(&format!("row {row}, column 5 is NaN")), "{text}");
+        if nth > 0 {
+            let learner = learner(stage(), &run).resume();
+            let error =
+                learner.fit(model_behind_another_projector(), dataset_of(source(row)), None).unwrap_err();
+            assert!(matches!(error, Error::Training { step: 4, .. }), "{error}");
+            assert!(error.to_string().contains(&format!("row {row}, column 5 is NaN")), "{error}");
+        }
         assert_eq!(newest(&run), (3, 3));
         assert_eq!(log(&run).len(), 3);
     }
@@ -193,7 +202,7 @@ fn a_row_that_cannot_be_shown_is_named_and_earlier_checkpoints_stay() {
     assert_eq!(record.len(), weights(&model().projector).len());
 }
 
-/// The first, one in the middle and the last, after which nothing is left to do.
+/// The first, one in the middle and the last, after which no step follows.
 #[test]
 fn a_checkpoint_that_cannot_be_written_is_named() {
     let whole = tempfile::tempdir().unwrap();

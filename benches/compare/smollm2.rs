@@ -5,14 +5,13 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use burn::grad_clipping::GradientClippingConfig;
 use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
-use burn::train::{Interrupter, TrainStep};
 use burn_revision::language::{KvCache, LanguageModel, LlamaDecoder, Pretrained};
 use burn_revision::revision::*;
-use burn_revision::training::GradientGuard;
 use clap::{Parser, Subcommand, ValueEnum};
 use rand::{RngExt, SeedableRng};
 
@@ -84,7 +83,7 @@ fn language(device: &Device) -> LlamaDecoder {
 }
 
 /// The loss as the authors' code computes it: copies through the projector, logits at every position.
-fn naive_loss(model: &ReVision<LlamaDecoder>, batch: &MicroBatch, visual: usize) -> Tensor<1> {
+fn naive_loss(model: &ReVision<LlamaDecoder>, batch: &Batch, visual: usize) -> Tensor<1> {
     let text = model.language.embed(batch.tokens.clone());
     let [rows, text_time, width] = text.dims();
     let copies = batch.visual.clone().expect("the batch has pictures").reshape([rows, 1, DIM]);
@@ -106,40 +105,34 @@ fn stage1(
     let device = Device::default().autodiff();
     let model = ReVisionConfig::new(DIM).with_num_visual_tokens(visual);
     let model = model.init(language(&device), &device).unwrap();
-    let model = Trainable::Projector.apply(model.train()).unwrap().fork(&device);
-    let guard = GradientGuard::new(Some(1.0), 0, Interrupter::new());
-    let mut model = StageModel::new(model, Trainable::Projector, guard);
+    let mut model = Trainable::Projector.apply(model.train()).unwrap().fork(&device);
     let mut rng = rand::rngs::StdRng::seed_from_u64(0);
     let mut draw = || {
-        let samples: Vec<TokenizedSample> = (0..batch)
+        let samples: Vec<Sample> = (0..batch)
             .map(|_| {
                 let tokens = (0..text).map(|_| rng.random_range(1000..40_000)).collect();
-                let mut sample = TokenizedSample::text("", tokens);
-                sample.image = Some(String::new());
+                let mut sample = Sample::text("", tokens);
                 sample.image_at = Some(0);
+                sample.embedding = Some((0..DIM).map(|_| rng.random_range(-0.1f32..0.1)).collect());
                 sample
             })
             .collect();
-        let rows = (0..batch * DIM).map(|_| rng.random_range(-0.1f32..0.1)).collect();
-        MicroBatch::new(&samples.iter().collect::<Vec<_>>(), Some((rows, DIM)), visual, &device)
+        Batch::new(&samples, visual, &device)
     };
-    let mut optimizer = AdamWConfig::new().init();
+    // Of each tensor, where `clip_grad_norm_` clips all together: the same work.
+    let clipping = GradientClippingConfig::Norm(1.0);
+    let mut optimizer = AdamWConfig::new().with_grad_clipping(Some(clipping)).init();
     let (mut times, mut losses) = (Vec::new(), Vec::new());
     for _ in 0..WARM_UP + steps {
-        let micro = draw();
+        let batch = draw();
         let begun = Instant::now();
-        let (grads, loss) = match (logits, projected) {
-            (Logits::Labels, Projected::Once) => {
-                let output = TrainStep::step(&model, Batch { micro: vec![micro] });
-                (output.grads, output.item.loss())
-            }
-            (Logits::All, Projected::Copies) => {
-                let loss = naive_loss(model.inner(), &micro, visual);
-                (GradientsParams::from_grads(loss.backward(), &model), loss.without_autodiff())
-            }
+        let loss = match (logits, projected) {
+            (Logits::Labels, Projected::Once) => model.loss(&batch),
+            (Logits::All, Projected::Copies) => naive_loss(&model, &batch, visual),
             _ => panic!("--logits all and --projector copies belong together"),
         };
-        model = model.clone().optimize(&mut optimizer, 5e-4.into(), grads);
+        let grads = GradientsParams::from_grads(loss.backward(), &model);
+        model = optimizer.step(5e-4, model.clone(), grads);
         losses.push(loss.into_scalar::<f32>());
         times.push(begun.elapsed().as_secs_f64());
     }

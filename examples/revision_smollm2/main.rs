@@ -81,7 +81,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let folder = arguments.output.join(if arguments.quick { "quick" } else { "full" });
     std::fs::create_dir_all(&folder).map_err(|source| Error::io(&folder, source))?;
 
-    let blind = world.blind()?.scores;
+    let blind = world.blind()?;
     eprintln!("the language model, blind: NLL {:.3}", blind.nll);
     let mut results: Vec<VariantResult> = Vec::new();
     for variant in Variant::ALL {

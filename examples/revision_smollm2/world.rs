@@ -108,7 +108,7 @@ impl World {
     pub fn measure(&self, model: &ReVision<LlamaDecoder>) -> Result<Measured> {
         let generation = GenerationConfig::new().with_max_new_tokens(self.settings.new_tokens);
         let test = self.pictures(&self.test)?;
-        let Evaluation { scores, captions } =
+        let (scores, captions) =
             evaluate(model, &test, &self.tokenizer, &generation, EVAL_BATCH, &self.device)?;
         let others = self.dataset(&self.exchanged(), self.source(&self.test)?)?;
         let other_nll = mean_nll(model, &others, EVAL_BATCH, &self.device)?;
@@ -131,7 +131,7 @@ impl World {
     }
 
     /// The language model as it came, without pictures, on the same captions.
-    pub fn blind(&self) -> Result<Evaluation> {
+    pub fn blind(&self) -> Result<CaptionScores> {
         let mut captions = self.test.conversations.clone();
         for conversation in &mut captions {
             conversation.image = None;
@@ -143,6 +143,6 @@ impl World {
         // `plain` has no room for a question.
         let texts =
             ConversationDataset::new(&captions, Template::Completion, &self.tokenizer, MAX_LEN, None)?;
-        evaluate(&self.model, &texts, &self.tokenizer, &generation, EVAL_BATCH, &self.device)
+        Ok(evaluate(&self.model, &texts, &self.tokenizer, &generation, EVAL_BATCH, &self.device)?.0)
     }
 }

@@ -12,8 +12,7 @@ use burn_revision::embedding::{EmbeddingTable, NonFinite};
 use burn_revision::geometry::{KnnConfig, KnnMixing, Moments, modality_gap, paired_cosine};
 use burn_revision::language::{GenerationConfig, LlamaDecoder};
 use burn_revision::revision::{
-    CaptionScores, ConversationDataset, Evaluation, ReVision, ReVisionLearner, Template, VisualSource,
-    evaluate,
+    CaptionScores, ConversationDataset, ReVision, ReVisionLearner, Template, VisualSource, evaluate,
 };
 use serde::{Deserialize, Serialize};
 
@@ -181,7 +180,7 @@ pub fn run(
     let started = std::time::Instant::now();
     let settings = world.settings;
     let test = dataset(&world.test_pictures, images(&world.test.images)?, world)?;
-    let measure = |model: &ReVision<LlamaDecoder>| -> Result<Evaluation> {
+    let measure = |model: &ReVision<LlamaDecoder>| -> Result<(CaptionScores, Vec<String>)> {
         evaluate(model, &test, &world.tokenizer, &generation(), EVAL_BATCH, &world.device)
     };
 
@@ -213,19 +212,19 @@ pub fn run(
     let data = dataset(&world.stage2_pictures, images(&world.stage2.images)?, world)?;
     let outcome = stage("stage 2", settings.stage2(world.seed), model, data)?;
     skipped_steps += outcome.skipped_steps;
-    let stage2 = measure(&outcome.model)?;
+    let (stage2, stage2_captions) = measure(&outcome.model)?;
     if let Some(folder) = save {
         outcome.model.save(&folder.join(variant.folder()))?;
     }
 
-    let (stage1, stage1_captions) = stage1.map(|e| (e.scores, e.captions)).unzip();
+    let (stage1, stage1_captions) = stage1.unzip();
     Ok(VariantResult {
         variant,
         geometry: methods.geometry(variant, world)?,
         stage1,
-        stage2: stage2.scores,
+        stage2,
         stage1_captions: stage1_captions.unwrap_or_default(),
-        stage2_captions: stage2.captions,
+        stage2_captions,
         skipped_steps,
         seconds: started.elapsed().as_secs_f64(),
     })
@@ -239,5 +238,5 @@ pub fn blind(world: &World) -> Result<CaptionScores> {
         .map(|picture| burn_revision::revision::Conversation::text(&picture.id, &picture.name))
         .collect();
     let texts = ConversationDataset::new(&texts, Template::Plain, &world.tokenizer, MAX_LEN, None)?;
-    Ok(evaluate(&world.model, &texts, &world.tokenizer, &generation(), EVAL_BATCH, &world.device)?.scores)
+    Ok(evaluate(&world.model, &texts, &world.tokenizer, &generation(), EVAL_BATCH, &world.device)?.0)
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use burn::data::dataset::{Dataset, DatasetError};
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 
 use crate::training::{Step, StepBatcher};
@@ -20,12 +21,20 @@ pub struct Pair {
 ///
 /// # Example
 ///
+/// It is a [`Dataset`] of [`Pair`]s, for Burn's samplers, mappers and data loaders.
+///
+/// # Example
+///
 /// ```
 /// use burn_revision::encoder::{Pair, PairDataset};
 ///
 /// let pair = Pair { pixels: vec![0.0; 3 * 4 * 4], tokens: vec![7, 2] };
 /// let pairs = PairDataset::new(vec![pair], [3, 4, 4])?;
 /// assert_eq!(pairs.len(), 1);
+///
+/// use burn::data::dataset::{Dataset, transform::PartialDataset};
+/// let first: PartialDataset<_, Pair> = PartialDataset::new(pairs, 0, 1);
+/// assert_eq!(first.get(0).unwrap().tokens, [7, 2]);
 /// # Ok::<(), burn_revision::Error>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -108,6 +117,16 @@ impl PairDataset {
             tokens: Tensor::from_data(TensorData::new(tokens, [n, len]), device),
             pad_mask: Tensor::from_data(TensorData::new(padding, [n, len]), device),
         }
+    }
+}
+
+impl Dataset<Pair> for PairDataset {
+    fn get(&self, index: usize) -> Result<Pair, DatasetError> {
+        Ok(self.pairs[index].clone())
+    }
+
+    fn len(&self) -> usize {
+        self.pairs.len()
     }
 }
 

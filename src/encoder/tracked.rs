@@ -1,4 +1,4 @@
-//! A dual encoder whose training is watched.
+//! A dual encoder in training, measured by a tracker.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -13,26 +13,26 @@ use burn::train::{InferenceStep, TrainOutput, TrainStep};
 use super::{DualEncoder, GapTracker, PairBatch};
 use crate::training::LossOutput;
 
-/// What burn-train's learner holds: the encoder, and who looks at it after each step.
+/// A [`DualEncoder`] in training, as burn-train's learner holds it, with the tracker that measures it after its steps.
 #[derive(Clone, Debug)]
 pub(super) struct Tracked {
     encoder: DualEncoder,
-    watch: Arc<Mutex<Watch>>,
+    tracking: Arc<Mutex<Tracking>>,
 }
 
-/// The steps so far, and a tracker for some of them.
+/// The number of steps so far, and the tracker that measures the encoder after some of them.
 #[derive(Debug, Default)]
-pub(super) struct Watch {
+pub(super) struct Tracking {
     steps: usize,
     tracker: Option<GapTracker>,
 }
 
-impl Watch {
+impl Tracking {
     pub fn new(tracker: Option<GapTracker>) -> Self {
         Self { steps: 0, tracker }
     }
 
-    /// A measurement that fails must not end the training: the tracker keeps why.
+    /// A measurement that fails does not end the training: the tracker keeps the error.
     fn observe(&mut self, encoder: &DualEncoder) {
         let step = self.steps;
         if let Some(tracker) = self.tracker.as_mut().filter(|tracker| tracker.is_due(step))
@@ -42,17 +42,17 @@ impl Watch {
         }
     }
 
-    /// The tracker with what it has measured.
+    /// The tracker with its records.
     pub fn finish(self) -> Option<GapTracker> {
         self.tracker
     }
 }
 
 impl Tracked {
-    /// Begins to watch: the encoder is measured before its first step.
-    pub fn new(encoder: DualEncoder, watch: Arc<Mutex<Watch>>) -> Self {
-        watch.lock().expect("no measurement panicked").observe(&encoder);
-        Self { encoder, watch }
+    /// Measures the encoder before its first step, where there is a tracker.
+    pub fn new(encoder: DualEncoder, tracking: Arc<Mutex<Tracking>>) -> Self {
+        tracking.lock().expect("no measurement panicked").observe(&encoder);
+        Self { encoder, tracking }
     }
 
     /// The encoder.
@@ -61,7 +61,7 @@ impl Tracked {
     }
 
     fn with(self, change: impl FnOnce(DualEncoder) -> DualEncoder) -> Self {
-        Self { encoder: change(self.encoder), watch: self.watch }
+        Self { encoder: change(self.encoder), tracking: self.tracking }
     }
 }
 
@@ -71,7 +71,7 @@ impl fmt::Display for Tracked {
     }
 }
 
-/// Everything is the encoder's own.
+/// Parameters and record are those of the encoder.
 impl Module for Tracked {
     fn collect_devices(&self, devices: Devices) -> Devices {
         self.encoder.collect_devices(devices)
@@ -90,7 +90,7 @@ impl Module for Tracked {
     }
 
     fn valid(&self) -> Self {
-        Self { encoder: self.encoder.valid(), watch: self.watch.clone() }
+        Self { encoder: self.encoder.valid(), tracking: self.tracking.clone() }
     }
 
     fn materialize(self) -> Self {
@@ -110,8 +110,8 @@ impl Module for Tracked {
     }
 
     fn try_load_record(self, record: ModuleRecord) -> Result<Self, RecordError> {
-        let Self { encoder, watch } = self;
-        Ok(Self { encoder: encoder.try_load_record(record)?, watch })
+        let Self { encoder, tracking } = self;
+        Ok(Self { encoder: encoder.try_load_record(record)?, tracking })
     }
 }
 
@@ -131,10 +131,10 @@ impl TrainStep for Tracked {
         grads: GradientsParams,
     ) -> Self {
         let stepped = optimizer.step(lr, self, grads).with(DualEncoder::with_scale_clamped);
-        let mut watch = stepped.watch.lock().expect("no measurement panicked");
-        watch.steps += 1;
-        watch.observe(&stepped.encoder);
-        drop(watch);
+        let mut tracking = stepped.tracking.lock().expect("no measurement panicked");
+        tracking.steps += 1;
+        tracking.observe(&stepped.encoder);
+        drop(tracking);
         stepped
     }
 }

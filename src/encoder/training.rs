@@ -12,7 +12,7 @@ use burn::train::{Learner, SupervisedTraining};
 
 use super::dual_encoder::DualEncoder;
 use super::pairs::PairDataset;
-use super::tracked::{Tracked, Watch};
+use super::tracked::{Tracked, Tracking};
 use super::tracker::GapTracker;
 use crate::training::{ProgressLine, SequentialLoader, StepLoader, StepPlan, adamw, cosine_with_warmup};
 use crate::{Error, Result};
@@ -121,7 +121,7 @@ impl DualEncoderTraining {
         let renderer =
             renderer.unwrap_or_else(|| Box::new(ProgressLine::new("dual encoder", 0, plan.steps())));
         let loader = StepLoader::new(Arc::new(train.clone()), plan.clone(), plan.steps_per_epoch(), &device);
-        let dealt = loader.observer();
+        let position = loader.observer();
         let valid = SequentialLoader::new(Arc::new(valid.clone()), self.batch_size, &device);
 
         let training = SupervisedTraining::new(directory, Arc::new(loader), Arc::new(valid))
@@ -129,11 +129,11 @@ impl DualEncoderTraining {
             .num_epochs(self.epochs)
             .with_application_logger(None)
             .renderer(renderer);
-        let watch = Arc::new(Mutex::new(Watch::new(tracker)));
-        let tracked = Tracked::new(encoder.train().fork(&device), watch.clone());
+        let tracking = Arc::new(Mutex::new(Tracking::new(tracker)));
+        let tracked = Tracked::new(encoder.train().fork(&device), tracking.clone());
         let learner = Learner::new(tracked, optimizer, scheduler);
         let result = training.launch(learner);
-        let stopped = |detail: String| Error::Training { step: dealt.next_step(), detail };
+        let stopped = |detail: String| Error::Training { step: position.next_step(), detail };
         if let Some(error) = result.error {
             return Err(stopped(error.to_string()));
         }
@@ -145,8 +145,8 @@ impl DualEncoderTraining {
         if !sample.is_none_or(|batch| encoder.forward(batch).is_finite().all().into_scalar::<bool>()) {
             return Err(stopped("the loss is not finite; a lower learning rate may help".to_string()));
         }
-        let watch = std::mem::take(&mut *watch.lock().expect("no measurement panicked"));
-        Ok((encoder, watch.finish()))
+        let tracking = std::mem::take(&mut *tracking.lock().expect("no measurement panicked"));
+        Ok((encoder, tracking.finish()))
     }
 
     fn validate(&self) -> Result<()> {
@@ -168,6 +168,7 @@ mod tests {
     use crate::encoder::{
         DualEncoderConfig, GapTrackerConfig, ImageTowerConfig, LogitScaleConfig, Pair, TextTowerConfig,
     };
+    use approx::assert_abs_diff_eq;
 
     /// Sixteen pictures of one colour each, named by two words.
     fn pairs() -> PairDataset {
@@ -220,7 +221,7 @@ mod tests {
     fn a_fixed_scale_stays_and_a_learned_one_moves_below_its_maximum() {
         let training = DualEncoderTraining::new(6, 8).with_learning_rate(3e-2);
         let scale = |config| fit(&training, &encoder(config)).logit_scale().into_scalar::<f32>();
-        assert!((scale(LogitScaleConfig::Fixed(10.0)) - 10.0).abs() < 1e-5);
+        assert_abs_diff_eq!(scale(LogitScaleConfig::Fixed(10.0)), 10.0, epsilon = 1e-5);
         let learned = scale(LogitScaleConfig::Learned { init: 10.0, max: 11.0 });
         assert!(learned != 10.0 && learned <= 11.0 + 1e-4, "{learned}");
     }

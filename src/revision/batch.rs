@@ -1,76 +1,98 @@
+use burn::data::dataloader::batcher::Batcher;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use super::TokenizedSample;
-
-/// The input of one optimizer step: micro-batches whose gradients are averaged over all labelled tokens together,
-/// so that the step does not depend on how it was cut.
-#[derive(Clone, Debug)]
-pub struct Batch {
-    /// The parts that go through the model one after the other.
-    pub micro: Vec<MicroBatch>,
-}
-
-impl Batch {
-    /// The number of labelled tokens.
-    pub fn num_labels(&self) -> usize {
-        self.micro.iter().map(MicroBatch::num_labels).sum()
-    }
-
-    /// The number of positions that go through the model, visual ones and padding included.
-    pub fn num_tokens(&self) -> usize {
-        self.micro.iter().map(|micro| micro.batch * micro.time).sum()
-    }
-}
+use super::Sample;
 
 /// Samples that go through the model together.
 ///
-/// Text tokens are right-padded to `[batch, text_time]`. The spliced sequence, `[batch, time]`, is described by
-/// `layout`: for each of its positions the row to take from the text embeddings followed by the projected visual
-/// rows. A visual row is projected once and taken as often as there are visual tokens.
+/// Text tokens are right-padded to `[batch_size, text_length]`. The spliced sequence, `[batch_size, seq_length]`, is
+/// described by `layout`: for each of its positions the row to take from the text embeddings followed by the projected
+/// pictures. A picture is projected once, and its row is taken once for each visual token.
 #[derive(Clone, Debug)]
-pub struct MicroBatch {
-    /// Text tokens, `[batch, text_time]`.
+pub struct Batch {
+    /// Text tokens, `[batch_size, text_length]`.
     pub tokens: Tensor<2, Int>,
-    /// Embeddings of the pictures, `[pictures, dim]`, where there are any.
+    /// Embeddings of the pictures, `[pictures, embedding_dim]`, where there are any.
     pub visual: Option<Tensor<2>>,
-    /// Which row stands at each position, `[batch * time]`.
+    /// The row at each position, `[batch_size * seq_length]`.
     pub layout: Tensor<1, Int>,
     /// The positions that predict a labelled token, `[labels]`, counted over the flattened batch.
     pub predicting: Tensor<1, Int>,
     /// The labelled tokens, `[labels]`.
     pub targets: Tensor<1, Int>,
     /// The number of sequences.
-    pub batch: usize,
+    pub batch_size: usize,
     /// The length of the spliced sequences.
-    pub time: usize,
+    pub seq_length: usize,
 }
 
-impl MicroBatch {
+impl Batch {
+    /// Lays out `samples` with their embeddings, each picture as `num_visual_tokens` positions.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a sample shows a picture and has no embedding, or if two embeddings differ in dimension.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use burn::tensor::Device;
+    /// use burn_revision::revision::{Batch, Sample};
+    ///
+    /// let mut sample = Sample::text("a", vec![7, 8, 9]);
+    /// (sample.image_at, sample.embedding) = (Some(0), Some(vec![0.6, 0.8]));
+    /// let batch = Batch::new(&[sample, Sample::text("b", vec![4])], 2, &Device::default());
+    /// assert_eq!((batch.batch_size, batch.seq_length), (2, 5));
+    /// // The first token of "b" is predicted by nothing.
+    /// assert_eq!(batch.num_labels(), 3);
+    /// ```
+    pub fn new(samples: &[Sample], num_visual_tokens: usize, device: &Device) -> Self {
+        let shown = samples.iter().filter(|sample| sample.image_at.is_some());
+        let embeddings: Vec<&[f32]> = shown
+            .map(|sample| {
+                let embedding = sample.embedding.as_deref();
+                embedding
+                    .unwrap_or_else(|| panic!("sample {:?} shows a picture without an embedding", sample.id))
+            })
+            .collect();
+        let visual = embeddings.first().map(|first| {
+            let dim = first.len();
+            let other = embeddings.iter().find(|embedding| embedding.len() != dim);
+            assert!(
+                other.is_none(),
+                "embeddings of dimension {dim} and {}",
+                other.map_or(0, |other| other.len())
+            );
+            (embeddings.concat(), dim)
+        });
+        Self::lay_out(&samples.iter().collect::<Vec<_>>(), visual, num_visual_tokens, device)
+    }
+
     /// Lays out `samples`; `visual` holds the embeddings of those with a picture, in order, and their dimension.
     ///
     /// # Panics
     ///
     /// Panics if the number of embeddings is not that of samples with a picture.
-    pub fn new(
-        samples: &[&TokenizedSample],
+    pub(super) fn lay_out(
+        samples: &[&Sample],
         visual: Option<(Vec<f32>, usize)>,
         num_visual_tokens: usize,
         device: &Device,
     ) -> Self {
         // At least one, of padding: not every backend can embed nothing.
-        let text_time = samples.iter().map(|sample| sample.tokens.len()).max().unwrap_or(0).max(1);
-        let spliced = |sample: &TokenizedSample| {
+        let text_length = samples.iter().map(|sample| sample.tokens.len()).max().unwrap_or(0).max(1);
+        let spliced = |sample: &Sample| {
             sample.tokens.len() + if sample.image_at.is_some() { num_visual_tokens } else { 0 }
         };
-        let time = samples.iter().map(|sample| spliced(sample)).max().unwrap_or(0);
-        let text_rows = samples.len() * text_time;
+        let seq_length = samples.iter().map(|sample| spliced(sample)).max().unwrap_or(0);
+        let text_rows = samples.len() * text_length;
 
         let mut tokens = vec![0i64; text_rows];
-        let mut layout = Vec::with_capacity(samples.len() * time);
+        let mut layout = Vec::with_capacity(samples.len() * seq_length);
         let (mut predicting, mut targets) = (Vec::new(), Vec::new());
         let mut pictures = 0;
         for (row, sample) in samples.iter().enumerate() {
-            let text = row * text_time;
+            let text = row * text_length;
             for (slot, token) in tokens[text..].iter_mut().zip(&sample.tokens) {
                 *slot = *token as i64;
             }
@@ -89,8 +111,8 @@ impl MicroBatch {
                 layout.extend(std::iter::repeat_n((text_rows + pictures) as i64, num_visual_tokens));
             }
             pictures += usize::from(sample.image_at.is_some());
-            // Padding stands behind all labels, where causal attention hides it: any row will do.
-            layout.resize(start + time, text as i64);
+            // Padding comes after all labels, where causal attention hides it: any row will do.
+            layout.resize(start + seq_length, text as i64);
         }
 
         let visual = visual.map(|(rows, dim)| {
@@ -102,13 +124,13 @@ impl MicroBatch {
             Tensor::<1, Int>::from_data(TensorData::new(values, [len]), device)
         };
         Self {
-            tokens: ints(tokens).reshape([samples.len(), text_time]),
+            tokens: ints(tokens).reshape([samples.len(), text_length]),
             visual,
             layout: ints(layout),
             predicting: ints(predicting),
             targets: ints(targets),
-            batch: samples.len(),
-            time,
+            batch_size: samples.len(),
+            seq_length,
         }
     }
 
@@ -116,20 +138,82 @@ impl MicroBatch {
     pub fn num_labels(&self) -> usize {
         self.targets.dims()[0]
     }
+
+    /// The number of positions that go through the model, visual tokens and padding included.
+    pub(super) fn num_tokens(&self) -> usize {
+        self.batch_size * self.seq_length
+    }
+}
+
+/// Makes [`Batch`]es of [`Sample`]s, for Burn's own data loader over a
+/// [`ConversationDataset`](super::ConversationDataset).
+///
+/// # Example
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use burn::data::dataloader::DataLoaderBuilder;
+/// use burn::data::dataset::transform::{PartialDataset, SamplerDataset};
+/// use burn::tensor::Device;
+/// use burn_revision::embedding::{EmbeddingTable, NonFinite};
+/// use burn_revision::language::{LlamaConfig, Tokenizer};
+/// use burn_revision::revision::*;
+///
+/// # fn main() -> burn_revision::Result<()> {
+/// let device = Device::default();
+/// let tokenizer = Tokenizer::train(&["a red apple", "a green pear"], 280)?;
+/// let language = LlamaConfig::new(tokenizer.vocab_size(), 32, 64, 1, 2).init(&device)?;
+/// let model = ReVisionConfig::new(2).with_num_visual_tokens(3).init(language, &device)?;
+///
+/// let table = EmbeddingTable::new(vec!["apple".into(), "pear".into()], vec![1.0, 0.0, 0.0, 1.0], 2)?;
+/// let source = Arc::new(VisualSource::new(table, 0.0, NonFinite::Error)?);
+/// let conversations =
+///     [Conversation::caption("1", "apple", "a red apple"), Conversation::caption("2", "pear", "a green pear")];
+/// let data = ConversationDataset::new(&conversations, Template::Plain, &tokenizer, 64, Some(source))?;
+///
+/// let second: PartialDataset<_, Sample> = PartialDataset::new(data, 1, 2);
+/// let loader = DataLoaderBuilder::new(ConversationBatcher::new(model.num_visual_tokens()))
+///     .batch_size(4)
+///     .build(SamplerDataset::new(second, 8));
+/// for batch in loader.iter() {
+///     let batch = batch.unwrap();
+///     assert_eq!(batch.batch_size, 4);
+///     assert!(model.loss(&batch).into_scalar::<f32>().is_finite());
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct ConversationBatcher {
+    num_visual_tokens: usize,
+}
+
+impl ConversationBatcher {
+    /// Batches for a model with this number of visual tokens a picture.
+    pub fn new(num_visual_tokens: usize) -> Self {
+        Self { num_visual_tokens }
+    }
+}
+
+impl Batcher<Sample, Batch> for ConversationBatcher {
+    /// As [`Batch::new`].
+    fn batch(&self, samples: Vec<Sample>, device: &Device) -> Batch {
+        Batch::new(&samples, self.num_visual_tokens, device)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn sample(tokens: &[u32], prompt: usize, image_at: Option<usize>) -> TokenizedSample {
-        TokenizedSample {
-            id: "s".into(),
+    fn sample(tokens: &[u32], prompt: usize, image_at: Option<usize>, embedding: &[f32]) -> Sample {
+        Sample {
             image: image_at.map(|_| "p".into()),
-            tokens: tokens.to_vec(),
             labelled: (0..tokens.len()).map(|i| i >= prompt).collect(),
             image_at,
-            truncated: 0,
+            embedding: image_at.map(|_| embedding.to_vec()),
+            ..Sample::text("s", tokens.to_vec())
         }
     }
 
@@ -138,10 +222,11 @@ mod tests {
     }
 
     #[test]
-    fn visual_tokens_stand_where_the_sample_says() {
-        let (with, without) = (sample(&[1, 5, 6], 1, Some(1)), sample(&[1, 7], 1, None));
-        let batch = MicroBatch::new(&[&with, &without], Some((vec![0.5, 0.25], 2)), 2, &Device::default());
-        assert_eq!((batch.batch, batch.time), (2, 5));
+    fn visual_tokens_come_where_the_sample_says() {
+        let (with, without) = (sample(&[1, 5, 6], 1, Some(1), &[0.5, 0.25]), sample(&[1, 7], 1, None, &[]));
+        let batch = Batch::new(&[with, without], 2, &Device::default());
+        assert_eq!((batch.batch_size, batch.seq_length), (2, 5));
+        assert_eq!(batch.visual.unwrap().into_data(), TensorData::from([[0.5f32, 0.25]]));
         assert_eq!(ints(batch.tokens), [1, 5, 6, 1, 7, 0]);
         // Rows 0 to 5 are text, row 6 is the picture.
         assert_eq!(ints(batch.layout), [0, 6, 6, 1, 2, 3, 4, 3, 3, 3]);
@@ -151,10 +236,16 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_may_stand_at_the_end() {
-        let prompt = sample(&[1, 2], 2, Some(2));
-        let batch = MicroBatch::new(&[&prompt], Some((vec![1.0], 1)), 3, &Device::default());
+    fn a_picture_may_come_at_the_end() {
+        let batch = Batch::new(&[sample(&[1, 2], 2, Some(2), &[1.0])], 3, &Device::default());
         assert_eq!(ints(batch.layout), [0, 1, 2, 2, 2]);
         assert_eq!(batch.targets.dims(), [0]);
+    }
+
+    #[test]
+    #[should_panic(expected = "\"s\" shows a picture without an embedding")]
+    fn a_picture_without_an_embedding_panics_with_the_sample() {
+        let sample = Sample { embedding: None, ..sample(&[1], 0, Some(0), &[]) };
+        Batch::new(&[sample], 1, &Device::default());
     }
 }

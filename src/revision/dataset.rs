@@ -1,20 +1,23 @@
 use std::sync::Arc;
 
+use burn::data::dataset::{Dataset, DatasetError};
 use burn::tensor::Device;
 
-use super::{
-    BadSamples, Batch, Conversation, DatasetReport, MicroBatch, ReVision, Template, TokenizedSample,
-    VisualSource,
-};
+use super::stage_model::StepBatch;
+use super::{BadSamples, Batch, Conversation, DatasetReport, ReVision, Sample, Template, VisualSource};
 use crate::fingerprint::Fingerprint;
 use crate::language::{LanguageModel, Tokenizer};
 use crate::training::{Step, StepBatcher};
 use crate::{Error, Result};
 
 /// Conversations, joined by id with the embeddings that they are about.
+///
+/// It is a [`Dataset`] of [`Sample`]s with their embeddings, for Burn's samplers, mappers and data loaders: see
+/// [`ConversationBatcher`](super::ConversationBatcher). Where the source adds noise, an item has that of step 0;
+/// [`ReVisionLearner`](super::ReVisionLearner) draws it anew at every step.
 #[derive(Clone, Debug)]
 pub struct ConversationDataset {
-    samples: Vec<TokenizedSample>,
+    samples: Vec<Sample>,
     rows: Vec<Option<usize>>,
     stops: Vec<u32>,
     source: Option<Arc<VisualSource>>,
@@ -42,12 +45,28 @@ impl ConversationDataset {
         Ok(dataset)
     }
 
-    /// As [`new`](Self::new) for conversations that come one by one, from a file of any length; with
-    /// [`BadSamples::Drop`] it leaves out those that cannot be used, and says which and why.
+    /// As [`new`](Self::new) for conversations from an iterator, such as a file of any length; with
+    /// [`BadSamples::Drop`] it leaves out those that cannot be used, and reports which and why.
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new); what cannot be read at all is an error in any case.
+    /// Those of [`new`](Self::new); an error of the iterator is returned in any case.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use burn_revision::language::Tokenizer;
+    /// use burn_revision::revision::{BadSamples, Conversation, ConversationDataset, Template};
+    ///
+    /// # fn main() -> burn_revision::Result<()> {
+    /// let tokenizer = Tokenizer::train(&["a red apple"], 270)?;
+    /// let texts = [Conversation::text("1", "a red apple"), Conversation::text("2", "")].map(Ok);
+    /// let (data, report) =
+    ///     ConversationDataset::collect(texts, Template::Plain, &tokenizer, 64, None, BadSamples::Drop)?;
+    /// assert_eq!((data.len(), report.read, report.kept), (1, 2, 1));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn collect(
         conversations: impl IntoIterator<Item = Result<Conversation>>,
         template: Template,
@@ -87,7 +106,7 @@ impl ConversationDataset {
     }
 
     /// The row of the embedding of a sample's picture.
-    fn row(&self, sample: &TokenizedSample) -> Result<Option<usize>> {
+    fn row(&self, sample: &Sample) -> Result<Option<usize>> {
         let Some(image) = &sample.image else { return Ok(None) };
         let missing = |what: String| Error::MissingId { what, id: image.clone() };
         let Some(source) = &self.source else {
@@ -98,17 +117,17 @@ impl ConversationDataset {
     }
 
     /// The token that ends an answer.
-    pub fn end(&self) -> u32 {
+    pub(super) fn end(&self) -> u32 {
         self.stops[0]
     }
 
-    /// The tokens at which writing ends, that of an answer first.
-    pub fn stops(&self) -> &[u32] {
+    /// The tokens at which generation ends, that of an answer first.
+    pub(super) fn stops(&self) -> &[u32] {
         &self.stops
     }
 
-    /// The samples.
-    pub fn samples(&self) -> &[TokenizedSample] {
+    /// The samples, without their embeddings.
+    pub fn samples(&self) -> &[Sample] {
         &self.samples
     }
 
@@ -123,16 +142,17 @@ impl ConversationDataset {
     }
 
     /// The dimension of the embeddings, where there are any.
-    pub fn dim(&self) -> Option<usize> {
+    fn dim(&self) -> Option<usize> {
         self.source.as_ref().map(|source| source.dim())
     }
 
     /// Whether any sample has a picture.
-    pub fn has_pictures(&self) -> bool {
+    pub(super) fn has_pictures(&self) -> bool {
         self.rows.iter().any(Option::is_some)
     }
 
-    /// Refuses what `model` cannot take: embeddings of another width, sequences too long, tokens it does not know.
+    /// Refuses what `model` cannot process: embeddings of another width, sequences too long, tokens outside its
+    /// vocabulary.
     ///
     /// # Errors
     ///
@@ -145,25 +165,26 @@ impl ConversationDataset {
                 dim,
             ));
         }
-        let (room, known) = (model.language.max_positions(), model.language.vocab_size());
+        let (max_positions, vocab_size) = (model.language.max_positions(), model.language.vocab_size());
         for sample in &self.samples {
             let visual = if sample.image_at.is_some() { model.num_visual_tokens() } else { 0 };
             let length = sample.tokens.len() + visual;
-            if length > room {
-                let detail = format!("{length} positions, {visual} of them visual; the model has {room}");
+            if length > max_positions {
+                let detail =
+                    format!("{length} positions, {visual} of them visual; the model has {max_positions}");
                 return Err(Error::sample(&sample.id, detail));
             }
-            if let Some(token) = sample.tokens.iter().find(|token| **token as usize >= known) {
+            if let Some(token) = sample.tokens.iter().find(|token| **token as usize >= vocab_size) {
                 return Err(Error::sample(
                     &sample.id,
-                    format!("token {token}; the model knows {known} tokens"),
+                    format!("token {token}; the model knows {vocab_size} tokens"),
                 ));
             }
         }
         Ok(())
     }
 
-    /// A number that changes with the samples, their pictures and the noise: a resumed run must show the same ones.
+    /// A number that changes with the samples, their pictures and the noise: a resumed run must have the same.
     pub(super) fn fingerprint(&self) -> String {
         let mut hash = Fingerprint::new();
         for (sample, row) in self.samples.iter().zip(&self.rows) {
@@ -182,47 +203,114 @@ impl ConversationDataset {
     ///
     /// # Errors
     ///
-    /// As for [`VisualSource::show`].
-    pub fn micro_batch(
+    /// Those of [`VisualSource::show`].
+    pub(super) fn batch(
         &self,
         items: &[usize],
         num_visual_tokens: usize,
         (seed, step): (u64, usize),
         device: &Device,
-    ) -> Result<MicroBatch> {
-        let samples: Vec<&TokenizedSample> = items.iter().map(|item| &self.samples[*item]).collect();
+    ) -> Result<Batch> {
+        let samples: Vec<&Sample> = items.iter().map(|item| &self.samples[*item]).collect();
         let rows: Vec<usize> = items.iter().filter_map(|item| self.rows[*item]).collect();
         let visual = match &self.source {
             Some(source) if !rows.is_empty() => Some((source.show(&rows, seed, step)?, source.dim())),
             _ => None,
         };
-        Ok(MicroBatch::new(&samples, visual, num_visual_tokens, device))
+        Ok(Batch::lay_out(&samples, visual, num_visual_tokens, device))
+    }
+}
+
+impl Dataset<Sample> for ConversationDataset {
+    fn get(&self, index: usize) -> Result<Sample, DatasetError> {
+        let mut sample = self.samples[index].clone();
+        if let (Some(source), Some(row)) = (&self.source, self.rows[index]) {
+            sample.embedding = Some(source.show(&[row], 0, 0).map_err(DatasetError::new)?);
+        }
+        Ok(sample)
+    }
+
+    fn len(&self) -> usize {
+        self.samples.len()
     }
 }
 
 /// Cuts optimizer steps into micro-batches of a [`ConversationDataset`].
-pub(super) struct ConversationBatcher {
+pub(super) struct StageBatcher {
     pub dataset: Arc<ConversationDataset>,
     pub micro_batch_size: usize,
     pub num_visual_tokens: usize,
     pub seed: u64,
 }
 
-impl StepBatcher<Batch> for ConversationBatcher {
+impl StepBatcher<StepBatch> for StageBatcher {
     fn num_items(&self) -> usize {
         self.dataset.len()
     }
 
-    fn batch(&self, step: &Step, device: &Device) -> Result<Batch> {
+    fn batch(&self, step: &Step, device: &Device) -> Result<StepBatch> {
         // Samples of similar length go through the model together: less padding, and the step stays the same, since
         // its gradient is the mean over all its labels however it is cut.
         let mut items = step.items.clone();
         items.sort_by_key(|item| self.dataset.samples[*item].tokens.len());
         let draw = (self.seed, step.index);
-        let parts = items.chunks(self.micro_batch_size);
-        let micro = parts
-            .map(|items| self.dataset.micro_batch(items, self.num_visual_tokens, draw, device))
+        let micro_batches = items
+            .chunks(self.micro_batch_size)
+            .map(|items| self.dataset.batch(items, self.num_visual_tokens, draw, device))
             .collect::<Result<_>>()?;
-        Ok(Batch { micro })
+        Ok(StepBatch { micro_batches })
+    }
+}
+
+/// Validation without data: burn-train requires a loader.
+pub(super) struct NoSamples;
+
+impl StepBatcher<StepBatch> for NoSamples {
+    fn num_items(&self) -> usize {
+        0
+    }
+
+    fn batch(&self, _step: &Step, _device: &Device) -> Result<StepBatch> {
+        unreachable!("there are no steps without samples")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::revision::testing::{CAPTIONS, VISUAL_TOKENS, dataset};
+    use burn::data::dataset::transform::{MapperDataset, PartialDataset, SamplerDataset};
+
+    #[test]
+    fn items_make_the_batch_of_the_first_step() {
+        let (data, device) = (dataset(0.1), Device::default());
+        let items = [4, 0, 5];
+        let content = |batch: Batch| {
+            let ints = [batch.tokens.into_data(), batch.layout.into_data(), batch.targets.into_data()];
+            (ints, batch.visual.unwrap().into_data())
+        };
+        let expected = data.batch(&items, VISUAL_TOKENS, (0, 0), &device).unwrap();
+        let found = Batch::new(&data.get_many(items.to_vec()).unwrap(), VISUAL_TOKENS, &device);
+        assert_eq!(content(found), content(expected));
+    }
+
+    #[test]
+    fn burns_transforms_take_it() {
+        let part: PartialDataset<_, Sample> = PartialDataset::new(dataset(0.0), 2, 4);
+        let ids: Vec<String> = part.iter().map(|sample| sample.unwrap().id).collect();
+        assert_eq!(ids, ["c2", "c3"]);
+        let sampler: SamplerDataset<_, Sample> = SamplerDataset::new(part, 7);
+        assert!(sampler.iter().all(|sample| ids.contains(&sample.unwrap().id)));
+        assert_eq!(sampler.len(), 7);
+        let lengths = MapperDataset::new(dataset(0.0), Length);
+        assert_eq!(Dataset::<usize>::len(&lengths), CAPTIONS.len());
+        assert_eq!(lengths.get(0).unwrap(), dataset(0.0).samples()[0].tokens.len());
+
+        struct Length;
+        impl burn::data::dataset::transform::Mapper<Sample, usize> for Length {
+            fn map(&self, sample: &Sample) -> usize {
+                sample.tokens.len()
+            }
+        }
     }
 }

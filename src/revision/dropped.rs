@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// What to do with conversations that cannot be used.
+/// The policy for conversations that cannot be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BadSamples {
@@ -16,7 +16,7 @@ pub enum BadSamples {
     Drop,
 }
 
-/// What became of the conversations of a data set.
+/// How many conversations were read, used and left out when a data set was built.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct DatasetReport {
     /// The conversations that were read.
@@ -26,22 +26,22 @@ pub struct DatasetReport {
     /// Those of the kept that were cut to fit.
     pub truncated: usize,
     /// The others, by reason.
-    pub dropped: BTreeMap<&'static str, Dropped>,
+    pub(super) dropped: BTreeMap<&'static str, Dropped>,
 }
 
-/// Conversations that were left out for one reason.
+/// The conversations that were left out for one reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Dropped {
-    /// How many.
+pub(super) struct Dropped {
+    /// Their number.
     pub count: usize,
-    /// What was wrong with the first of them.
+    /// The errors of the first of them.
     pub examples: Vec<String>,
 }
 
 const EXAMPLES: usize = 3;
 
 impl DatasetReport {
-    /// Counts a conversation that was left out; errors that are not one sample's come back.
+    /// Counts a conversation that was left out; returns errors that concern more than one sample.
     pub(super) fn drop(&mut self, error: Error) -> Result<()> {
         let reason = match &error {
             Error::MissingId { .. } => "no embedding",

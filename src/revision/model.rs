@@ -2,12 +2,11 @@ use std::io::Write;
 use std::path::Path;
 
 use burn::config::Config;
-use burn::module::Module;
+use burn::module::{Module, ParamGroup};
 use burn::nn::loss::CrossEntropyLossConfig;
-use burn::store::ModuleRecord;
 use burn::tensor::{DType, Device, Tensor};
 
-use super::{MicroBatch, Projector, ProjectorKind, TokenizedSample};
+use super::{Batch, Projector, ProjectorKind, Sample, tensor_file};
 use crate::language::{GenerationConfig, LanguageModel, LlamaConfig, LlamaDecoder, generate};
 use crate::{Error, Result, atomic};
 
@@ -16,10 +15,10 @@ use crate::{Error, Result, atomic};
 pub struct ReVisionConfig {
     /// The dimension of the contrastive embeddings.
     pub embedding_dim: usize,
-    /// The shape of the projector.
+    /// The kind of the projector.
     #[config(default = "ProjectorKind::MlpGelu(2)")]
     pub projector: ProjectorKind,
-    /// How many visual tokens a picture becomes. The authors' code makes 576 equal ones.
+    /// The number of visual tokens a picture. The authors' code makes 576 equal ones.
     #[config(default = 576)]
     pub num_visual_tokens: usize,
 }
@@ -37,12 +36,14 @@ pub struct ReVision<L: LanguageModel> {
 }
 
 impl ReVisionConfig {
-    /// Puts a fresh projector in front of `language`.
+    /// A model of a projector with initial weights and `language`.
     ///
     /// # Errors
     ///
     /// [`Error::Mismatch`] for an identity projector between different widths, [`Error::Config`] without visual
     /// tokens.
+    ///
+    /// # Example
     ///
     /// ```
     /// use burn::tensor::{Device, Distribution, Tensor};
@@ -73,7 +74,7 @@ impl<L: LanguageModel> ReVision<L> {
             .with_num_visual_tokens(self.num_visual_tokens)
     }
 
-    /// Refuses a projector that makes embeddings of another width than the language model's.
+    /// Refuses a projector with another output width than that of the language model's embeddings.
     pub(super) fn check_widths(&self) -> Result<()> {
         match (self.language.width(), self.projector.output()) {
             (width, output) if width == output => Ok(()),
@@ -83,24 +84,24 @@ impl<L: LanguageModel> ReVision<L> {
         }
     }
 
-    /// Puts another projector in front of the language model.
+    /// Replaces the projector.
     ///
     /// # Errors
     ///
-    /// [`Error::Mismatch`] where it makes embeddings of another width than the language model's.
+    /// [`Error::Mismatch`] where its output width is not that of the language model's embeddings.
     pub fn with_projector(mut self, projector: Projector) -> Result<Self> {
         self.projector = projector;
         self.check_widths()?;
         Ok(self)
     }
 
-    /// How many visual tokens a picture becomes.
+    /// The number of visual tokens a picture.
     pub fn num_visual_tokens(&self) -> usize {
         self.num_visual_tokens
     }
 
-    /// Embeddings of a batch with its visual tokens in place, `[batch, time, width]`.
-    pub fn splice(&self, batch: &MicroBatch) -> Tensor<3> {
+    /// The embeddings of a batch with its visual tokens in place, `[batch_size, seq_length, width]`.
+    pub fn splice(&self, batch: &Batch) -> Tensor<3> {
         let text = self.language.embed(batch.tokens.clone());
         let [rows, time, width] = text.dims();
         let text = text.reshape([rows * time, width]);
@@ -112,17 +113,17 @@ impl<L: LanguageModel> ReVision<L> {
             }
             None => text,
         };
-        rows.select(0, batch.layout.clone()).reshape([batch.batch, batch.time, width])
+        rows.select(0, batch.layout.clone()).reshape([batch.batch_size, batch.seq_length, width])
     }
 
     /// The mean negative log-likelihood of the labelled tokens, `[1]`, in nats.
     ///
-    /// Only positions that predict a label pay for the product with the vocabulary.
+    /// Logits are computed only at positions that predict a label.
     ///
     /// # Panics
     ///
     /// Panics if no token is labelled: the mean over none would be NaN.
-    pub fn loss(&self, batch: &MicroBatch) -> Tensor<1> {
+    pub fn loss(&self, batch: &Batch) -> Tensor<1> {
         assert!(batch.num_labels() > 0, "a batch without a labelled token has no loss");
         let hidden = self.language.forward(self.splice(batch), None);
         let [rows, time, width] = hidden.dims();
@@ -138,9 +139,9 @@ impl<L: LanguageModel> ReVision<L> {
     /// # Panics
     ///
     /// Panics if the prompt shows no picture.
-    pub fn write(
+    pub fn generate(
         &self,
-        prompt: &TokenizedSample,
+        prompt: &Sample,
         pictures: Tensor<2>,
         end: &[u32],
         config: &GenerationConfig,
@@ -149,14 +150,14 @@ impl<L: LanguageModel> ReVision<L> {
         let device = pictures.device();
         let [count, dim] = pictures.dims();
         let zeros = (vec![0.0; count * dim], dim);
-        let mut batch = MicroBatch::new(&vec![prompt; count], Some(zeros), self.num_visual_tokens, &device);
+        let mut batch = Batch::lay_out(&vec![prompt; count], Some(zeros), self.num_visual_tokens, &device);
         batch.visual = Some(pictures);
         generate(&self.language, self.splice(&batch), end, config)
     }
 
-    /// Writes a caption for each picture, `[pictures, embedding_dim]`: the tokens between `bos` and `eos`.
+    /// Generates a caption for each picture, `[pictures, embedding_dim]`: the tokens between `bos` and `eos`.
     ///
-    /// The prompt is that of the `plain` template, beginning of text and the visual tokens.
+    /// The prompt is that of the template `plain`: beginning of text and the visual tokens.
     pub fn caption(
         &self,
         pictures: Tensor<2>,
@@ -164,19 +165,14 @@ impl<L: LanguageModel> ReVision<L> {
         eos: u32,
         config: &GenerationConfig,
     ) -> Vec<Vec<u32>> {
-        let prompt = TokenizedSample {
-            id: String::new(),
-            image: Some(String::new()),
-            tokens: bos.into_iter().collect(),
-            labelled: bos.iter().map(|_| false).collect(),
-            image_at: Some(usize::from(bos.is_some())),
-            truncated: 0,
-        };
-        self.write(&prompt, pictures, &[eos], config)
+        let mut prompt = Sample::text("", bos.into_iter().collect());
+        prompt.labelled.fill(false);
+        prompt.image_at = Some(usize::from(bos.is_some()));
+        self.generate(&prompt, pictures, &[eos], config)
     }
 }
 
-/// What [`ReVision::save`] writes beside the weights.
+/// The content of `config.json`.
 #[derive(serde::Serialize, serde::Deserialize)]
 struct SavedConfig {
     revision: ReVisionConfig,
@@ -184,26 +180,24 @@ struct SavedConfig {
 }
 
 const CONFIG_FILE: &str = "config.json";
-const WEIGHTS_FILE: &str = "model.bpk";
+const WEIGHTS: &str = "model";
 
 impl ReVision<LlamaDecoder> {
-    /// Writes the model into a folder, which is created: `config.json` and `model.bpk`, each whole or not at all.
+    /// Writes the whole model into a folder, which is created: `config.json` and `model.safetensors`, each complete or
+    /// absent. For a published language model, [`SavedReVision`](super::SavedReVision) writes what training changed.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] or [`Error::Format`] where a file cannot be written.
+    /// [`Error::Io`] where a file cannot be written.
     pub fn save(&self, folder: &Path) -> Result<()> {
         std::fs::create_dir_all(folder).map_err(|source| Error::io(folder, source))?;
-        let weights = folder.join(WEIGHTS_FILE);
-        // Burn writes records under another name and renames them.
-        let record = self.clone().into_record();
-        record.save(&weights).map_err(|source| Error::format(&weights, source.to_string()))?;
+        tensor_file::write(&folder.join(format!("{WEIGHTS}.safetensors")), self, ParamGroup::all())?;
         let saved = SavedConfig { revision: self.config(), language: self.language.config() };
         let json = serde_json::to_vec_pretty(&saved).expect("configurations are plain data");
         atomic::write(&folder.join(CONFIG_FILE), |file| file.write_all(&json))
     }
 
-    /// Reads a model that [`save`](Self::save) wrote.
+    /// Reads a model that [`save`](Self::save) wrote, also with the Burn record `model.bpk` of earlier versions.
     ///
     /// # Errors
     ///
@@ -214,11 +208,6 @@ impl ReVision<LlamaDecoder> {
         let saved: SavedConfig =
             serde_json::from_slice(&json).map_err(|source| Error::format(&path, source.to_string()))?;
         let model = saved.revision.init(saved.language.init(device)?, device)?;
-
-        let path = folder.join(WEIGHTS_FILE);
-        std::fs::metadata(&path).map_err(|source| Error::io(&path, source))?;
-        ModuleRecord::load(&path)
-            .and_then(|record| model.try_load_record(record))
-            .map_err(|source| Error::format(&path, source.to_string()))
+        tensor_file::read(folder, WEIGHTS, model, ParamGroup::all())
     }
 }

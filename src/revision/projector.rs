@@ -10,7 +10,9 @@ use super::projector_file::{ProjectorArrays, ProjectorLayer, write_projector};
 use crate::embedding::FloatType;
 use crate::{Error, Result};
 
-/// The shape of a [`Projector`], written as in LLaVA's configurations: `identity`, `linear` or `mlpNx_gelu`.
+/// The kind of a [`Projector`], written as in LLaVA's configurations: `identity`, `linear` or `mlpNx_gelu`.
+///
+/// # Example
 ///
 /// ```
 /// use burn_revision::revision::ProjectorKind;
@@ -20,11 +22,11 @@ use crate::{Error, Result};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum ProjectorKind {
-    /// Embeddings enter the language model as they are; both must have the same width.
+    /// No projection: embeddings and language model must have the same width.
     Identity,
     /// One affine map.
     Linear,
-    /// This many affine maps with GELU between them.
+    /// A number of affine maps with GELU between them.
     MlpGelu(usize),
 }
 
@@ -78,7 +80,7 @@ pub struct Projector {
 }
 
 impl Projector {
-    /// A projector from `input` to `output` coordinates with fresh weights; hidden layers are `output` wide.
+    /// A projector from `input` to `output` coordinates with initial weights; hidden layers are `output` wide.
     ///
     /// # Errors
     ///
@@ -143,18 +145,34 @@ impl Projector {
         Ok(Self { layers, input, output })
     }
 
-    /// Writes a file that LLaVA and Bunny read, and [`read`](Self::read) too: `.safetensors`, or `.bin`, `.pt` and `.pth`
-    /// for `torch.load(path, weights_only=True)`, with values of type `float`. The file is complete or not there.
+    /// Writes a file that LLaVA, Bunny and [`read`](Self::read) read: `.safetensors`, or `.bin` for PyTorch. The file is
+    /// complete or absent.
     ///
     /// # Errors
     ///
-    /// [`Error::Format`] for another extension, or a value that `float` cannot hold; [`Error::Io`] where the file cannot be
-    /// written; [`Error::Config`] for an identity, which has no weights.
+    /// [`Error::Format`] for another extension, or a value that `float` cannot represent; [`Error::Io`] where the file
+    /// cannot be written; [`Error::Config`] for an identity, which has no weights.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use burn::tensor::Device;
+    /// use burn_revision::embedding::FloatType;
+    /// use burn_revision::revision::{Projector, ProjectorKind};
+    ///
+    /// # fn main() -> burn_revision::Result<()> {
+    /// let folder = tempfile::tempdir().unwrap();
+    /// let path = folder.path().join("mm_projector.bin");
+    /// Projector::init(ProjectorKind::MlpGelu(2), 3, 4, &Device::default())?.write(&path, FloatType::BF16)?;
+    /// assert_eq!(Projector::read(&path, &Device::default())?.kind(), ProjectorKind::MlpGelu(2));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn write(&self, path: &Path, float: FloatType) -> Result<()> {
         write_projector(path, &self.to_arrays()?, float)
     }
 
-    /// The weights as LLaVA keeps them.
+    /// The weights in LLaVA's layout.
     pub(super) fn to_arrays(&self) -> Result<ProjectorArrays> {
         let values = |tensor: Tensor<2>| -> Vec<f32> {
             tensor.cast(DType::F32).into_data().try_into_vec().expect("values were cast to f32")
@@ -168,7 +186,7 @@ impl Projector {
         ProjectorArrays::new(self.layers.iter().map(layer).collect::<Result<_>>()?)
     }
 
-    /// Its shape. One affine map is `linear`, however it was named.
+    /// Its kind. One affine map is `linear`, also where it was created as `mlp1x_gelu`.
     pub fn kind(&self) -> ProjectorKind {
         match self.layers.len() {
             0 => ProjectorKind::Identity,
@@ -177,12 +195,12 @@ impl Projector {
         }
     }
 
-    /// The width of the embeddings it takes.
+    /// The width of its input.
     pub fn input(&self) -> usize {
         self.input
     }
 
-    /// The width of the embeddings it makes.
+    /// The width of its output.
     pub fn output(&self) -> usize {
         self.output
     }
@@ -202,8 +220,8 @@ impl Projector {
     }
 }
 
-/// `x (1 + erf(x / sqrt 2)) / 2`, written out for the sake of its gradient: that of Burn's `gelu` is, on most backends, the
-/// gradient of the approximation by tanh, which is off by up to 9e-4.
+/// `x (1 + erf(x / sqrt 2)) / 2`, written out for its gradient: that of Burn's `gelu` is, on most backends, the gradient of
+/// the approximation by tanh, with errors up to 9e-4.
 fn gelu(x: Tensor<2>) -> Tensor<2> {
     let share = x.clone().mul_scalar(FRAC_1_SQRT_2).erf().add_scalar(1.0).mul_scalar(0.5);
     x * share

@@ -7,12 +7,12 @@ use crate::fingerprint::Fingerprint;
 use crate::random::seeded_rng;
 use crate::{Error, Result};
 
-/// What a model is shown: unit embeddings, looked up by the id that a conversation names.
+/// Embeddings for a model, at unit length, looked up by the id in a conversation.
 ///
-/// Stage 1 shows *aligned text*: captions moved into the image distribution. Where an aligner asks for noise, it is
-/// drawn afresh every time a caption is shown. Stage 2 and inference show real pictures.
+/// In stage 1 these are *aligned text*: captions moved into the image distribution. Where an aligner asks for noise, it
+/// is drawn anew every time a caption is used. In stage 2 and at inference they are those of real pictures.
 ///
-/// The rows are a table in memory, or those of a store, read when they are shown.
+/// The rows are those of a table in memory, or of a store, read when they are used.
 #[derive(Debug)]
 pub struct VisualSource {
     rows: Rows,
@@ -27,12 +27,12 @@ enum Rows {
 }
 
 impl VisualSource {
-    /// Shows the rows of `table` plus Gaussian noise of standard deviation `noise` a coordinate (0 for none), scaled
-    /// to unit length after that.
+    /// The rows of `table` plus Gaussian noise of standard deviation `noise` a coordinate (0 for none), scaled to unit
+    /// length after that.
     ///
     /// # Errors
     ///
-    /// What `policy` refuses: rows that are not finite or have no direction; [`Error::Config`] for noise that is
+    /// [`Error::NonFinite`] or [`Error::ZeroRow`] for a row that `policy` refuses; [`Error::Config`] for noise that is
     /// negative or not finite.
     pub fn new(table: EmbeddingTable, noise: f64, policy: NonFinite) -> Result<Self> {
         check_noise(noise)?;
@@ -41,12 +41,14 @@ impl VisualSource {
         Ok(Self { rows: Rows::Table(table.with_rows(rows, &kept)?), noise, report })
     }
 
-    /// Shows the rows of a store of any size, with noise as in [`new`](Self::new). Only the ids are read now; a row that
-    /// is not finite or has no direction is an error when it is shown.
+    /// The rows of a store of any size, with noise as in [`new`](Self::new). Only the ids are read now; a row that is not
+    /// finite or has no direction is an error when it is used.
     ///
     /// # Errors
     ///
-    /// As for [`StoreLookup::open`]; [`Error::Config`] for noise that is negative or not finite.
+    /// [`Error::Io`] or [`Error::Format`] for a store without readable ids, [`Error::MissingId`] for a row without id,
+    /// [`Error::DuplicateId`] for an id of two rows;
+    /// [`Error::Config`] for noise that is negative or not finite.
     pub fn open(store: &Store, noise: f64) -> Result<Self> {
         check_noise(noise)?;
         Ok(Self {
@@ -56,7 +58,7 @@ impl VisualSource {
         })
     }
 
-    /// What became of the rows of a table under the policy.
+    /// The number of rows of a table that were kept, left out or zeroed by the policy.
     pub fn report(&self) -> RowReport {
         self.report
     }
@@ -82,7 +84,8 @@ impl VisualSource {
         }
     }
 
-    /// A number that changes with the embeddings and the noise. Of a store, names, sizes and both ends of its files count.
+    /// A number that changes with the embeddings and the noise. For a store, it is computed from names, sizes and both ends
+    /// of its files.
     pub(super) fn fingerprint(&self) -> String {
         let mut hash = Fingerprint::new();
         hash.add(&self.noise.to_le_bytes());
@@ -97,8 +100,8 @@ impl VisualSource {
     ///
     /// # Errors
     ///
-    /// For a store, what [`StoreLookup::read`] finds, and [`Error::NonFinite`] or [`Error::ZeroRow`] for a row that cannot
-    /// be shown.
+    /// For a store, [`Error::Io`] or [`Error::Format`] where a row cannot be read, and [`Error::NonFinite`] or
+    /// [`Error::ZeroRow`] for a row that cannot be scaled to unit length.
     pub fn show(&self, rows: &[usize], seed: u64, step: usize) -> Result<Vec<f32>> {
         let mut shown: Vec<f32> = match &self.rows {
             Rows::Table(table) => rows.iter().flat_map(|row| table.row(*row)).copied().collect(),
@@ -120,7 +123,7 @@ impl VisualSource {
                 }
             }
         }
-        // Rows without direction were let in by the policy or not at all.
+        // The policy has refused rows without direction, or admitted them.
         Ok(normalize_rows(&shown, self.dim(), NonFinite::Zero, "embeddings to show")?.0)
     }
 }
@@ -132,12 +135,12 @@ fn check_noise(noise: f64) -> Result<()> {
     Err(Error::config("noise", format!("must be finite and at least 0, found {noise}")))
 }
 
-/// What is wrong with a row, if anything.
+/// Refuses a row that is not finite or has no direction.
 fn inspect_row(values: &[f32], what: &str) -> Result<()> {
     normalize_rows(values, values.len(), NonFinite::Error, what).map(drop)
 }
 
-/// An error of a row alone, as one of that row in its store.
+/// The error of a single row, with its index in the store.
 fn at_row(error: Error, row: usize) -> Error {
     match error {
         Error::NonFinite { what, column, value, .. } => Error::NonFinite { what, row, column, value },
@@ -149,6 +152,7 @@ fn at_row(error: Error, row: usize) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::assert_abs_diff_eq;
 
     fn source(noise: f64) -> VisualSource {
         let table = EmbeddingTable::numbered(vec![3.0, 4.0, 0.0, 2.0, 1.0, 0.0], 2).unwrap();
@@ -161,14 +165,14 @@ mod tests {
     }
 
     #[test]
-    fn noise_is_fresh_at_every_step_and_does_not_depend_on_the_company() {
+    fn noise_is_new_at_every_step_and_does_not_depend_on_other_rows() {
         let source = source(0.3);
         let show = |rows: &[usize], seed, step| source.show(rows, seed, step).unwrap();
         let shown = show(&[0, 1], 1, 5);
         assert_eq!(shown, [show(&[0], 1, 5), show(&[1], 1, 5)].concat());
         assert_ne!(shown, show(&[0, 1], 1, 6));
         assert_ne!(shown, show(&[0, 1], 2, 5));
-        assert!((shown[..2].iter().map(|x| x * x).sum::<f32>() - 1.0).abs() < 1e-6);
+        assert_abs_diff_eq!(shown[..2].iter().map(|x| x * x).sum::<f32>(), 1.0, epsilon = 1e-6);
     }
 
     #[test]

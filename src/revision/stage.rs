@@ -1,9 +1,9 @@
 use burn::config::Config;
-use burn::module::{Lora, Module, ModuleVisitor, Param, ParamGroup};
-use burn::tensor::{DType, Tensor};
+use burn::module::{Lora, Module, ParamGroup};
 use serde::{Deserialize, Serialize};
 
 use super::ReVision;
+use super::parameters::count_parameters;
 use crate::language::LanguageModel;
 use crate::{Error, Result};
 
@@ -11,17 +11,27 @@ use crate::{Error, Result};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Trainable {
-    /// The projector, in front of a frozen language model: stage 1.
+    /// The projector, with a frozen language model: stage 1.
     Projector,
     /// Projector and language model: stage 2.
     ProjectorAndLanguage,
-    /// Projector and low-rank adapters in front of frozen weights of the language model: stage 2 with little memory.
+    /// Projector and low-rank adapters of a frozen language model: stage 2 with little memory.
     ProjectorAndLora,
-    /// The language model alone: how a language model learns from text.
+    /// The language model alone: training a language model on text.
     Language,
 }
 
-/// Low-rank adapters of the language model (arXiv 2106.09685): `W + alpha / rank * A B`, where `W` stays as it is.
+/// Low-rank adapters of the language model (arXiv 2106.09685): `W + alpha / rank * A B` with frozen `W`.
+///
+/// # Example
+///
+/// ```
+/// use burn_revision::revision::{LoraConfig, StageConfig, Trainable};
+/// let stage = StageConfig::finetune()
+///     .with_trainable(Trainable::ProjectorAndLora)
+///     .with_lora(LoraConfig::new().with_rank(8).with_targets(vec!["q_proj".into(), "v_proj".into()]));
+/// assert_eq!(stage.lora.alpha, 32.0);
+/// ```
 #[derive(Config, Debug)]
 pub struct LoraConfig {
     /// The rank of `A B`.
@@ -30,7 +40,7 @@ pub struct LoraConfig {
     /// The scale of the adapters; it is divided by the rank.
     #[config(default = 32.0)]
     pub alpha: f64,
-    /// The layers that get adapters, by name.
+    /// The names of the layers with adapters.
     #[config(
         default = "[\"q_proj\", \"k_proj\", \"v_proj\", \"o_proj\", \"gate_proj\", \"up_proj\", \"down_proj\"].map(String::from).to_vec()"
     )]
@@ -38,11 +48,11 @@ pub struct LoraConfig {
 }
 
 impl LoraConfig {
-    /// Attaches fresh adapters to the layers of `model`'s language model; what it computes stays the same.
+    /// Attaches initial adapters to the language model of `model`, with which it computes the same as before.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] for a rank of zero, and for a target that no layer is called.
+    /// [`Error::Config`] for a rank of zero, and for a target that is the name of no layer.
     pub fn attach<L: LanguageModel>(&self, model: ReVision<L>) -> Result<ReVision<L>> {
         if self.rank == 0 {
             return Err(Error::config("lora.rank", "must be at least 1, found 0"));
@@ -78,7 +88,7 @@ fn group(targets: &[&str]) -> ParamGroup {
 
 impl Trainable {
     /// The parameters of a [`ReVision`] that are trained, by path.
-    pub fn group(&self) -> ParamGroup {
+    pub(super) fn group(&self) -> ParamGroup {
         // Burn's predicates match anywhere in a path; these are anchored at its beginning.
         let pattern = match self {
             Self::Projector => r"^projector\.",
@@ -98,8 +108,8 @@ impl Trainable {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] where nothing would be trained: an identity projector has no weights, a model without
-    /// [`LoraConfig::attach`] no adapters.
+    /// [`Error::Config`] where there is nothing to train: an identity projector has no weights, and adapters must be
+    /// attached first, with [`LoraConfig::attach`].
     pub fn apply<L: LanguageModel>(&self, model: ReVision<L>) -> Result<ReVision<L>> {
         if count_parameters(&model, self.group()) == 0 {
             return Err(Error::config("trainable", format!("{self:?} matches no parameter of the model")));
@@ -126,47 +136,12 @@ pub(super) fn has_lora<L: LanguageModel>(model: &ReVision<L>) -> bool {
     count_parameters(&model.language, Trainable::adapters()) > 0
 }
 
-/// The float type of a tensor of `module` in `group` that has less than single precision, where there is one.
-pub(super) fn first_half_precision<M: Module>(module: &M, group: ParamGroup) -> Option<DType> {
-    float_types(module, group).into_iter().find(|dtype| matches!(dtype, DType::F16 | DType::BF16))
-}
-
-/// The number of tensors of `module` in `group`.
-pub(super) fn count_parameters<M: Module>(module: &M, group: ParamGroup) -> usize {
-    float_types(module, group).len()
-}
-
-/// The float types of the tensors of `module` in `group`.
-fn float_types<M: Module>(module: &M, group: ParamGroup) -> Vec<DType> {
-    struct Collector {
-        path: Vec<String>,
-        group: ParamGroup,
-        found: Vec<DType>,
-    }
-    impl ModuleVisitor for Collector {
-        fn enter_module(&mut self, name: &str, _container_type: &str) {
-            self.path.push(name.to_string());
-        }
-
-        fn exit_module(&mut self, _name: &str, _container_type: &str) {
-            self.path.pop();
-        }
-
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if self.group.matches(&param.id, Some(&self.path.join("."))) {
-                self.found.push(param.base().dtype());
-            }
-        }
-    }
-    let mut collector = Collector { path: Vec::new(), group, found: Vec::new() };
-    module.visit(&mut collector);
-    collector.found
-}
-
-/// How a stage is trained.
+/// The settings of a stage.
 ///
 /// [`pretrain`](Self::pretrain) and [`finetune`](Self::finetune) are the settings of arXiv 2602.07026 (Sec. 6 and
-/// App. H.2, and the authors' scripts); every field can be changed from there with `with_...`.
+/// App. H.2, and the authors' scripts); every field can be changed with `with_...`.
+///
+/// # Example
 ///
 /// ```
 /// use burn_revision::revision::StageConfig;
@@ -175,10 +150,10 @@ fn float_types<M: Module>(module: &M, group: ParamGroup) -> Vec<DType> {
 /// ```
 #[derive(Config, Debug)]
 pub struct StageConfig {
-    /// What is trained.
+    /// The parameters to train.
     #[config(default = "Trainable::Projector")]
     pub trainable: Trainable,
-    /// The adapters, where [`Trainable::ProjectorAndLora`] is to attach them.
+    /// The adapters that [`Trainable::ProjectorAndLora`] attaches where there are none.
     #[config(default = "LoraConfig::new()")]
     pub lora: LoraConfig,
     /// The highest learning rate.
@@ -187,7 +162,7 @@ pub struct StageConfig {
     /// Samples an optimizer step.
     #[config(default = 256)]
     pub batch_size: usize,
-    /// Samples that go through the model together; gradients of a step's parts are averaged over its labels.
+    /// Samples that go through the model together; gradients are averaged over all labels of the step.
     #[config(default = 8)]
     pub micro_batch_size: usize,
     /// Passes over the samples.
@@ -201,16 +176,16 @@ pub struct StageConfig {
     /// Decoupled weight decay.
     #[config(default = 0.0)]
     pub weight_decay: f32,
-    /// The longest gradient, over all trained parameters together.
+    /// The maximum norm of the gradient, over all trained parameters together.
     #[config(default = "Some(1.0)")]
     pub max_grad_norm: Option<f64>,
-    /// How many steps may be skipped because their gradients are not finite.
+    /// The number of steps that may be skipped because their gradients are not finite.
     #[config(default = 10)]
     pub max_skipped_steps: usize,
     /// Optimizer steps between checkpoints (and validation).
     #[config(default = 500)]
     pub checkpoint_steps: usize,
-    /// How many checkpoints are kept, at least 2.
+    /// The number of checkpoints that are kept, at least 2.
     #[config(default = 2)]
     pub keep_checkpoints: usize,
     /// The seed of the order and of the noise.
@@ -219,12 +194,12 @@ pub struct StageConfig {
 }
 
 impl StageConfig {
-    /// Stage 1, on aligned text: the projector learns in front of a frozen language model.
+    /// Stage 1, on aligned text: trains the projector, with a frozen language model.
     pub fn pretrain() -> Self {
         Self::new()
     }
 
-    /// Stage 2, on real pictures: projector and language model learn.
+    /// Stage 2, on real pictures: trains projector and language model.
     pub fn finetune() -> Self {
         Self::new()
             .with_trainable(Trainable::ProjectorAndLanguage)
@@ -232,7 +207,7 @@ impl StageConfig {
             .with_micro_batch_size(16)
     }
 
-    /// Refuses settings under which nothing could run.
+    /// Refuses settings that cannot work.
     pub(super) fn validate(&self) -> Result<()> {
         for (key, value, least) in [
             ("micro_batch_size", self.micro_batch_size, 1),

@@ -7,17 +7,37 @@ use burn::store::{ModuleRecord, RecordError};
 use burn::tensor::{Device, Tensor};
 use burn::train::{InferenceStep, TrainOutput, TrainStep};
 
-use super::stage::count_parameters;
+use super::parameters::count_parameters;
 use super::{Batch, ReVision, Trainable};
 use crate::language::LanguageModel;
 use crate::training::{GradientGuard, LossOutput};
 
-/// A [`ReVision`] in training: what burn-train's learner holds during a stage.
-///
-/// Its record, and so a checkpoint, contains the parameters that the stage trains and no others: beside an 8-billion
-/// parameter language model that is frozen, the projector's few megabytes.
+/// The input of one optimizer step: micro-batches whose gradients are averaged over all labelled tokens of the step, so
+/// that the result does not depend on how the step was cut.
 #[derive(Clone, Debug)]
-pub struct StageModel<L: LanguageModel> {
+pub(super) struct StepBatch {
+    /// The micro-batches, which go through the model one after the other.
+    pub micro_batches: Vec<Batch>,
+}
+
+impl StepBatch {
+    /// The number of labelled tokens.
+    pub fn num_labels(&self) -> usize {
+        self.micro_batches.iter().map(Batch::num_labels).sum()
+    }
+
+    /// The number of positions that go through the model, visual tokens and padding included.
+    pub fn num_tokens(&self) -> usize {
+        self.micro_batches.iter().map(Batch::num_tokens).sum()
+    }
+}
+
+/// A [`ReVision`] in training, as burn-train's learner holds it during a stage.
+///
+/// Its record, and so a checkpoint, contains the parameters that the stage trains and no others: with a frozen language
+/// model of 8 billion parameters, the few megabytes of the projector.
+#[derive(Clone, Debug)]
+pub(super) struct StageModel<L: LanguageModel> {
     model: ReVision<L>,
     trainable: Trainable,
     guard: GradientGuard,
@@ -30,11 +50,6 @@ impl<L: LanguageModel> StageModel<L> {
     }
 
     /// The model.
-    pub fn inner(&self) -> &ReVision<L> {
-        &self.model
-    }
-
-    /// The model, out of training.
     pub fn into_inner(self) -> ReVision<L> {
         self.model
     }
@@ -50,7 +65,7 @@ impl<L: LanguageModel> fmt::Display for StageModel<L> {
     }
 }
 
-/// Everything is the model's own, so that paths are `projector...` and `language...`; only the record differs.
+/// The parameters are those of the model, with the paths `projector...` and `language...`; only the record differs.
 impl<L: LanguageModel> Module for StageModel<L> {
     fn collect_devices(&self, devices: Devices) -> Devices {
         self.model.collect_devices(devices)
@@ -104,24 +119,24 @@ impl<L: LanguageModel> Module for StageModel<L> {
 }
 
 impl<L: LanguageModel> TrainStep for StageModel<L> {
-    type Input = Batch;
+    type Input = StepBatch;
     type Output = LossOutput;
 
-    fn step(&self, batch: Batch) -> TrainOutput<LossOutput> {
+    fn step(&self, batch: StepBatch) -> TrainOutput<LossOutput> {
         let labels = batch.num_labels() as f64;
         let mut gradients = GradientsAccumulator::new();
         let mut total: Option<Tensor<1>> = None;
-        for micro in &batch.micro {
-            // Weighted by labels, the parts add up to the mean over the whole step.
+        for micro in &batch.micro_batches {
+            // Weighted by labels, the micro-batches add up to the mean over the whole step.
             let loss = self.model.loss(micro) * (micro.num_labels() as f64 / labels);
-            // In front of a frozen language model, a part without pictures has nothing to learn from.
+            // With a frozen language model, a micro-batch without pictures has no gradient.
             if loss.is_tracked() {
                 gradients.accumulate(self, GradientsParams::from_grads(loss.backward(), self));
             }
             let loss = loss.without_autodiff();
             total = Some(total.map_or(loss.clone(), |total| total + loss));
         }
-        let loss = total.expect("a step has at least one part");
+        let loss = total.expect("a step has at least one micro-batch");
         let item = LossOutput::new(loss).over(batch.num_labels(), batch.num_tokens());
         TrainOutput { grads: gradients.grads(), item }
     }
@@ -135,14 +150,97 @@ impl<L: LanguageModel> TrainStep for StageModel<L> {
 }
 
 impl<L: LanguageModel> InferenceStep for StageModel<L> {
-    type Input = Batch;
+    type Input = StepBatch;
     type Output = LossOutput;
 
-    fn step(&self, batch: Batch) -> LossOutput {
+    fn step(&self, batch: StepBatch) -> LossOutput {
         let labels = batch.num_labels() as f64;
-        let losses =
-            batch.micro.iter().map(|micro| self.model.loss(micro) * (micro.num_labels() as f64 / labels));
-        let loss = losses.reduce(|total, loss| total + loss).expect("a step has at least one part");
+        let losses = batch
+            .micro_batches
+            .iter()
+            .map(|micro| self.model.loss(micro) * (micro.num_labels() as f64 / labels));
+        let loss = losses.reduce(|total, loss| total + loss).expect("a step has at least one micro-batch");
         LossOutput::new(loss).over(batch.num_labels(), batch.num_tokens())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::revision::testing::{VISUAL_TOKENS, dataset, model, weights};
+    use approx::assert_abs_diff_eq;
+    use burn::module::Param;
+    use burn::optim::AdamWConfig;
+    use burn::train::Interrupter;
+
+    fn guard(max_norm: Option<f64>) -> GradientGuard {
+        GradientGuard::new(max_norm, 5, Interrupter::new())
+    }
+
+    fn in_training(trainable: Trainable, guard: GradientGuard) -> StageModel<crate::language::LlamaDecoder> {
+        let model = trainable.apply(model().train()).unwrap().fork(&Device::default().autodiff());
+        StageModel::new(model, trainable, guard)
+    }
+
+    fn step_batch(micro_batches: &[&[usize]], device: &Device) -> StepBatch {
+        let data = dataset(0.0);
+        let batch = |items: &&[usize]| data.batch(items, VISUAL_TOKENS, (0, 0), device).unwrap();
+        StepBatch { micro_batches: micro_batches.iter().map(batch).collect() }
+    }
+
+    #[test]
+    fn a_step_does_not_depend_on_how_it_is_cut_into_micro_batches() {
+        let model = in_training(Trainable::ProjectorAndLanguage, guard(None));
+        let device = Device::default().autodiff();
+        let step = |micro_batches: &[&[usize]]| TrainStep::step(&model, step_batch(micro_batches, &device));
+        let (whole, cut) = (step(&[&[0, 1, 2, 3, 4, 5]]), step(&[&[0], &[1, 2, 3, 4], &[5]]));
+        let inner = model.clone().into_inner();
+        let mut compared = 0;
+        struct Compare<'a>(&'a GradientsParams, &'a GradientsParams, &'a mut usize);
+        impl ModuleVisitor for Compare<'_> {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                let (a, b) = (self.0.get::<D>(param.id).unwrap(), self.1.get::<D>(param.id).unwrap());
+                let scale = a.clone().abs().max().into_scalar::<f64>();
+                assert_abs_diff_eq!(
+                    (a - b).abs().max().into_scalar::<f64>(),
+                    0.0,
+                    epsilon = 1e-5 * scale.max(1e-3)
+                );
+                *self.2 += 1;
+            }
+        }
+        inner.visit(&mut Compare(&whole.grads, &cut.grads, &mut compared));
+        assert_eq!(compared, weights(&inner).len());
+    }
+
+    #[test]
+    fn a_batch_without_finite_gradients_changes_no_weight_and_is_counted() {
+        let device = Device::default().autodiff();
+        let guard = guard(Some(1.0));
+        let model = in_training(Trainable::Projector, guard.clone());
+        let before = weights(&model);
+        let mut optimizer = AdamWConfig::new().init();
+        let mut batch = step_batch(&[&[0, 1]], &device);
+        let visual = &mut batch.micro_batches[0].visual;
+        *visual = visual.take().map(|visual| visual * f32::NAN);
+        let output = TrainStep::step(&model, batch);
+        let model = model.optimize(&mut optimizer, 1e-2.into(), output.grads);
+        assert_eq!(before, weights(&model));
+        assert_eq!(guard.skipped(), 1);
+
+        let output = TrainStep::step(&model, step_batch(&[&[0, 1]], &device));
+        let model = model.optimize(&mut optimizer, 1e-2.into(), output.grads);
+        let changed = before.iter().zip(weights(&model)).filter(|((_, old), (_, new))| old != new).count();
+        assert_eq!(changed, weights(&model.into_inner().projector).len());
+    }
+
+    #[test]
+    fn validation_and_training_compute_the_same_loss() {
+        let model = in_training(Trainable::Projector, guard(None));
+        let batch = |device: &Device| step_batch(&[&[0, 2, 4]], device);
+        let train = TrainStep::step(&model, batch(&Device::default().autodiff())).item;
+        let valid = InferenceStep::step(&model.valid(), batch(&Device::default()));
+        let [train, valid] = [train, valid].map(|output| output.loss.into_scalar::<f64>());
+        assert_abs_diff_eq!(train, valid, epsilon = 1e-5);
     }
 }

@@ -10,11 +10,11 @@ const RECORDS: [&str; 3] = ["model", "optim", "scheduler"];
 
 /// Burn's checkpointers of model, optimizer and scheduler under `folder`, which is created.
 ///
-/// Each writes its record under another name and renames it: a checkpoint file is complete or it is not there.
+/// Each writes its record under a temporary name and renames it: a checkpoint file is complete, or absent.
 ///
 /// # Errors
 ///
-/// [`Error::Io`] if the folder cannot be made.
+/// [`Error::Io`] where the folder cannot be created.
 pub(crate) fn checkpointers(folder: &Path) -> Result<[NamingCheckpointer; 3]> {
     fs::create_dir_all(folder).map_err(|source| Error::io(folder, source))?;
     Ok(RECORDS.map(|name| NamingCheckpointer {
@@ -24,7 +24,7 @@ pub(crate) fn checkpointers(folder: &Path) -> Result<[NamingCheckpointer; 3]> {
     }))
 }
 
-/// Burn's checkpointer, whose errors name the file.
+/// Burn's checkpointer, with errors that name the file.
 pub(crate) struct NamingCheckpointer {
     files: FileCheckpointer,
     folder: PathBuf,
@@ -32,59 +32,59 @@ pub(crate) struct NamingCheckpointer {
 }
 
 impl NamingCheckpointer {
-    fn name(&self, segment: usize, error: CheckpointerError) -> CheckpointerError {
-        let path = self.folder.join(format!("{}-{segment}.bpk", self.name));
+    fn name(&self, checkpoint: usize, error: CheckpointerError) -> CheckpointerError {
+        let path = self.folder.join(format!("{}-{checkpoint}.bpk", self.name));
         CheckpointerError::Unknown(format!("{}: {error}", path.display()))
     }
 }
 
 impl<R: Checkpoint> Checkpointer<R> for NamingCheckpointer {
-    fn save(&self, segment: usize, record: R) -> Result<(), CheckpointerError> {
-        self.files.save(segment, record).map_err(|error| self.name(segment, error))
+    fn save(&self, checkpoint: usize, record: R) -> Result<(), CheckpointerError> {
+        self.files.save(checkpoint, record).map_err(|error| self.name(checkpoint, error))
     }
 
-    fn delete(&self, segment: usize) -> Result<(), CheckpointerError> {
-        Checkpointer::<R>::delete(&self.files, segment).map_err(|error| self.name(segment, error))
+    fn delete(&self, checkpoint: usize) -> Result<(), CheckpointerError> {
+        Checkpointer::<R>::delete(&self.files, checkpoint).map_err(|error| self.name(checkpoint, error))
     }
 
-    fn restore(&self, segment: usize) -> Result<R, CheckpointerError> {
-        self.files.restore(segment).map_err(|error| self.name(segment, error))
+    fn restore(&self, checkpoint: usize) -> Result<R, CheckpointerError> {
+        self.files.restore(checkpoint).map_err(|error| self.name(checkpoint, error))
     }
 }
 
-/// The files of checkpoint `segment`: model, optimizer, scheduler.
-pub(crate) fn checkpoint_files(folder: &Path, segment: usize) -> [PathBuf; 3] {
-    RECORDS.map(|name| folder.join(format!("{name}-{segment}.bpk")))
+/// The files of checkpoint `checkpoint`: model, optimizer, scheduler.
+pub(crate) fn checkpoint_files(folder: &Path, checkpoint: usize) -> [PathBuf; 3] {
+    RECORDS.map(|name| folder.join(format!("{name}-{checkpoint}.bpk")))
 }
 
-/// Deletes what is left of checkpoints after `segment` that were never finished: a run that goes on must not complete
-/// them with records of another step.
+/// Deletes the records of later, unfinished checkpoints: a resumed run must not complete them with records of another
+/// step.
 ///
 /// # Errors
 ///
 /// [`Error::Io`] where a file cannot be deleted.
-pub(crate) fn remove_checkpoints_after(folder: &Path, segment: usize) -> Result<()> {
+pub(crate) fn remove_checkpoints_after(folder: &Path, checkpoint: usize) -> Result<()> {
     let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
     for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let number = RECORDS.iter().find_map(|record| {
             name.strip_prefix(record)?.strip_prefix('-')?.strip_suffix(".bpk")?.parse::<usize>().ok()
         });
-        if number.is_some_and(|number| number > segment) && path.is_file() {
+        if number.is_some_and(|number| number > checkpoint) && path.is_file() {
             fs::remove_file(&path).map_err(|source| Error::io(&path, source))?;
         }
     }
     Ok(())
 }
 
-/// The newest checkpoint under `folder` of which model, optimizer and scheduler are all there.
-pub fn latest_checkpoint(folder: &Path) -> Option<usize> {
+/// The newest checkpoint under `folder` with all of its records: model, optimizer and scheduler.
+pub(crate) fn latest_checkpoint(folder: &Path) -> Option<usize> {
     fs::read_dir(folder)
         .ok()?
         .filter_map(|entry| {
             entry.ok()?.file_name().to_str()?.strip_prefix("model-")?.strip_suffix(".bpk")?.parse().ok()
         })
-        .filter(|segment| checkpoint_files(folder, *segment).iter().all(|path| path.is_file()))
+        .filter(|checkpoint| checkpoint_files(folder, *checkpoint).iter().all(|path| path.is_file()))
         .max()
 }
 
@@ -102,11 +102,11 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_counts_once_all_its_records_are_there() {
+    fn a_checkpoint_counts_once_all_its_records_exist() {
         let folder = tempfile::tempdir().unwrap();
         let [model, optim, scheduler] = checkpointers(folder.path()).unwrap();
-        for (segment, writers) in [(1, vec![&model, &optim, &scheduler]), (2, vec![&model, &optim])] {
-            writers.into_iter().for_each(|writer| writer.save(segment, record()).unwrap());
+        for (checkpoint, writers) in [(1, vec![&model, &optim, &scheduler]), (2, vec![&model, &optim])] {
+            writers.into_iter().for_each(|writer| writer.save(checkpoint, record()).unwrap());
         }
         assert_eq!(latest_checkpoint(folder.path()), Some(1));
         scheduler.save(2, record()).unwrap();

@@ -7,14 +7,14 @@ use burn::optim::GradientsParams;
 use burn::tensor::{DType, Tensor};
 use burn::train::Interrupter;
 
-/// Stands between the gradients and the optimizer: clips by the global norm, and keeps a step whose gradients
-/// are not finite away from the weights.
+/// Checks gradients before the optimizer applies them: clips by the global norm, and skips a step whose gradients are
+/// not finite.
 ///
 /// Burn clips each tensor by its own norm; this is the norm over all trained parameters together, as in
-/// PyTorch's `clip_grad_norm_`. A skipped step is counted, and a run that skips more than `max_skipped` steps is
+/// PyTorch's `clip_grad_norm_`. Skipped steps are counted, and a run that skips more than `max_skipped` of them is
 /// stopped. Clones share the count.
 #[derive(Clone)]
-pub struct GradientGuard {
+pub(crate) struct GradientGuard {
     max_norm: Option<f64>,
     max_skipped: usize,
     skipped: Arc<AtomicUsize>,
@@ -32,14 +32,20 @@ impl fmt::Debug for GradientGuard {
 }
 
 impl GradientGuard {
-    /// A guard that clips to `max_norm` where given and stops `interrupter`'s run past `max_skipped` bad steps.
+    /// Clips to `max_norm`, where there is one, and stops the run of `interrupter` after more than `max_skipped` skipped
+    /// steps.
     pub fn new(max_norm: Option<f64>, max_skipped: usize, interrupter: Interrupter) -> Self {
         Self { max_norm, max_skipped, skipped: Arc::default(), interrupter }
     }
 
-    /// The number of steps that were kept from the weights so far.
+    /// The number of skipped steps so far.
     pub fn skipped(&self) -> usize {
         self.skipped.load(Ordering::SeqCst)
+    }
+
+    /// The number of steps that may be skipped.
+    pub fn max_skipped(&self) -> usize {
+        self.max_skipped
     }
 
     /// Whether more steps were skipped than the run allows.
@@ -110,6 +116,7 @@ impl ModuleVisitor for Scale {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::assert_abs_diff_eq;
     use burn::nn::{Linear, LinearConfig};
     use burn::tensor::Device;
 
@@ -132,7 +139,7 @@ mod tests {
         for value in grads.get::<1>(linear.bias.as_ref().unwrap().id).unwrap().into_data().iter::<f64>() {
             squares += value * value;
         }
-        assert!((global_norm(&linear, &grads) - squares.sqrt()).abs() < 1e-5);
+        assert_abs_diff_eq!(global_norm(&linear, &grads), squares.sqrt(), epsilon = 1e-5);
     }
 
     #[test]
@@ -142,7 +149,7 @@ mod tests {
         let norm = global_norm(&linear, &grads);
         let guard = GradientGuard::new(Some(norm / 4.0), 0, Interrupter::new());
         let clipped = guard.check(&linear, grads).unwrap();
-        assert!((global_norm(&linear, &clipped) - norm / 4.0).abs() < 1e-4);
+        assert_abs_diff_eq!(global_norm(&linear, &clipped), norm / 4.0, epsilon = 1e-4);
         let after = clipped.get::<2>(linear.weight.id).unwrap();
         assert!((after * 4.0 - before).abs().max().into_scalar::<f64>() < 1e-4);
     }

@@ -17,7 +17,7 @@ impl StepJournal {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] or [`Error::Format`] where it is there and cannot be read.
+    /// [`Error::Io`] or [`Error::Format`] where it exists and cannot be read.
     pub fn open(folder: &Path) -> Result<Self> {
         let path = folder.join("steps.json");
         let steps = match std::fs::read(&path) {
@@ -30,11 +30,11 @@ impl StepJournal {
         Ok(Self { path, steps })
     }
 
-    /// The number of steps in front of `checkpoint`.
+    /// The number of steps before `checkpoint`.
     ///
     /// # Errors
     ///
-    /// [`Error::Format`] where the journal does not know the checkpoint.
+    /// [`Error::Format`] where the journal has no entry for the checkpoint.
     pub fn steps(&self, checkpoint: usize) -> Result<usize> {
         self.steps
             .get(&checkpoint)
@@ -42,12 +42,12 @@ impl StepJournal {
             .ok_or_else(|| Error::format(&self.path, format!("no entry for checkpoint {checkpoint}")))
     }
 
-    /// Notes a checkpoint that is about to be written. Entries of later ones, which were never finished, are dropped.
+    /// Records a checkpoint that is about to be written, and drops the entries of later ones, which were never finished.
     ///
     /// # Errors
     ///
     /// [`Error::Io`] where the journal cannot be written.
-    pub fn note(&mut self, checkpoint: usize, steps: usize) -> Result<()> {
+    pub fn record(&mut self, checkpoint: usize, steps: usize) -> Result<()> {
         self.steps.split_off(&checkpoint);
         self.steps.insert(checkpoint, steps);
         let json = serde_json::to_vec(&self.steps).expect("numbers are plain data");
@@ -60,11 +60,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_noted_is_found_again_and_unknown_checkpoints_are_named() {
+    fn recorded_checkpoints_are_found_again_and_unknown_checkpoints_are_named() {
         let folder = tempfile::tempdir().unwrap();
         let mut journal = StepJournal::open(folder.path()).unwrap();
         for (checkpoint, steps) in [(1, 500), (2, 873), (3, 1000), (2, 900)] {
-            journal.note(checkpoint, steps).unwrap();
+            journal.record(checkpoint, steps).unwrap();
         }
         let journal = StepJournal::open(folder.path()).unwrap();
         assert_eq!((journal.steps(1).unwrap(), journal.steps(2).unwrap()), (500, 900));

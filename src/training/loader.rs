@@ -11,7 +11,7 @@ use super::{Step, StepPlan, StopRequest};
 use crate::Result;
 
 /// Makes the input of one optimizer step from the indices of its samples.
-pub trait StepBatcher<O>: Send + Sync {
+pub(crate) trait StepBatcher<O>: Send + Sync {
     /// The number of samples.
     fn num_items(&self) -> usize;
 
@@ -19,17 +19,17 @@ pub trait StepBatcher<O>: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Whatever is wrong with the samples; training stops and reports it.
+    /// Where a sample cannot be used; training stops and reports it.
     fn batch(&self, step: &Step, device: &Device) -> Result<O>;
 }
 
-/// A burn-train data loader over a [`StepPlan`]: each call of `iter` yields the next *segment* of the run.
+/// A burn-train data loader over a [`StepPlan`]: each call of `iter` yields the next *segment* of the run, the optimizer
+/// steps between two checkpoints.
 ///
-/// burn-train evaluates and writes a checkpoint after each pass over its loader. A pass over this loader is a
-/// segment of `segment_steps` optimizer steps, which makes that a step cadence, and starting at a later step
-/// resumes a run exactly. A [`StopRequest`] ends a segment early: its checkpoint is written, and the next pass stops the
-/// run.
-pub struct StepLoader<O> {
+/// burn-train evaluates and writes a checkpoint after each pass over its loader; a pass over this loader is a segment of
+/// `segment_steps` steps, so that checkpoints come after a number of steps. Starting at a later step resumes a run
+/// exactly. A [`StopRequest`] ends a segment early: its checkpoint is written, and the next pass stops the run.
+pub(crate) struct StepLoader<O> {
     batcher: Arc<dyn StepBatcher<O>>,
     plan: StepPlan,
     segment_steps: usize,
@@ -37,10 +37,10 @@ pub struct StepLoader<O> {
     state: Arc<State>,
 }
 
-/// What the loader and its twins on other devices share.
+/// The position in the run, shared by a loader and its clones on other devices.
 struct State {
     next_step: AtomicUsize,
-    /// The checkpoint that follows the segment at hand, counted from one as burn-train does.
+    /// The checkpoint at the end of the current segment, counted from one as burn-train does.
     checkpoint: AtomicUsize,
     journal: Mutex<Option<StepJournal>>,
     stop: StopRequest,
@@ -80,18 +80,18 @@ impl<O> StepLoader<O> {
 
     /// Ends a segment early once `stop` is requested, and then stops `interrupter`'s run.
     pub fn with_stop(mut self, stop: StopRequest, interrupter: Interrupter) -> Self {
-        let state = Arc::get_mut(&mut self.state).expect("a loader in the making is not shared");
+        let state = Arc::get_mut(&mut self.state).expect("a loader that is being built is not shared");
         (state.stop, state.interrupter) = (stop, interrupter);
         self
     }
 
-    /// Notes in `journal` after how many steps each checkpoint is written.
-    pub(crate) fn with_journal(self, journal: StepJournal) -> Self {
+    /// Records in `journal` after how many steps each checkpoint is written.
+    pub fn with_journal(self, journal: StepJournal) -> Self {
         *self.state.journal.lock().expect("no thread panicked") = Some(journal);
         self
     }
 
-    /// The number of the run's last checkpoint, where nobody asks it to stop.
+    /// The number of the run's last checkpoint, unless the run is stopped earlier.
     pub fn last_checkpoint(&self) -> usize {
         let next = self.next_step();
         let whole = self.plan.steps().div_ceil(self.segment_steps);
@@ -99,13 +99,18 @@ impl<O> StepLoader<O> {
         self.state.checkpoint.load(Ordering::SeqCst) + left
     }
 
-    /// The step that comes next.
+    /// The number of optimizer steps of the run.
+    pub fn steps(&self) -> usize {
+        self.plan.steps()
+    }
+
+    /// The index of the next step.
     pub fn next_step(&self) -> usize {
         self.state.next_step.load(Ordering::SeqCst)
     }
 
-    /// A twin that deals from the same sequence of steps.
-    fn twin(&self, device: &Device) -> Self {
+    /// A loader on `device` that shares the position in the run.
+    fn on_device(&self, device: &Device) -> Self {
         Self {
             batcher: self.batcher.clone(),
             plan: self.plan.clone(),
@@ -115,13 +120,13 @@ impl<O> StepLoader<O> {
         }
     }
 
-    /// A twin, which tells how far the run is.
-    pub(crate) fn observer(&self) -> Self {
-        self.twin(&self.device)
+    /// A clone, to read the position from while burn-train owns the loader.
+    pub fn observer(&self) -> Self {
+        self.on_device(&self.device)
     }
 }
 
-/// The steps of a segment, as long as nobody asks the run to stop.
+/// The steps of a segment, up to a request to stop.
 struct Segment<'a, O, S> {
     loader: &'a StepLoader<O>,
     steps: S,
@@ -143,7 +148,7 @@ impl<O, S: Iterator<Item = Step>> Iterator for Segment<'_, O, S> {
                 && self.done > 0
                 && let Some(journal) = state.journal.lock().expect("no thread panicked").as_mut()
                 && let Err(error) =
-                    journal.note(state.checkpoint.load(Ordering::SeqCst), self.start + self.done)
+                    journal.record(state.checkpoint.load(Ordering::SeqCst), self.start + self.done)
             {
                 return Some(Err(DatasetError::new(error)));
             }
@@ -188,7 +193,7 @@ impl<O: Send + 'static> DataLoader<O> for StepLoader<O> {
     }
 
     fn to_device(&self, device: &Device) -> Arc<dyn DataLoader<O>> {
-        Arc::new(self.twin(device))
+        Arc::new(self.on_device(device))
     }
 
     /// Training on several devices would slice the loader; a plan of optimizer steps cannot be sliced.
@@ -202,7 +207,7 @@ impl<O: Send + 'static> DataLoader<O> for StepLoader<O> {
 }
 
 /// A burn-train data loader that yields all samples in their own order on every pass: for validation.
-pub struct SequentialLoader<O> {
+pub(crate) struct SequentialLoader<O> {
     batcher: Arc<dyn StepBatcher<O>>,
     batch_size: usize,
     device: Device,
@@ -314,7 +319,7 @@ mod tests {
     #[test]
     fn segments_in_a_row_are_the_whole_run() {
         let plan = StepPlan::new(10, 3, 2, None, 5).unwrap();
-        let all: Vec<_> = (0..plan.steps()).map(|i| (i, plan.step(i).items)).collect();
+        let all: Vec<_> = plan.range(0..plan.steps()).map(|step| (step.index, step.items)).collect();
         assert_eq!(passes(0).concat(), all);
         assert_eq!(passes(0).iter().map(Vec::len).collect::<Vec<_>>(), [3, 3, 2]);
     }
@@ -349,11 +354,11 @@ mod tests {
     }
 
     #[test]
-    fn the_device_twin_shares_the_position() {
+    fn a_clone_on_another_device_shares_the_position() {
         let loader = loader(0);
-        let twin = loader.to_device(&Device::default());
+        let clone = loader.to_device(&Device::default());
         let first = loader.iter().next().unwrap().unwrap().0;
-        let second = twin.iter().next().unwrap().unwrap().0;
+        let second = clone.iter().next().unwrap().unwrap().0;
         assert_eq!((first, second), (0, 1));
     }
 

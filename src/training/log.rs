@@ -21,8 +21,8 @@ use crate::{Error, Result, atomic};
 /// {"step":40,"valid_loss":3.3}
 /// ```
 ///
-/// A resumed run drops the lines of steps that it takes again.
-pub struct MetricsLog {
+/// A resumed run drops the lines of steps that it repeats.
+pub(crate) struct MetricsLog {
     path: PathBuf,
     file: File,
     step: usize,
@@ -35,7 +35,7 @@ pub struct MetricsLog {
 }
 
 impl MetricsLog {
-    /// Goes on with the file after `first_step` steps; a failure to write stops `interrupter`'s run.
+    /// Continues the file after `first_step` steps; a failure to write stops the run of `interrupter`.
     ///
     /// # Errors
     ///
@@ -48,7 +48,7 @@ impl MetricsLog {
             Err(source) => return Err(io(source)),
         };
         let is_kept = |line: &&str| {
-            // A line that a crash cut off is not JSON.
+            // A crash may have truncated the last line.
             let step = serde_json::from_str::<Value>(line).ok().and_then(|entry| entry["step"].as_u64());
             step.is_some_and(|step| step as usize <= first_step)
         };
@@ -91,7 +91,7 @@ impl MetricsLog {
 impl MetricLogger for MetricsLog {
     fn log(&mut self, update: MetricsUpdate, epoch: usize, split: &Split) {
         match split {
-            // Behind the last step of an epoch, burn-train sends the means over it: no step.
+            // After the last step of an epoch, burn-train sends the means over it: no step.
             Split::Train if update.entries_numeric.iter().all(|metric| metric.running_entry.is_none()) => {}
             Split::Train => {
                 self.step += 1;

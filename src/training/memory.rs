@@ -1,8 +1,10 @@
-/// Asks the C library to keep the memory that is freed for the next allocation, instead of handing it back to the system.
+/// Asks the C library to keep freed memory for the next allocation, instead of returning it to the system.
 ///
-/// On the CPU a step of training makes and drops thousands of tensors of some megabytes; glibc gives each back and asks
-/// for it again, and the system fills every page with zeros anew. Programs that train call this first; a library should
-/// leave the choice to them. Elsewhere than on Linux with glibc it does nothing.
+/// On the CPU a training step allocates and frees thousands of tensors of some megabytes; glibc returns each to the
+/// system, which then fills every page with zeros again. Programs that train call this first; a library should leave the
+/// choice to them. It has an effect on Linux with glibc only.
+///
+/// # Example
 ///
 /// ```
 /// burn_revision::training::keep_freed_memory();

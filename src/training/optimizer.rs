@@ -3,12 +3,12 @@ use burn::optim::{AdamWConfig, ModuleOptimizer};
 
 use crate::{Error, Result};
 
-/// AdamW as Hugging Face's trainer has it: `epsilon` 1e-8, and a weight decay that spares biases and the gains of norms.
+/// AdamW with the settings of Hugging Face's trainer: `epsilon` 1e-8, and no weight decay of biases and gains of norms.
 ///
 /// # Errors
 ///
 /// [`Error::Config`] for a weight decay that is negative or not finite.
-pub fn adamw(weight_decay: f32, beta_2: f32) -> Result<ModuleOptimizer> {
+pub(crate) fn adamw(weight_decay: f32, beta_2: f32) -> Result<ModuleOptimizer> {
     if !weight_decay.is_finite() || weight_decay < 0.0 {
         return Err(Error::config(
             "weight_decay",
@@ -16,9 +16,10 @@ pub fn adamw(weight_decay: f32, beta_2: f32) -> Result<ModuleOptimizer> {
         ));
     }
     let adamw = AdamWConfig::new().with_beta_2(beta_2).with_epsilon(1e-8);
-    let spared = ParamGroup::from_regex(r"(^|\.)(bias|gamma|beta|log_scale)$").expect("the pattern is valid");
+    let without_decay =
+        ParamGroup::from_regex(r"(^|\.)(bias|gamma|beta|log_scale)$").expect("the pattern is valid");
     let plain = adamw.clone().with_weight_decay(0.0).build();
-    Ok(adamw.with_weight_decay(weight_decay).init().with_group(spared, plain, None))
+    Ok(adamw.with_weight_decay(weight_decay).init().with_group(without_decay, plain, None))
 }
 
 #[cfg(test)]

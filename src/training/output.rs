@@ -4,10 +4,11 @@ use burn::train::metric::{Adaptor, LossInput};
 
 use super::tokens::TokenInput;
 
-/// What a training or validation step reports to burn-train: its mean loss, `[1]`, and over how many labels and tokens.
+/// What a training or validation step reports to burn-train: its mean loss, `[1]`, and its number of labels and tokens.
 #[derive(Clone, Debug)]
-pub struct LossOutput {
-    loss: Tensor<1>,
+pub(crate) struct LossOutput {
+    /// The loss, `[1]`.
+    pub loss: Tensor<1>,
     labels: usize,
     tokens: usize,
 }
@@ -18,15 +19,11 @@ impl LossOutput {
         Self { loss: loss.without_autodiff(), labels: 1, tokens: 0 }
     }
 
-    /// Reports the loss as a mean over `labels`, so that steps are averaged rightly, and how many tokens the step cost.
+    /// Reports the loss as a mean over `labels`, the weight of the step in averages, and the number of tokens that went
+    /// through the model.
     pub fn over(mut self, labels: usize, tokens: usize) -> Self {
         (self.labels, self.tokens) = (labels.max(1), tokens);
         self
-    }
-
-    /// The loss, `[1]`.
-    pub fn loss(&self) -> Tensor<1> {
-        self.loss.clone()
     }
 }
 

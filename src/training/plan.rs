@@ -7,7 +7,7 @@ use crate::{Error, Result};
 
 /// The samples of one optimizer step.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
+pub(crate) struct Step {
     /// The optimizer step, counted from zero over the whole run.
     pub index: usize,
     /// The epoch that the step belongs to, counted from zero.
@@ -18,18 +18,10 @@ pub struct Step {
 
 /// Which samples make up which optimizer step: a function of the seed and the step alone.
 ///
-/// Every epoch is a fresh permutation of all samples, cut into batches; the last batch of an epoch may be
-/// smaller. Nothing here has state, so a run that was interrupted after step `k` continues with exactly the
-/// samples that an unbroken run would have used.
-///
-/// ```
-/// use burn_revision::training::StepPlan;
-/// let plan = StepPlan::new(10, 4, 2, None, 7).unwrap();
-/// assert_eq!((plan.steps_per_epoch(), plan.steps()), (3, 6));
-/// assert_eq!(plan.step(4), plan.clone().step(4));
-/// ```
+/// Every epoch is a new permutation of all samples, cut into batches; the last batch of an epoch may be smaller. A plan
+/// has no state, so that a run interrupted after step `k` continues with exactly the samples of an uninterrupted run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StepPlan {
+pub(crate) struct StepPlan {
     items: usize,
     batch_size: usize,
     steps: usize,
@@ -67,26 +59,16 @@ impl StepPlan {
         self.steps
     }
 
-    /// The number of samples.
-    pub fn items(&self) -> usize {
-        self.items
-    }
-
     /// The number of optimizer steps in one pass over the samples.
     pub fn steps_per_epoch(&self) -> usize {
         self.items.div_ceil(self.batch_size)
     }
 
-    /// The samples of optimizer step `index`.
+    /// The optimizer steps of a range; the order of an epoch is computed once.
     ///
     /// # Panics
     ///
-    /// Panics if the run has no such step.
-    pub fn step(&self, index: usize) -> Step {
-        self.cut(index, &self.order(index / self.steps_per_epoch()))
-    }
-
-    /// The steps of a range, with the order of an epoch made once.
+    /// The iterator panics past the last step of the run.
     pub(super) fn range(&self, steps: Range<usize>) -> impl Iterator<Item = Step> + '_ {
         let mut current: Option<(usize, Vec<usize>)> = None;
         steps.map(move |index| {
@@ -118,13 +100,17 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn step(plan: &StepPlan, index: usize) -> Step {
+        plan.range(index..index + 1).next().unwrap()
+    }
+
     proptest! {
         #[test]
         fn every_epoch_visits_every_sample_once(items in 1usize..60, batch in 1usize..20, seed: u64) {
             let plan = StepPlan::new(items, batch, 3, None, seed).unwrap();
             for epoch in 0..3 {
                 let mut seen: Vec<usize> = (0..plan.steps_per_epoch())
-                    .map(|i| plan.step(epoch * plan.steps_per_epoch() + i))
+                    .map(|i| step(&plan, epoch * plan.steps_per_epoch() + i))
                     .inspect(|step| assert_eq!(step.epoch, epoch))
                     .flat_map(|step| step.items)
                     .collect();
@@ -136,9 +122,18 @@ mod tests {
 
     #[test]
     fn epochs_and_seeds_have_orders_of_their_own() {
-        let order = |seed, step| StepPlan::new(100, 100, 2, None, seed).unwrap().step(step).items;
+        let order = |seed, epoch| step(&StepPlan::new(100, 100, 2, None, seed).unwrap(), epoch).items;
         assert_ne!(order(1, 0), order(1, 1));
         assert_ne!(order(1, 0), order(2, 0));
+    }
+
+    #[test]
+    fn the_last_batch_of_an_epoch_may_be_smaller() {
+        let plan = StepPlan::new(10, 4, 2, None, 7).unwrap();
+        assert_eq!((plan.steps_per_epoch(), plan.steps()), (3, 6));
+        let lengths: Vec<usize> = plan.range(0..6).map(|step| step.items.len()).collect();
+        assert_eq!(lengths, [4, 4, 2, 4, 4, 2]);
+        assert_eq!(step(&plan, 4), plan.range(0..6).nth(4).unwrap());
     }
 
     #[test]

@@ -9,8 +9,21 @@ use burn::train::renderer::{
     EvaluationName, MetricState, MetricsRenderer, MetricsRendererEvaluation, MetricsRendererTraining,
 };
 
-/// A burn-train renderer that keeps one readable line on standard error: label, step, loss, rate and remaining
-/// time. In a terminal the line is rewritten; elsewhere a new one is written every few seconds.
+/// A burn-train renderer that writes one line to standard error: label, step, loss, rate and remaining time. In a terminal
+/// the line is rewritten; elsewhere a new one is written every few seconds.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::Device;
+/// use burn_revision::encoder::{DualEncoder, DualEncoderTraining, PairDataset};
+/// use burn_revision::training::ProgressLine;
+///
+/// # fn train(encoder: DualEncoder, pairs: &PairDataset) -> burn_revision::Result<DualEncoder> {
+/// let line = ProgressLine::new("encoder", 0, 20 * pairs.len().div_ceil(128));
+/// DualEncoderTraining::new(20, 128).fit(encoder, pairs, pairs, "runs/encoder", Some(Box::new(line)), &Device::default())
+/// # }
+/// ```
 pub struct ProgressLine {
     label: String,
     first_step: usize,
@@ -28,7 +41,7 @@ pub struct ProgressLine {
 }
 
 impl ProgressLine {
-    /// A line for a run of `steps` optimizer steps that starts at `first_step` (0, or where a run resumes).
+    /// A line for a run of `steps` optimizer steps that starts at `first_step`: 0, or the step where a run resumes.
     pub fn new(label: impl Into<String>, first_step: usize, steps: usize) -> Self {
         Self {
             label: label.into(),
@@ -58,7 +71,7 @@ impl ProgressLine {
         let rate = fresh / elapsed.max(1e-9);
         let loss = self.loss.map_or_else(String::new, |loss| format!("  loss {loss:.4}"));
         let remaining = (self.steps.saturating_sub(self.done)) as f64 / rate.max(1e-9);
-        let eta = if fresh > 0.0 { format!("  ETA {}", human(remaining)) } else { String::new() };
+        let eta = if fresh > 0.0 { format!("  ETA {}", readable(remaining)) } else { String::new() };
         let speed = match self.tokens {
             tokens if tokens > 0.0 => format!("{:.0} tokens/s", tokens / elapsed.max(1e-9)),
             _ => format!("{rate:.1} steps/s"),
@@ -83,7 +96,7 @@ impl ProgressLine {
     }
 }
 
-fn human(seconds: f64) -> String {
+fn readable(seconds: f64) -> String {
     let seconds = seconds.round() as u64;
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
         (0, 0, s) => format!("{s}s"),
@@ -191,6 +204,6 @@ mod tests {
 
     #[test]
     fn times_are_readable() {
-        assert_eq!([9.0, 69.0, 3700.0].map(human), ["9s", "1m09s", "1h01m"].map(String::from));
+        assert_eq!([9.0, 69.0, 3700.0].map(readable), ["9s", "1m09s", "1h01m"].map(String::from));
     }
 }

@@ -12,7 +12,11 @@ use crate::{Error, Result};
 /// # Errors
 ///
 /// [`Error::Config`] for a learning rate outside (0, 1] or a ratio outside [0, 1).
-pub fn cosine_with_warmup(learning_rate: f64, steps: usize, warmup_ratio: f64) -> Result<ModuleLrScheduler> {
+pub(crate) fn cosine_with_warmup(
+    learning_rate: f64,
+    steps: usize,
+    warmup_ratio: f64,
+) -> Result<ModuleLrScheduler> {
     if !learning_rate.is_finite() {
         return Err(Error::config("learning_rate", format!("must be in (0, 1], found {learning_rate}")));
     }
@@ -35,6 +39,7 @@ pub fn cosine_with_warmup(learning_rate: f64, steps: usize, warmup_ratio: f64) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::assert_abs_diff_eq;
 
     fn rates(steps: usize, warmup_ratio: f64) -> Vec<f64> {
         let mut scheduler = cosine_with_warmup(0.1, steps, warmup_ratio).unwrap();
@@ -46,7 +51,8 @@ mod tests {
         let rates = rates(100, 0.1);
         assert!(rates[..10].windows(2).all(|pair| pair[0] < pair[1]));
         assert!(rates[10..].windows(2).all(|pair| pair[0] > pair[1]));
-        assert!((rates[10] - 0.1).abs() < 1e-12 && rates[0] > 0.0);
+        assert_abs_diff_eq!(rates[10], 0.1, epsilon = 1e-12);
+        assert!(rates[0] > 0.0);
         assert!(rates[99] < 1e-4);
     }
 

@@ -3,8 +3,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::train::Interrupter;
 
-/// A request to end a run soon without losing anything: the step at hand is finished, a checkpoint is written, and the run
+/// A request to end a run without losing a step: the current step is finished, a checkpoint is written, and the run
 /// returns [`Error::Interrupted`](crate::Error::Interrupted). Clones share the request.
+///
+/// # Example
 ///
 /// ```
 /// use burn_revision::training::StopRequest;
@@ -36,16 +38,18 @@ impl StopRequest {
         self.requested.store(true, Ordering::SeqCst);
     }
 
-    /// Whether somebody has asked.
+    /// Whether a stop was requested.
     pub fn is_requested(&self) -> bool {
-        // burn-train's renderers forget a stop when training ends.
+        // burn-train's renderers reset their interrupter when training ends.
         if self.interrupter.should_stop() {
             self.request();
         }
         self.requested.load(Ordering::SeqCst)
     }
 
-    /// For renderers that let their users stop a run: to stop this is to [`request`](Self::request).
+    /// For renderers with a key that stops a run: stopping this interrupter is a [`request`](Self::request).
+    ///
+    /// # Example
     ///
     /// ```
     /// use burn_revision::training::StopRequest;

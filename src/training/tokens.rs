@@ -7,16 +7,16 @@ use burn::train::metric::{
     SerializedEntry,
 };
 
-/// How many tokens a step sent through the model, visual ones and padding included: what a step costs.
+/// The number of tokens that a step sent through the model, visual tokens and padding included.
 #[derive(Clone)]
-pub struct TokenMetric {
+pub(crate) struct TokenMetric {
     name: MetricName,
     state: NumericMetricState,
 }
 
 /// The input of [`TokenMetric`].
 #[derive(Clone, Copy, Debug)]
-pub struct TokenInput(pub usize);
+pub(crate) struct TokenInput(pub usize);
 
 impl TokenMetric {
     /// The name of the metric.

@@ -5,7 +5,7 @@ use burn::module::Module;
 use burn::tensor::{DType, Device, FloatDType};
 use burn_revision::Error;
 use burn_revision::language::{LlamaDecoder, Pretrained};
-use burn_revision::revision::{MicroBatch, ReVision, ReVisionConfig, TokenizedSample, Trainable};
+use burn_revision::revision::{Batch, ReVision, ReVisionConfig, Sample, Trainable};
 
 use crate::agreement::{assert_close, device, numbers, reference};
 use crate::generation::folders;
@@ -26,10 +26,10 @@ fn behind_a_projector(precision: FloatDType, device: &Device) -> ReVision<LlamaD
     Trainable::Projector.apply(model.train()).unwrap()
 }
 
-fn batch(device: &Device) -> MicroBatch {
-    let mut sample = TokenizedSample::text("s", vec![4, 5, 6, 7]);
-    (sample.image, sample.image_at) = (Some("p".into()), Some(0));
-    MicroBatch::new(&[&sample], Some((numbers(1, 6, 3), 6)), 3, &device.clone().autodiff())
+fn batch(device: &Device) -> Batch {
+    let mut sample = Sample::text("s", vec![4, 5, 6, 7]);
+    (sample.image_at, sample.embedding) = (Some(0), Some(numbers(1, 6, 3)));
+    Batch::new(&[sample], 3, &device.clone().autodiff())
 }
 
 #[test]

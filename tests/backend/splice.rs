@@ -1,13 +1,13 @@
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor};
 use burn_revision::language::LanguageModel;
-use burn_revision::revision::{MicroBatch, TokenizedSample};
+use burn_revision::revision::{Batch, Sample};
 
 use crate::agreement::{assert_close, device, numbers, random, reference};
 use crate::tiny::{DIM, model};
 
 /// A picture in front, one in the middle, one at the end, and no picture; of different lengths.
-fn samples() -> Vec<TokenizedSample> {
+fn samples() -> Vec<Sample> {
     [
         (vec![3, 4, 5], Some(0)),
         (vec![6, 7, 8, 9, 10], Some(2)),
@@ -15,19 +15,19 @@ fn samples() -> Vec<TokenizedSample> {
         (vec![13, 14, 15], None),
     ]
     .into_iter()
-    .map(|(tokens, image_at)| {
-        let mut sample = TokenizedSample::text("s", tokens);
+    .enumerate()
+    .map(|(row, (tokens, image_at))| {
+        let mut sample = Sample::text("s", tokens);
         sample.image = image_at.map(|_| "p".into());
         sample.image_at = image_at;
+        sample.embedding = image_at.map(|_| numbers(3, DIM, 1)[row * DIM..][..DIM].to_vec());
         sample
     })
     .collect()
 }
 
-fn batch(device: &Device) -> MicroBatch {
-    let samples = samples();
-    let samples: Vec<&TokenizedSample> = samples.iter().collect();
-    MicroBatch::new(&samples, Some((numbers(3, DIM, 1), DIM)), 3, device)
+fn batch(device: &Device) -> Batch {
+    Batch::new(&samples(), 3, device)
 }
 
 #[test]
@@ -75,9 +75,9 @@ fn rows_are_copied_to_their_places() {
 #[test]
 fn a_picture_stands_alone() {
     let model = model().to_device(&device());
-    let mut sample = TokenizedSample::text("s", Vec::new());
-    (sample.image, sample.image_at) = (Some("p".into()), Some(0));
-    let batch = MicroBatch::new(&[&sample], Some((numbers(1, DIM, 2), DIM)), 3, &device());
+    let mut sample = Sample::text("s", Vec::new());
+    (sample.image_at, sample.embedding) = (Some(0), Some(numbers(1, DIM, 2)));
+    let batch = Batch::new(&[sample], 3, &device());
     let picture = model.projector.forward(random(1, DIM, 2, &device()));
     assert_eq!(model.splice(&batch).into_data(), picture.repeat_dim(0, 3).unsqueeze::<3>().into_data());
 }

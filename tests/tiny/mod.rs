@@ -6,6 +6,7 @@ pub mod after;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use burn::data::dataset::Dataset;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use burn_revision::embedding::{EmbeddingTable, NonFinite};
@@ -46,7 +47,7 @@ pub fn model() -> ReVision<LlamaDecoder> {
         .clone()
 }
 
-/// The language model of [`model`] behind another projector.
+/// The language model of [`model`] with another projector.
 pub fn model_behind_another_projector() -> ReVision<LlamaDecoder> {
     config().init(model().language, &Device::default()).unwrap()
 }
@@ -67,7 +68,7 @@ pub fn dataset(noise: f64) -> ConversationDataset {
     dataset_of(source(noise))
 }
 
-/// Each caption behind the row of its number.
+/// Each caption with the row of its number.
 pub fn dataset_of(source: Arc<VisualSource>) -> ConversationDataset {
     let conversations: Vec<Conversation> = CAPTIONS
         .iter()
@@ -108,9 +109,28 @@ pub fn weights<M: Module>(module: &M) -> Vec<(String, TensorData)> {
     collect.1
 }
 
-pub fn measure(model: &ReVision<LlamaDecoder>) -> Evaluation {
+/// Scores and generated captions.
+pub fn measure(model: &ReVision<LlamaDecoder>) -> (CaptionScores, Vec<String>) {
     let generation = GenerationConfig::new().with_max_new_tokens(16);
     evaluate(model, &dataset(0.0), &tokenizer(), &generation, 4, &Device::default()).unwrap()
+}
+
+/// The number of the newest complete checkpoint in a folder.
+pub fn newest_checkpoint(folder: &Path) -> Option<usize> {
+    let is_complete = |number: &usize| {
+        ["model", "optim", "scheduler"]
+            .iter()
+            .all(|name| folder.join(format!("{name}-{number}.bpk")).is_file())
+    };
+    let names = std::fs::read_dir(folder).ok()?.filter_map(|file| file.ok()?.file_name().into_string().ok());
+    let numbers = names.filter_map(|name| name.strip_prefix("model-")?.strip_suffix(".bpk")?.parse().ok());
+    numbers.filter(is_complete).max()
+}
+
+/// The items of a data set as a batch for [`model`].
+pub fn batch(data: &ConversationDataset, items: &[usize], device: &Device) -> Batch {
+    let samples: Vec<Sample> = data.get_many(items.to_vec()).unwrap();
+    Batch::new(&samples, config().num_visual_tokens, device)
 }
 
 /// Fails with the path of the first weight that differs in any bit.

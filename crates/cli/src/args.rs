@@ -87,7 +87,7 @@ pub enum Command {
         burn-revision convert 'shards/*.pkl' captions/ --format npy --dtype f16")]
     Convert(ConvertCommand),
     /// Train a multimodal model: stage 1 on aligned text, stage 2 on pictures
-    #[command(after_help = super::run_file::HELP)]
+    #[command(after_help = super::run_description::HELP)]
     Train(TrainCommand),
     /// Write texts about embeddings of pictures
     #[command(

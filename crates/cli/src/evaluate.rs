@@ -1,17 +1,16 @@
 use std::io::Write;
+use std::sync::Arc;
 
 use burn::module::Module;
 use serde_json::json;
 
 use super::args::OutputOptions;
-use super::generate::{check_dim, generation, pictures, shared};
+use super::generate::{check_dim, generation, pictures};
 use super::model_args::EvalCommand;
 use super::outcome::Outcome;
 use burn_revision::device::from_environment;
 use burn_revision::language::LanguageModel;
-use burn_revision::revision::{
-    ConversationDataset, LoadedReVision, SavedReVision, evaluate as measure, read_conversations,
-};
+use burn_revision::revision::{ConversationDataset, SavedReVision, evaluate as measure, read_conversations};
 use burn_revision::training::keep_freed_memory;
 use burn_revision::{Result, atomic};
 
@@ -19,33 +18,32 @@ use burn_revision::{Result, atomic};
 pub fn evaluate(command: &EvalCommand, output: &OutputOptions) -> Result<Outcome> {
     keep_freed_memory();
     let device = from_environment()?;
-    let LoadedReVision { model, tokenizer, saved } = SavedReVision::load(&command.model, &device)?;
-    // Adapters go into the weights once, not at every token.
+    let SavedReVision { model, tokenizer, template, .. } = SavedReVision::load(&command.model, &device)?;
+    // Adapters are merged into the weights once, not at every token.
     let model = model.materialize();
     let writing = generation(&command.writing)?;
     let source = pictures(&command.pictures)?;
     check_dim(&source, &model)?;
     let (dataset, report) = ConversationDataset::collect(
         read_conversations(&command.conversations)?.take(command.samples.unwrap_or(usize::MAX)),
-        saved.template,
+        template,
         &tokenizer,
         model.language.max_positions().saturating_sub(model.num_visual_tokens()),
-        shared(source),
+        Some(Arc::new(source)),
         command.bad_samples,
     )?;
     if !output.quiet {
         eprintln!("{report}");
     }
     let batch = command.writing.batch_size.max(1);
-    let found = measure(&model, &dataset, &tokenizer, &writing, batch, &device)?;
+    let (scores, captions) = measure(&model, &dataset, &tokenizer, &writing, batch, &device)?;
     if let Some(path) = &command.output {
         atomic::write(path, |file| {
-            dataset.samples().iter().zip(&found.captions).try_for_each(|(sample, text)| {
+            dataset.samples().iter().zip(&captions).try_for_each(|(sample, text)| {
                 writeln!(file, "{}", json!({ "id": sample.id, "image": sample.image, "text": text.trim() }))
             })
         })?;
     }
-    let scores = found.scores;
     let mut outcome = Outcome::default();
     outcome.line(format!(
         "NLL {:.4} (perplexity {:.2}) over {} tokens of {} samples",

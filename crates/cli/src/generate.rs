@@ -1,5 +1,4 @@
 use std::io::Write;
-use std::sync::Arc;
 
 use burn::module::Module;
 use burn::tensor::{DType, Tensor, TensorData};
@@ -21,8 +20,8 @@ use burn_revision::{Error, Result};
 pub fn generate(command: &GenerateCommand, output: &OutputOptions) -> Result<Outcome> {
     keep_freed_memory();
     let device = from_environment()?;
-    let LoadedReVision { model, tokenizer, saved } = SavedReVision::load(&command.model, &device)?;
-    // Adapters go into the weights once, not at every token.
+    let SavedReVision { model, tokenizer, template, .. } = SavedReVision::load(&command.model, &device)?;
+    // Adapters are merged into the weights once, not at every token.
     let model = model.materialize();
     let source = pictures(&command.pictures)?;
     check_dim(&source, &model)?;
@@ -40,24 +39,25 @@ pub fn generate(command: &GenerateCommand, output: &OutputOptions) -> Result<Out
             source.position(id).ok_or_else(|| Error::MissingId { what, id: id.clone() })
         })
         .collect::<Result<_>>()?;
-    if saved.template == Template::Plain && command.prompt.is_some() {
+    if template == Template::Plain && command.prompt.is_some() {
         return Err(Error::config(
             "prompt",
-            "the model was trained with the template `plain`, which asks nothing",
+            "the model was trained with the template `plain`, which has no questions",
         ));
     }
-    let prompt = question(command.prompt.as_deref(), saved.template);
+    let prompt = question(command.prompt.as_deref(), template);
     let conversation = Conversation {
         id: "prompt".into(),
         image: Some(String::new()),
         turns: vec![Turn::new(Role::Human, prompt)],
     };
-    let sample = saved.template.prompt(&conversation, &tokenizer)?;
-    let (length, room) = (sample.tokens.len() + model.num_visual_tokens(), model.language.max_positions());
-    if length >= room {
-        return Err(Error::config("prompt", format!("{length} positions; the model has {room}")));
+    let sample = template.prompt(&conversation, &tokenizer)?;
+    let length = sample.tokens.len() + model.num_visual_tokens();
+    let max_positions = model.language.max_positions();
+    if length >= max_positions {
+        return Err(Error::config("prompt", format!("{length} positions; the model has {max_positions}")));
     }
-    let (end, writing) = (saved.template.stops(&tokenizer)?, generation(&command.writing)?);
+    let (end, writing) = (template.stops(&tokenizer)?, generation(&command.writing)?);
 
     let mut outcome = Outcome::default();
     let mut texts = Vec::new();
@@ -70,12 +70,12 @@ pub fn generate(command: &GenerateCommand, output: &OutputOptions) -> Result<Out
         let shown = source.show(rows, 0, 0)?;
         let visual =
             Tensor::from_data(TensorData::new(shown, [rows.len(), source.dim()]), (&device, DType::F32));
-        for (id, tokens) in ids.iter().zip(model.write(&sample, visual, &end, &writing)) {
+        for (id, tokens) in ids.iter().zip(model.generate(&sample, visual, &end, &writing)) {
             let text = tokenizer.decode(&tokens).trim().to_string();
             if !output.json && !output.quiet {
                 let line = text.replace('\n', " ");
                 if writeln!(std::io::stdout(), "{id}\t{line}").is_err() {
-                    // Somebody who closes the pipe early has read enough.
+                    // The reader has closed the pipe.
                     return Ok(Outcome::default());
                 }
             }
@@ -86,7 +86,7 @@ pub fn generate(command: &GenerateCommand, output: &OutputOptions) -> Result<Out
     Ok(outcome)
 }
 
-/// What is shown: pictures, or texts that are aligned first.
+/// Embeddings of pictures, or of texts that are aligned first.
 pub fn pictures(options: &PicturesOptions) -> Result<VisualSource> {
     let store = Store::open_key(&options.embeddings, options.key.as_deref())?;
     let Some(stats) = &options.stats else { return VisualSource::open(&store, 0.0) };
@@ -104,7 +104,7 @@ pub fn pictures(options: &PicturesOptions) -> Result<VisualSource> {
     VisualSource::new(aligned.0, 0.0, NonFinite::Error)
 }
 
-/// The question with a place for the picture.
+/// The question with the mark of the picture.
 fn question(prompt: Option<&str>, template: Template) -> String {
     let text = match (prompt, template) {
         (Some(prompt), _) if prompt.contains(IMAGE_PLACEHOLDER) => return prompt.to_string(),
@@ -138,9 +138,4 @@ pub fn generation(options: &WritingOptions) -> Result<GenerationConfig> {
         .with_temperature(options.temperature)
         .with_top_p(options.top_p)
         .with_seed(options.seed))
-}
-
-/// A source that several data sets share.
-pub fn shared(source: VisualSource) -> Option<Arc<VisualSource>> {
-    Some(Arc::new(source))
 }

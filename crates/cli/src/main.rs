@@ -17,7 +17,7 @@ mod outcome;
 mod page;
 mod progress;
 mod projector;
-mod run_file;
+mod run_description;
 mod stats;
 mod train;
 

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::run_file::Precision;
+use super::run_description::Precision;
 use burn_revision::embedding::FloatType;
 use burn_revision::revision::{BadSamples, Template};
 
@@ -11,10 +11,10 @@ pub struct TrainCommand {
     /// The description of the run, a TOML file
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
-    /// Go on where an earlier run of the same description stopped
+    /// Resume an earlier run of the same description
     #[arg(long)]
     pub resume: bool,
-    /// Read the data, say what would be trained on, and stop
+    /// Read the data, report what would be trained on, and stop
     #[arg(long)]
     pub dry_run: bool,
     /// Draw curves in the terminal; q asks whether to stop, and a stop saves first
@@ -38,7 +38,7 @@ pub struct PicturesOptions {
 
 #[derive(Args)]
 pub struct WritingOptions {
-    /// The number of tokens to write at most
+    /// The maximum number of tokens to generate
     #[arg(long, value_name = "N", default_value_t = 64)]
     pub max_new_tokens: usize,
     /// Above 0, tokens are drawn at random; scores are divided by it
@@ -65,7 +65,7 @@ pub struct GenerateCommand {
     /// The pictures to write about [default: all]
     #[arg(long, value_name = "IDS", value_delimiter = ',')]
     pub ids: Vec<String>,
-    /// The question; `<image>` marks where the picture stands, in front of it without a mark
+    /// The question; `<image>` marks the place of the picture, which is in front by default
     #[arg(long, value_name = "TEXT")]
     pub prompt: Option<String>,
     #[command(flatten)]
@@ -88,7 +88,7 @@ pub struct EvalCommand {
     /// Conversations that cannot be used: error or drop
     #[arg(long, value_name = "POLICY", default_value = "error", value_parser = bad_samples)]
     pub bad_samples: BadSamples,
-    /// Write what the model wrote, one JSON object a line
+    /// Write the generated texts, one JSON object a line
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     #[command(flatten)]
@@ -116,7 +116,7 @@ pub struct ImportCommand {
     /// The language model: a GGUF file or a folder of Hugging Face
     #[arg(long, value_name = "PATH")]
     pub language_model: PathBuf,
-    /// How many visual tokens a picture becomes
+    /// The number of visual tokens a picture
     #[arg(long, value_name = "N")]
     pub visual_tokens: usize,
     /// The float type of the language model's weights: f32, f16 or bf16

@@ -2,15 +2,15 @@ use burn::tensor::FloatDType;
 
 use super::model_args::{ExportCommand, ImportCommand};
 use super::outcome::Outcome;
-use super::train::from_anywhere;
+use super::train::absolute_path;
 use burn_revision::device::from_environment;
 use burn_revision::language::Pretrained;
-use burn_revision::revision::{Projector, ReVisionConfig, SavedReVision, Tuned};
+use burn_revision::revision::{Projector, ReVisionConfig, SavedReVision};
 use burn_revision::{Error, Result};
 
 /// `export`: the projector of a model as a file.
 pub fn export(command: &ExportCommand) -> Result<Outcome> {
-    let projector = SavedReVision::read_projector(&command.model, &from_environment()?)?;
+    let projector = SavedReVision::load_projector(&command.model, &from_environment()?)?;
     projector.write(&command.output, command.dtype)?;
     let mut outcome = Outcome::default();
     outcome.line(format!(
@@ -25,7 +25,7 @@ pub fn export(command: &ExportCommand) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// `import`: a model of a projector and a language model.
+/// `import`: a model from a projector and a language model.
 pub fn import(command: &ImportCommand) -> Result<Outcome> {
     if command.output.exists() {
         return Err(Error::config("output", format!("{} is there already", command.output.display())));
@@ -34,21 +34,16 @@ pub fn import(command: &ImportCommand) -> Result<Outcome> {
     let projector = Projector::read(&command.projector, &device)?;
     let Pretrained { model: language, tokenizer } =
         Pretrained::load(&command.language_model, precision, &device)?;
-    // A template that does not go with the model is found now, not at the first question.
+    // An error now rather than at the first question.
     command.template.end(&tokenizer)?;
     let model = ReVisionConfig::new(projector.input())
         .with_projector(projector.kind())
         .with_num_visual_tokens(command.visual_tokens)
         .init(language, &device)?
         .with_projector(projector)?;
-    let saved = SavedReVision {
-        revision: model.config(),
-        language_model: from_anywhere(&command.language_model),
-        precision,
-        template: command.template,
-        tuned: Tuned::Nothing,
-    };
-    saved.save(&model, &command.output)?;
+    let mut saved = SavedReVision::new(model, tokenizer, absolute_path(&command.language_model), precision);
+    saved.template = command.template;
+    saved.save(&command.output)?;
     let mut outcome = Outcome::default();
     outcome.line(format!("the model is in {}", command.output.display()));
     outcome.entry("model", command.output.display().to_string());

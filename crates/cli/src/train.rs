@@ -8,30 +8,29 @@ use super::args::OutputOptions;
 use super::model_args::TrainCommand;
 use super::outcome::Outcome;
 use super::progress::interrupted;
-use super::run_file::RunFile;
+use super::run_description::RunDescription;
 use burn_revision::device::from_environment;
 use burn_revision::embedding::Store;
-use burn_revision::language::{LanguageModel, LlamaDecoder, Pretrained, Tokenizer};
+use burn_revision::language::{LanguageModel, Pretrained};
 use burn_revision::revision::*;
 use burn_revision::training::{ProgressLine, keep_freed_memory};
 use burn_revision::{Error, Result};
 
-/// `train`: one stage, from a description to the folder of a model.
+/// `train`: one stage, from its description to the folder of the model.
 pub fn train(command: &TrainCommand, output: &OutputOptions) -> Result<Outcome> {
     keep_freed_memory();
-    let run = RunFile::read(&command.config)?;
+    let run = RunDescription::read(&command.config)?;
     let mut stage = run.stage.config();
     let device = from_environment()?;
-    // Fresh projectors and adapters follow from the seed, as the order of the samples does.
+    // The seed determines initial projectors and adapters, as it does the order of the samples.
     device.seed(stage.seed);
-    let say = |line: String| {
+    let log = |line: String| {
         if !output.quiet {
             eprintln!("{line}");
         }
     };
-    let Start { model, tokenizer, mut saved } = start(&run, &device)?;
-    saved.tuned = saved.tuned.and_by(stage.trainable, &stage.lora)?;
-    if let Tuned::Lora(adapters) = &saved.tuned {
+    let mut saved = start(&run, &device)?.with_stage(&stage)?;
+    if let Some(adapters) = saved.lora() {
         if run.stage.lora.is_some() && adapters.to_string() != stage.lora.to_string() {
             let detail = format!("the model has adapters already, with other settings: {adapters}");
             return Err(Error::config("lora", detail));
@@ -39,17 +38,17 @@ pub fn train(command: &TrainCommand, output: &OutputOptions) -> Result<Outcome> 
         stage.lora = adapters.clone();
     }
     saved.template = run.data.template.unwrap_or(saved.template);
-    let (train, report) = dataset(&run, &run.data.conversations, &model, &tokenizer, saved.template, true)?;
-    train.check(&model)?;
-    say(format!("training data: {report}"));
+    let (train, report) = dataset(&run, &run.data.conversations, &saved, true)?;
+    train.check(&saved.model)?;
+    log(format!("training data: {report}"));
     let mut outcome = Outcome::default();
     outcome.entry("data", json!(report));
     let valid = match &run.data.valid {
         None => None,
         Some(path) => {
-            let (valid, report) = dataset(&run, path, &model, &tokenizer, saved.template, false)?;
-            valid.check(&model)?;
-            say(format!("validation data: {report}"));
+            let (valid, report) = dataset(&run, path, &saved, false)?;
+            valid.check(&saved.model)?;
+            log(format!("validation data: {report}"));
             outcome.entry("valid_data", json!(report));
             Some(valid)
         }
@@ -72,9 +71,10 @@ pub fn train(command: &TrainCommand, output: &OutputOptions) -> Result<Outcome> 
     if command.tui {
         learner = learner.with_renderer(curves()?);
     }
-    let result = learner.fit(model, train, valid)?;
+    let result = learner.fit(saved.model, train, valid)?;
     let folder = run.output.join("model");
-    saved.save(&result.model, &folder)?;
+    saved.model = result.model;
+    saved.save(&folder)?;
     outcome.line(format!("{} steps, the model is in {}", result.steps, folder.display()));
     if result.skipped_steps > 0 {
         outcome.line(format!("{} steps were skipped: their gradients were not finite", result.skipped_steps));
@@ -89,7 +89,7 @@ pub fn train(command: &TrainCommand, output: &OutputOptions) -> Result<Outcome> 
     Ok(outcome)
 }
 
-/// burn-train's curves. Ctrl-C does not reach the program while they are shown.
+/// burn-train's curves, which take Ctrl-C from the program.
 #[cfg(feature = "tui")]
 fn curves() -> Result<Box<dyn burn::train::renderer::MetricsRenderer>> {
     if !std::io::IsTerminal::is_terminal(&std::io::stdout()) {
@@ -99,17 +99,10 @@ fn curves() -> Result<Box<dyn burn::train::renderer::MetricsRenderer>> {
     Ok(Box::new(burn::train::renderer::tui::TuiMetricsRendererWrapper::new(keyboard, None)))
 }
 
-/// What a run begins with.
-struct Start {
-    model: ReVision<LlamaDecoder>,
-    tokenizer: Tokenizer,
-    saved: SavedReVision,
-}
-
-fn start(run: &RunFile, device: &Device) -> Result<Start> {
+/// The model at the start of a run.
+fn start(run: &RunDescription, device: &Device) -> Result<SavedReVision> {
     if let Some(from) = &run.from {
-        let LoadedReVision { model, tokenizer, saved } = SavedReVision::load(from, device)?;
-        return Ok(Start { model, tokenizer, saved });
+        return SavedReVision::load(from, device);
     }
     let (path, projector) = match (&run.language_model, &run.projector) {
         (Some(path), Some(projector)) => (path, projector),
@@ -129,18 +122,11 @@ fn start(run: &RunFile, device: &Device) -> Result<Start> {
     if let Some(weights) = &projector.weights {
         model = model.with_projector(Projector::read(weights, device)?)?;
     }
-    let saved = SavedReVision {
-        revision: model.config(),
-        language_model: from_anywhere(path),
-        precision,
-        template: Template::default(),
-        tuned: Tuned::default(),
-    };
-    Ok(Start { model, tokenizer, saved })
+    Ok(SavedReVision::new(model, tokenizer, absolute_path(path), precision))
 }
 
-/// The same language model, wherever the program is started next time; names on the Hub stay as they are.
-pub fn from_anywhere(path: &Path) -> std::path::PathBuf {
+/// The path of a language model from any working directory; names on the Hub are unchanged.
+pub fn absolute_path(path: &Path) -> std::path::PathBuf {
     match path.exists() {
         true => std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf()),
         false => path.to_path_buf(),
@@ -148,11 +134,9 @@ pub fn from_anywhere(path: &Path) -> std::path::PathBuf {
 }
 
 fn dataset(
-    run: &RunFile,
+    run: &RunDescription,
     conversations: &Path,
-    model: &ReVision<LlamaDecoder>,
-    tokenizer: &Tokenizer,
-    template: Template,
+    saved: &SavedReVision,
     is_training: bool,
 ) -> Result<(ConversationDataset, DatasetReport)> {
     let data = &run.data;
@@ -164,12 +148,13 @@ fn dataset(
         let store = Store::open_key(path, data.key.as_deref())?;
         VisualSource::open(&store, if is_training { data.noise } else { 0.0 })
     });
-    let room = model.language.max_positions().saturating_sub(model.num_visual_tokens());
+    let model = &saved.model;
+    let longest = model.language.max_positions().saturating_sub(model.num_visual_tokens());
     ConversationDataset::collect(
         read_conversations(conversations)?,
-        template,
-        tokenizer,
-        data.max_length.unwrap_or(room).min(room),
+        saved.template,
+        &saved.tokenizer,
+        data.max_length.unwrap_or(longest).min(longest),
         source.transpose()?.map(Arc::new),
         data.bad_samples,
     )

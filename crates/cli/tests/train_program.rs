@@ -1,8 +1,11 @@
-//! Training, writing and measuring as somebody at a shell meets them.
+//! `train`, `generate`, `eval`, `export` and `import` from a shell.
 
 mod shell;
 mod trainer;
 
+use burn::module::{Module, ParamGroup};
+use burn::tensor::Device;
+use burn_revision::revision::SavedReVision;
 use serde_json::Value;
 use trainer::{CAPTIONS, Trainer};
 
@@ -10,7 +13,7 @@ const SHORT: &str = "max_steps = 6\ncheckpoint_steps = 3\nlearning_rate = 0.01\n
 const LORA: &str = "max_steps = 6\nlearning_rate = 0.01\ntrainable = 'projector-and-lora'";
 
 fn generate(model: &str) -> String {
-    // One picture at a time: what is written about it does not hang on the others.
+    // One picture at a time: its text does not depend on the others.
     format!("generate --model {model}/model --embeddings seen.npy --max-new-tokens 8 --batch-size 1")
 }
 
@@ -32,7 +35,10 @@ fn two_stages_lead_from_files_to_texts() {
     );
     let log = String::from_utf8(trainer.shell.bytes("one/metrics.jsonl")).unwrap();
     assert_eq!(log.lines().filter(|line| line.contains("learning_rate")).count(), 6);
-    assert!(!trainer.path("one/model/language.bpk").exists(), "stage 1 leaves the language model as it is");
+    assert!(
+        !trainer.path("one/model/language.safetensors").exists(),
+        "stage 1 leaves the language model as it is"
+    );
 
     trainer.stage_2(
         "two",
@@ -45,7 +51,7 @@ fn two_stages_lead_from_files_to_texts() {
     let described: Value = serde_json::from_slice(&trainer.shell.bytes("two/model/revision.json")).unwrap();
     assert_eq!(described["tuned"]["lora"]["rank"], 2);
     assert_eq!(described["template"], "chat");
-    let (adapters, dense) = ("two/model/language.bpk", "lm/model.safetensors");
+    let (adapters, dense) = ("two/model/language.safetensors", "lm/model.safetensors");
     assert!(trainer.shell.bytes(adapters).len() < trainer.shell.bytes(dense).len());
 
     for model in ["one", "two"] {
@@ -164,6 +170,27 @@ fn a_model_is_saved_as_it_was_measured() {
     }
     // Nothing stands in the way of a first stage upon a language model as it was published.
     assert!(refused.iter().all(|name| name.contains('-')), "{refused:?}");
+}
+
+/// Earlier versions wrote the tuned part of the language model as a Burn record.
+#[test]
+fn models_of_earlier_versions_are_read() {
+    let trainer = Trainer::new();
+    trainer.stage_1("plain", "", SHORT);
+    trainer.run("train --config plain.toml --quiet");
+    for (name, trainable, tuned) in [
+        ("adapted", "projector-and-lora", ParamGroup::from_regex(r"\.lora\.[ab]$").unwrap()),
+        ("whole", "projector-and-language", ParamGroup::all()),
+    ] {
+        trainer.stage_2(name, "plain", &LORA.replace("projector-and-lora", trainable));
+        trainer.run(&format!("train --config {name}.toml --quiet"));
+        let scores = trainer.scores(&format!("{name}/model"), "chat.jsonl");
+        let folder = trainer.path(name).join("model");
+        let language = SavedReVision::load(&folder, &Device::default()).unwrap().model.language;
+        language.into_record_group(tuned).save(folder.join("language.bpk")).unwrap();
+        std::fs::remove_file(folder.join("language.safetensors")).unwrap();
+        assert_eq!(trainer.scores(&format!("{name}/model"), "chat.jsonl"), scores);
+    }
 }
 
 #[test]

@@ -9,19 +9,10 @@ const ORDERS: usize = 4;
 /// The width of the Gaussian that punishes other lengths, in words.
 const SIGMA: f64 = 6.0;
 
-/// CIDEr-D of a corpus.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CiderScores {
-    /// The score of each sample, 0 to 10, in the order of the samples.
-    pub samples: Vec<f64>,
-    /// Their mean.
-    pub mean: f64,
-}
-
-/// CIDEr-D of captions against the references of each, Vedantam et al. 2015, arXiv 1411.5726.
+/// CIDEr-D of captions against the references of each, 0 to 10, Vedantam et al. 2015, arXiv 1411.5726.
 ///
-/// Both are cut into n-grams of one to four words, and each n-gram counts by how often it stands there times
-/// `ln(samples / samples with it in a reference)`. For each order, the score is the cosine between the two vectors,
+/// Both are cut into n-grams of one to four words, and the weight of an n-gram is its count times
+/// `ln(captions / captions with it in a reference)`. For each order, the score is the cosine between the two vectors,
 /// with counts of the caption clipped to those of the reference, times `exp(-(difference in length)^2 / 72)`; these
 /// are averaged over orders and references and multiplied by 10.
 ///
@@ -31,28 +22,20 @@ pub struct CiderScores {
 ///
 /// # Errors
 ///
-/// [`Error::TooFewRows`] for fewer than two samples, of which every word would be in all; [`Error::Sample`] for a
-/// sample without references, named by its place.
-///
-/// ```
-/// use burn_revision::revision::cider_d;
-/// let references = [vec!["a red apple on a table".to_string()], vec!["two dogs run over the grass".to_string()]];
-/// let scores = cider_d(&[("a red apple on a table", &references[0]), ("a green tree", &references[1])]).unwrap();
-/// assert!((scores.samples[0] - 10.0).abs() < 1e-12);
-/// assert_eq!(scores.samples[1], 0.0);
-/// ```
-pub fn cider_d(samples: &[(&str, &[String])]) -> Result<CiderScores> {
-    if samples.len() < 2 {
+/// [`Error::TooFewRows`] for fewer than two captions, of which every word would be in all; [`Error::Sample`] for a
+/// caption without references, named by its index.
+pub(super) fn cider_d(captions: &[(&str, &[String])]) -> Result<Vec<f64>> {
+    if captions.len() < 2 {
         return Err(Error::TooFewRows {
             what: "captions for CIDEr-D".to_string(),
             needed: 2,
-            actual: samples.len(),
+            actual: captions.len(),
         });
     }
-    if let Some(index) = samples.iter().position(|(_, references)| references.is_empty()) {
+    if let Some(index) = captions.iter().position(|(_, references)| references.is_empty()) {
         return Err(Error::sample(index.to_string(), "expected at least one reference, found none"));
     }
-    let texts: Vec<(Vec<String>, Vec<Vec<String>>)> = samples
+    let texts: Vec<(Vec<String>, Vec<Vec<String>>)> = captions
         .iter()
         .map(|(candidate, references)| {
             (words(candidate), references.iter().map(|text| words(text)).collect())
@@ -64,11 +47,11 @@ pub fn cider_d(samples: &[(&str, &[String])]) -> Result<CiderScores> {
         seen.into_iter().for_each(|ngram| *frequency.entry(ngram).or_default() += 1);
     }
     let weight = |ngram: &[String]| {
-        // What is in no reference is as rare as what is in one.
-        let samples_with = frequency.get(ngram).copied().unwrap_or(0).max(1);
-        (samples.len() as f64).ln() - (samples_with as f64).ln()
+        // An n-gram in no reference is as rare as one in a single reference.
+        let captions_with = frequency.get(ngram).copied().unwrap_or(0).max(1);
+        (captions.len() as f64).ln() - (captions_with as f64).ln()
     };
-    let scores: Vec<f64> = texts
+    let scores = texts
         .iter()
         .map(|(candidate, references)| {
             let candidate = Vectors::new(candidate, weight);
@@ -77,8 +60,12 @@ pub fn cider_d(samples: &[(&str, &[String])]) -> Result<CiderScores> {
             10.0 * sum / references.len() as f64
         })
         .collect();
-    let mean = scores.iter().sum::<f64>() / scores.len() as f64;
-    Ok(CiderScores { samples: scores, mean })
+    Ok(scores)
+}
+
+/// The mean of scores.
+pub(super) fn mean(scores: &[f64]) -> f64 {
+    scores.iter().sum::<f64>() / scores.len() as f64
 }
 
 /// All sequences of one to four words.
@@ -130,30 +117,31 @@ impl<'a> Vectors<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::assert_abs_diff_eq;
     use proptest::prelude::*;
 
     #[derive(serde::Deserialize)]
     struct Corpus {
-        samples: Vec<Sample>,
+        samples: Vec<Captioned>,
         scores: Vec<f64>,
         mean: f64,
     }
 
     #[derive(Clone, Debug, serde::Deserialize)]
-    struct Sample {
+    struct Captioned {
         candidate: String,
         references: Vec<String>,
     }
 
-    fn score(samples: &[Sample]) -> CiderScores {
+    fn score(samples: &[Captioned]) -> Vec<f64> {
         let samples: Vec<_> =
             samples.iter().map(|sample| (sample.candidate.as_str(), sample.references.as_slice())).collect();
         cider_d(&samples).unwrap()
     }
 
-    fn sample(candidate: &str, references: &[&str]) -> Sample {
+    fn sample(candidate: &str, references: &[&str]) -> Captioned {
         let references = references.iter().map(|text| text.to_string()).collect();
-        Sample { candidate: candidate.to_string(), references }
+        Captioned { candidate: candidate.to_string(), references }
     }
 
     /// `tests/reference/make_cider_fixture.py` has made the captions and scored them with `pycocoevalcap`.
@@ -163,11 +151,8 @@ mod tests {
         let corpora: Vec<Corpus> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
         for Corpus { samples, scores, mean } in &corpora {
             let found = score(samples);
-            assert_eq!(found.samples.len(), scores.len());
-            for (found, expected) in found.samples.iter().zip(scores) {
-                assert!((found - expected).abs() < 1e-9, "{found} {expected}");
-            }
-            assert!((found.mean - mean).abs() < 1e-9);
+            assert_abs_diff_eq!(found.as_slice(), scores.as_slice(), epsilon = 1e-9);
+            assert_abs_diff_eq!(super::mean(&found), *mean, epsilon = 1e-9);
         }
     }
 
@@ -175,24 +160,24 @@ mod tests {
     fn perfect_captions_of_a_distinct_corpus_score_ten() {
         let texts = ["one two three four", "five six seven eight nine", "Ten, eleven: twelve-thirteen!"];
         let found = score(&texts.map(|text| sample(text, &[text])));
-        assert!(found.samples.iter().all(|score| (score - 10.0).abs() < 1e-12), "{found:?}");
-        assert!((found.mean - 10.0).abs() < 1e-12);
+        assert_abs_diff_eq!(found.as_slice(), [10.0; 3].as_slice(), epsilon = 1e-12);
+        assert_abs_diff_eq!(mean(&found), 10.0, epsilon = 1e-12);
     }
 
     #[test]
     fn captions_without_common_words_score_zero() {
         let samples = [sample("a b c d", &["e f g h"]), sample("", &["i j k l"]), sample("m n", &["", "?"])];
-        assert_eq!(score(&samples), CiderScores { samples: vec![0.0; 3], mean: 0.0 });
+        assert_eq!(score(&samples), [0.0; 3]);
     }
 
     #[test]
     fn words_of_every_sample_count_for_nothing_and_length_is_punished() {
         let common = [sample("the end", &["the end"]), sample("the end", &["the end of it"])];
-        assert_eq!(score(&common).samples, [0.0, 0.0]);
+        assert_eq!(score(&common), [0.0, 0.0]);
         let text = "one two three four five";
         // Repeating a caption changes no count that is not clipped, but its length.
         let repeated = format!("{text} {text}");
-        let long = score(&[sample(&repeated, &[text]), sample("x", &["y"])]).samples[0];
+        let long = score(&[sample(&repeated, &[text]), sample("x", &["y"])])[0];
         assert!(0.0 < long && long < 10.0 * (-25.0_f64 / 72.0).exp(), "{long}");
     }
 
@@ -209,9 +194,9 @@ mod tests {
         proptest::collection::vec("[a-e]", 0..8).prop_map(|words| words.join(" "))
     }
 
-    fn corpora() -> impl Strategy<Value = Vec<Sample>> {
+    fn corpora() -> impl Strategy<Value = Vec<Captioned>> {
         let sample = (text(), proptest::collection::vec(text(), 1..4))
-            .prop_map(|(candidate, references)| Sample { candidate, references });
+            .prop_map(|(candidate, references)| Captioned { candidate, references });
         proptest::collection::vec(sample, 2..7)
     }
 
@@ -220,21 +205,21 @@ mod tests {
         fn the_order_of_the_samples_is_irrelevant(samples in corpora(), seed: usize) {
             let mut turned = samples.clone();
             turned.rotate_left(seed % samples.len());
-            let mut expected = score(&samples).samples;
+            let mut expected = score(&samples);
             expected.rotate_left(seed % samples.len());
-            prop_assert_eq!(score(&turned).samples, expected);
+            prop_assert_eq!(score(&turned), expected);
         }
 
         #[test]
         fn scores_lie_between_zero_and_ten(samples in corpora()) {
             let found = score(&samples);
-            prop_assert!(found.samples.iter().all(|score| (0.0..=10.0 + 1e-9).contains(score)), "{:?}", found);
+            prop_assert!(found.iter().all(|score| (0.0..=10.0 + 1e-9).contains(score)), "{:?}", found);
         }
 
         #[test]
         fn case_and_punctuation_change_nothing(samples in corpora()) {
             let shouted = |text: &String| text.to_uppercase().replace(' ', ", ");
-            let others: Vec<_> = samples.iter().map(|sample| Sample {
+            let others: Vec<_> = samples.iter().map(|sample| Captioned {
                 candidate: shouted(&sample.candidate),
                 references: sample.references.iter().map(shouted).collect(),
             }).collect();

@@ -6,22 +6,15 @@ use burn::train::metric::{
     BleuInput, BleuScore, Metric, MetricMetadata, Numeric, NumericEntry, RougeLInput, RougeLScore,
 };
 
-use super::cider::cider_d;
+use super::cider::{cider_d, mean};
 use super::words::words;
 use crate::{Error, Result};
 
-/// How the words of written texts overlap with those of true ones, one truth a text.
+/// The overlap between the words of generated texts and of true ones, one true text for each.
 ///
 /// Words are compared in lower case and without punctuation. BLEU-4 (without smoothing) and ROUGE-L are burn-train's.
-///
-/// ```
-/// use burn_revision::revision::CaptionOverlap;
-/// let truths = ["a red apple on the table", "a green pear in a bowl"].map(String::from);
-/// let overlap = CaptionOverlap::measure(&truths, &truths).unwrap();
-/// assert_eq!((overlap.bleu_4, overlap.rouge_l), (1.0, 1.0));
-/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct CaptionOverlap {
+pub(in crate::revision) struct CaptionOverlap {
     /// BLEU-4 over all texts together, 0 to 1.
     pub bleu_4: f64,
     /// The mean F1 of the longest common subsequence, 0 to 1.
@@ -69,12 +62,12 @@ impl CaptionOverlap {
         let cider = if written.len() < 2 {
             None
         } else {
-            let samples: Vec<(&str, &[String])> = written
+            let captions: Vec<(&str, &[String])> = written
                 .iter()
                 .zip(truths)
                 .map(|(text, truth)| (text.as_str(), std::slice::from_ref(truth)))
                 .collect();
-            Some(cider_d(&samples)?.mean)
+            Some(mean(&cider_d(&captions)?))
         };
         Ok(Self { bleu_4: share(bleu.final_value()), rouge_l: share(rouge.final_value()), cider_d: cider })
     }
@@ -91,9 +84,17 @@ fn table(rows: &[Vec<i64>], width: usize) -> Tensor<2, Int> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::assert_abs_diff_eq;
 
     fn texts<const N: usize>(texts: [&str; N]) -> Vec<String> {
         texts.map(String::from).to_vec()
+    }
+
+    #[test]
+    fn the_truth_itself_is_one() {
+        let truths = texts(["a red apple on the table", "a green pear in a bowl"]);
+        let overlap = CaptionOverlap::measure(&truths, &truths).unwrap();
+        assert_eq!((overlap.bleu_4, overlap.rouge_l), (1.0, 1.0));
     }
 
     #[test]
@@ -111,7 +112,7 @@ mod tests {
             CaptionOverlap::measure(&texts(["the cat sat down"]), &texts(["the black cat sat there"]))
                 .unwrap();
         let (precision, recall) = (3.0 / 4.0, 3.0 / 5.0);
-        assert!((overlap.rouge_l - 2.0 * precision * recall / (precision + recall)).abs() < 1e-9);
+        assert_abs_diff_eq!(overlap.rouge_l, 2.0 * precision * recall / (precision + recall), epsilon = 1e-9);
         assert_eq!(overlap.cider_d, None);
     }
 
@@ -124,7 +125,7 @@ mod tests {
         let precisions = [9.0 / 10.0, 6.0 / 8.0, 3.0 / 6.0, 2.0 / 4.0f64];
         let brevity = (1.0 - 11.0 / 10.0f64).exp();
         let expected = brevity * (precisions.iter().map(|p| p.ln()).sum::<f64>() / 4.0).exp();
-        assert!((overlap.bleu_4 - expected).abs() < 1e-6, "{} {expected}", overlap.bleu_4);
+        assert_abs_diff_eq!(overlap.bleu_4, expected, epsilon = 1e-6);
     }
 
     #[test]

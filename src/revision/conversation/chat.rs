@@ -1,11 +1,11 @@
 use std::borrow::Cow;
 
-use super::{Conversation, IMAGE_PLACEHOLDER, Template, TokenizedSample};
+use super::{Conversation, IMAGE_PLACEHOLDER, Sample, Template};
 use crate::language::{ChatTemplate, Message, Tokenizer};
 use crate::{Error, Result};
 
 impl Template {
-    /// The Jinja behind a chat template.
+    /// The Jinja template of a chat format; `None` for the templates without roles.
     pub(super) fn chat_template(self, tokenizer: &Tokenizer) -> Result<Option<ChatTemplate>> {
         match self {
             Self::Plain | Self::Completion => Ok(None),
@@ -37,7 +37,7 @@ impl Template {
         conversation: &Conversation,
         tokenizer: &Tokenizer,
         prompt: bool,
-    ) -> Result<TokenizedSample> {
+    ) -> Result<Sample> {
         let fail = |detail: String| Error::sample(&conversation.id, detail);
         let end = self.end_of_chat(template, tokenizer)?;
         let turns = conversation.turns.iter();
@@ -52,11 +52,11 @@ impl Template {
                 "the template `{self}` was expected to leave <image> as it is and writes it {shown} times, not {pictures}"
             )));
         }
-        let mut sample = TokenizedSample::empty(conversation);
+        let mut sample = Sample::empty(conversation);
         for span in spans {
             if !span.labelled {
-                let (before, behind) = span.text.split_once(IMAGE_PLACEHOLDER).unzip();
-                sample.show(before.unwrap_or(&span.text), behind, tokenizer);
+                let (before, after) = span.text.split_once(IMAGE_PLACEHOLDER).unzip();
+                sample.show(before.unwrap_or(&span.text), after, tokenizer);
                 continue;
             }
             let answer = tokenizer.encode(&span.text);
@@ -73,16 +73,16 @@ impl Template {
     }
 }
 
-/// What a turn says, without white space around the picture but with a newline where text follows on the next line.
+/// The text of a turn without white space around the picture, except for a newline before text on the next line.
 fn around_picture(value: &str) -> Cow<'_, str> {
-    let Some((before, behind)) = value.split_once(IMAGE_PLACEHOLDER) else { return value.into() };
-    let text = behind.trim_start();
-    let space = &behind[..behind.len() - text.len()];
+    let Some((before, after)) = value.split_once(IMAGE_PLACEHOLDER) else { return value.into() };
+    let text = after.trim_start();
+    let space = &after[..after.len() - text.len()];
     let newline = if !text.is_empty() && space.contains('\n') { "\n" } else { "" };
     format!("{}{IMAGE_PLACEHOLDER}{newline}{text}", before.trim_end()).into()
 }
 
-/// What an error says beside its place.
+/// The detail of an error, without its file.
 fn detail(error: Error) -> String {
     match error {
         Error::Config { key, detail } => format!("{key}: {detail}"),

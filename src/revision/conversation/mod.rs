@@ -11,14 +11,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::language::MessageRole;
 
-pub use read::{Conversations, read_conversations};
-pub use sample::TokenizedSample;
+pub use read::read_conversations;
+pub use sample::Sample;
 pub use template::Template;
 
-/// Where the visual tokens go in a human turn.
+/// Marks the place of the visual tokens in a human turn.
 pub const IMAGE_PLACEHOLDER: &str = "<image>";
 
-/// Who speaks; the names of other data sets, `user` and `assistant`, are read as well.
+/// The speaker of a turn. The names of other data sets, `user` and `assistant`, are read as well.
+///
+/// # Example
 ///
 /// ```
 /// use burn_revision::revision::Role;
@@ -27,9 +29,9 @@ pub const IMAGE_PLACEHOLDER: &str = "<image>";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Sets the scene; nothing is learned from these turns.
+    /// Instructions; these turns are not labels.
     System,
-    /// The user; nothing is learned from these turns.
+    /// The user; these turns are not labels.
     #[serde(alias = "user")]
     Human,
     /// The model; these turns are the labels.
@@ -50,14 +52,16 @@ impl From<Role> for MessageRole {
 /// One turn of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Turn {
-    /// Who speaks.
+    /// The speaker.
     pub from: Role,
-    /// What is said; `<image>` marks where the picture is shown.
+    /// The text; `<image>` marks the place of the picture.
     pub value: String,
 }
 
 impl Turn {
     /// A turn of `from`.
+    ///
+    /// # Example
     ///
     /// ```
     /// use burn_revision::revision::{Role, Turn};
@@ -71,9 +75,9 @@ impl Turn {
 /// A conversation, perhaps about a picture, with the field names of LLaVA's JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conversation {
-    /// The id that errors name.
+    /// The id, for errors.
     pub id: String,
-    /// The id of the picture's embedding, or of the text embedding that stands in for it.
+    /// The id of the embedding of the picture, or of the aligned text in place of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
     /// The turns.
@@ -83,6 +87,8 @@ pub struct Conversation {
 
 impl Conversation {
     /// The shortest conversation about a picture: the picture, then its caption.
+    ///
+    /// # Example
     ///
     /// ```
     /// use burn_revision::revision::Conversation;
@@ -96,7 +102,9 @@ impl Conversation {
         }
     }
 
-    /// A text to be learned as it is, without a picture.
+    /// A text without a picture, all of which is labelled.
+    ///
+    /// # Example
     ///
     /// ```
     /// use burn_revision::revision::Conversation;

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -8,20 +9,22 @@ use serde_json::Value;
 use super::{Conversation, Role, Turn};
 use crate::{Error, Result};
 
-/// No conversation is longer; a file that never closes one is refused before it fills the memory.
+/// The maximum length of a conversation in bytes: one that never ends is refused before it fills the memory.
 pub(super) const LONGEST: usize = 1 << 26;
 const EXCERPT: usize = 60;
 
 /// Reads conversations one by one: LLaVA's JSON (one array), JSON Lines (an object a line), or a folder of such files,
-/// `*.json` and `*.jsonl`, in the order of their names. Which of the two a file is, its first character says.
+/// `*.json` and `*.jsonl`, in the order of their names. The first character of a file tells the two formats apart.
 ///
-/// A conversation without `id` is called after its file and its place there, `file:0`. Ids and pictures may be numbers,
-/// a picture may be a list of one. Keys that are not known are left out.
+/// A conversation without `id` gets the name of its file and its index there, `file:0`. Ids and pictures may be numbers,
+/// a picture may be a list of one. Unknown keys are ignored.
 ///
 /// # Errors
 ///
 /// [`Error::Io`] and [`Error::Format`], here or from the iterator, with the file, the line, and the index or the id of
 /// the conversation. The iterator ends after an error.
+///
+/// # Example
 ///
 /// ```
 /// use burn_revision::revision::read_conversations;
@@ -35,13 +38,10 @@ const EXCERPT: usize = 60;
 /// # Ok(())
 /// # }
 /// ```
-pub fn read_conversations(path: impl AsRef<Path>) -> Result<Conversations> {
-    let path = path.as_ref();
-    let mut files = if path.is_dir() { files_of(path)? } else { vec![path.to_path_buf()] };
-    files.reverse();
-    let first =
-        files.pop().ok_or_else(|| Error::format(path, "expected files *.json or *.jsonl, found none"))?;
-    Ok(Conversations { file: Some(ConversationFile::open(first)?), files })
+pub fn read_conversations<P: AsRef<Path>>(
+    path: P,
+) -> Result<impl Iterator<Item = Result<Conversation>> + fmt::Debug + use<P>> {
+    Conversations::open(path.as_ref())
 }
 
 fn files_of(folder: &Path) -> Result<Vec<PathBuf>> {
@@ -58,11 +58,11 @@ fn files_of(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The conversations of a file or of a folder, made by [`read_conversations`].
+/// The conversations of a file or of the files of a folder.
 #[derive(Debug)]
-pub struct Conversations {
+struct Conversations {
     file: Option<ConversationFile>,
-    /// The files that follow, the last one first.
+    /// The next files, in reverse order.
     files: Vec<PathBuf>,
 }
 
@@ -84,6 +84,14 @@ impl Iterator for Conversations {
 }
 
 impl Conversations {
+    fn open(path: &Path) -> Result<Self> {
+        let mut files = if path.is_dir() { files_of(path)? } else { vec![path.to_path_buf()] };
+        files.reverse();
+        let first =
+            files.pop().ok_or_else(|| Error::format(path, "expected files *.json or *.jsonl, found none"))?;
+        Ok(Self { file: Some(ConversationFile::open(first)?), files })
+    }
+
     fn fail(&mut self, error: Error) -> Option<Result<Conversation>> {
         self.file = None;
         Some(Err(error))
@@ -135,14 +143,14 @@ impl ConversationFile {
         Ok(Some(conversation))
     }
 
-    /// Goes to the next object of the array, or behind the array.
+    /// Moves to the next object of the array, or past its end.
     fn next_of_array(&mut self, first: Option<u8>) -> Result<bool> {
         let first = match first {
             Some(b']') => {
                 self.reader.consume(1);
                 return match self.skip_space()? {
                     None => Ok(false),
-                    other => Err(self.unexpected("nothing behind the array", other)),
+                    other => Err(self.unexpected("nothing after the array", other)),
                 };
             }
             Some(b',') if self.index > 0 => {
@@ -251,7 +259,7 @@ impl ConversationFile {
     }
 }
 
-/// A conversation as it stands in a file.
+/// A conversation as in a file.
 #[derive(Deserialize)]
 struct Entry {
     id: Option<Value>,

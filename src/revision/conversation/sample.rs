@@ -2,15 +2,18 @@ use super::Conversation;
 use crate::language::Tokenizer;
 use crate::{Error, Result};
 
-/// A conversation as tokens.
+/// A conversation as tokens, the unit of training and evaluation; as an item of a
+/// [`ConversationDataset`](crate::revision::ConversationDataset), with the embedding of its picture.
+///
+/// # Example
 ///
 /// ```
-/// use burn_revision::revision::TokenizedSample;
-/// let sample = TokenizedSample::text("t", vec![3, 1, 2]);
+/// use burn_revision::revision::Sample;
+/// let sample = Sample::text("t", vec![3, 1, 2]);
 /// assert_eq!((sample.num_labels(), sample.prompt_len()), (3, 0));
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TokenizedSample {
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
     /// The id of the conversation.
     pub id: String,
     /// The id of its picture's embedding.
@@ -19,13 +22,15 @@ pub struct TokenizedSample {
     pub tokens: Vec<u32>,
     /// Which of them are to be predicted.
     pub labelled: Vec<bool>,
-    /// The token in front of which the visual tokens stand, where there is a picture.
+    /// The position of the visual tokens, counted in `tokens`: they come before the token with this index.
     pub image_at: Option<usize>,
-    /// How many tokens were cut off behind these.
+    /// The number of tokens that were cut off after these.
     pub truncated: usize,
+    /// The embedding of the picture at unit length, where it was looked up.
+    pub embedding: Option<Vec<f32>>,
 }
 
-impl TokenizedSample {
+impl Sample {
     /// A sample of `conversation` without tokens.
     pub(super) fn empty(conversation: &Conversation) -> Self {
         Self {
@@ -35,13 +40,14 @@ impl TokenizedSample {
             labelled: Vec::new(),
             image_at: None,
             truncated: 0,
+            embedding: None,
         }
     }
 
     /// A text of which every token is to be predicted.
     pub fn text(id: impl Into<String>, tokens: Vec<u32>) -> Self {
         let labelled = vec![true; tokens.len()];
-        Self { id: id.into(), image: None, tokens, labelled, image_at: None, truncated: 0 }
+        Self { id: id.into(), image: None, tokens, labelled, image_at: None, truncated: 0, embedding: None }
     }
 
     /// The number of labelled tokens.
@@ -49,7 +55,7 @@ impl TokenizedSample {
         self.labelled.iter().filter(|labelled| **labelled).count()
     }
 
-    /// The number of tokens in front of the first label.
+    /// The number of tokens before the first label.
     pub fn prompt_len(&self) -> usize {
         self.labelled.iter().position(|labelled| *labelled).unwrap_or(self.tokens.len())
     }
@@ -60,26 +66,25 @@ impl TokenizedSample {
     }
 
     /// A text around the picture, or without one.
-    pub(super) fn show(&mut self, before: &str, behind: Option<&str>, tokenizer: &Tokenizer) {
+    pub(super) fn show(&mut self, before: &str, after: Option<&str>, tokenizer: &Tokenizer) {
         self.push(tokenizer.encode(before), false);
-        if let Some(behind) = behind {
+        if let Some(after) = after {
             self.image_at = Some(self.tokens.len());
-            self.push(tokenizer.encode(behind), false);
+            self.push(tokenizer.encode(after), false);
         }
     }
 
-    /// Keeps the first `max_len` tokens and refuses what is of no use then.
+    /// Keeps the first `max_len` tokens, and refuses a sample without picture or label after that.
     pub(super) fn cut(mut self, max_len: usize) -> Result<Self> {
         let full = self.tokens.len();
         self.tokens.truncate(max_len);
         self.labelled.truncate(max_len);
         self.truncated = full - self.tokens.len();
         if let Some(at) = self.image_at.filter(|at| *at > max_len) {
-            let detail =
-                format!("its picture stands behind {at} text tokens, the longest length is {max_len}");
+            let detail = format!("its picture comes after {at} text tokens; the maximum length is {max_len}");
             return Err(Error::sample(self.id, detail));
         }
-        // Nothing stands in front of the first token that could predict it.
+        // The first token is predicted by nothing.
         if self.image_at != Some(0)
             && let Some(first) = self.labelled.first_mut()
         {

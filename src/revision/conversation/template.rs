@@ -3,20 +3,22 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Conversation, IMAGE_PLACEHOLDER, Role, TokenizedSample};
+use super::{Conversation, IMAGE_PLACEHOLDER, Role, Sample};
 use crate::language::Tokenizer;
 use crate::{Error, Result};
 
 const SEVERAL: &str = "more than one <image>; one picture a conversation is supported";
-const UNASKED: &str =
-    "the template `plain` shows pictures and asks nothing; `completion` keeps what the human says";
+const NO_QUESTION: &str =
+    "the template `plain` has no questions, only pictures; `completion` keeps the text of human turns";
 
-/// How a conversation becomes tokens.
+/// The format in which a conversation is tokenized.
 ///
-/// With the chat templates (`llama`, `chatml`, `chat`) the picture stands exactly where a human turn says `<image>`.
-/// White space around the placeholder goes, but one newline stays between the picture and a text on the next line. Text
-/// is tokenized piece by piece: up to the picture, from there to the answer, the answer with the token that ends it, and
-/// so on. That is what generation sees, whose prompt ends where the answer begins; over the seam no token is merged.
+/// With the chat templates (`llama`, `chatml`, `chat`) the picture is exactly at `<image>` in a human turn. White space
+/// around it is removed, except for one newline before a text on the next line. Text is tokenized piece by piece: up to
+/// the picture, from there to the answer, the answer with the token that ends it, and so on. The prompt of generation ends
+/// with such a piece, so that no token is merged across its end.
+///
+/// # Example
 ///
 /// ```
 /// use burn_revision::revision::Template;
@@ -26,20 +28,19 @@ const UNASKED: &str =
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Template {
-    /// LLaVA's `plain`, for captions: beginning of text, picture, answer, end of text. As there, the instruction beside
-    /// `<image>` is left out; a question without a picture is refused.
+    /// LLaVA's `plain`, for captions: beginning of text, picture, answer, end of text. As there, the other text of a
+    /// turn with `<image>` is left out; a question without a picture is refused.
     #[default]
     Plain,
-    /// As a text without roles: beginning of text, then what all sides say in turn, each answer with an end of text.
-    /// The picture stands where the human says `<image>`. This suits language models that know text alone.
+    /// A text without roles: beginning of text, then all turns, each answer with an end of text. The picture is at
+    /// `<image>`. For language models that were not trained on chats.
     Completion,
     /// The format of Llama 3 Instruct.
     Llama,
     /// ChatML, without a system turn of its own.
     Chatml,
-    /// The chat template that the tokenizer came with. One that writes thoughts of its own in front of answers, or
-    /// other words at the end of a conversation than within it, is refused; `chatml` suits the models of the first kind
-    /// that speak ChatML.
+    /// The chat template of the tokenizer. One that inserts thoughts before answers, or formats the last turn otherwise
+    /// than those before, is refused; for models of the first kind with ChatML, use `chatml`.
     Chat,
 }
 
@@ -60,15 +61,17 @@ impl Template {
         Error::config("template", format!("`{self}`: {detail}"))
     }
 
-    /// The tokens of `conversation`, cut to what fits into `max_len` positions beside the visual tokens.
+    /// The tokens of `conversation`, of which at most `max_len` are kept; visual tokens are not counted.
     ///
-    /// Labelled are the answers, each with the token that ends it; nothing is cut but the right end.
+    /// The answers are labelled, each with the token that ends it. Only the right end is cut.
     ///
     /// # Errors
     ///
     /// [`Error::Sample`] where the picture and `<image>` do not come as a pair, where the picture would be cut off and
     /// where a chat template refuses the conversation, [`Error::NoLabel`] where no labelled token is left;
-    /// [`Error::Config`] where the tokenizer does not go with the template.
+    /// [`Error::Config`] where the tokenizer does not fit the template.
+    ///
+    /// # Example
     ///
     /// ```
     /// use burn_revision::language::Tokenizer;
@@ -82,17 +85,19 @@ impl Template {
         conversation: &Conversation,
         tokenizer: &Tokenizer,
         max_len: usize,
-    ) -> Result<TokenizedSample> {
+    ) -> Result<Sample> {
         self.lay_out(conversation, tokenizer, false)?.cut(max_len)
     }
 
-    /// The tokens that ask for the next answer of `conversation`, none of them labelled.
+    /// The tokens before the next answer of `conversation`, none of them labelled: the prompt of generation.
     ///
     /// [`tokenize`](Self::tokenize) of the conversation with that answer begins with the same tokens.
     ///
     /// # Errors
     ///
-    /// As [`tokenize`](Self::tokenize), and [`Error::Sample`] where the last turn is an answer.
+    /// Those of [`tokenize`](Self::tokenize), and [`Error::Sample`] where the last turn is an answer.
+    ///
+    /// # Example
     ///
     /// ```
     /// use burn_revision::language::Tokenizer;
@@ -103,7 +108,7 @@ impl Template {
     /// let prompt = Template::Plain.prompt(&conversation, &tokenizer).unwrap();
     /// assert_eq!((prompt.tokens.as_slice(), prompt.num_labels()), (tokenizer.bos().as_slice(), 0));
     /// ```
-    pub fn prompt(&self, conversation: &Conversation, tokenizer: &Tokenizer) -> Result<TokenizedSample> {
+    pub fn prompt(&self, conversation: &Conversation, tokenizer: &Tokenizer) -> Result<Sample> {
         if conversation.turns.last().is_some_and(|turn| turn.from == Role::Gpt) {
             return Err(Error::sample(
                 &conversation.id,
@@ -120,7 +125,9 @@ impl Template {
     /// # Errors
     ///
     /// [`Error::Config`] where the tokenizer has no chat template of its own but should, where the template does not
-    /// write answers behind its generation prompt, and where what ends an answer is not one token.
+    /// write answers after its generation prompt, and where what ends an answer is not one token.
+    ///
+    /// # Example
     ///
     /// ```
     /// use burn_revision::language::Tokenizer;
@@ -137,23 +144,18 @@ impl Template {
         }
     }
 
-    /// The tokens at which writing ends: [`end`](Self::end) first, then what the tokenizer knows of that kind.
+    /// The tokens at which generation ends: [`end`](Self::end) first, then the other stop tokens of the tokenizer.
     ///
     /// # Errors
     ///
-    /// As [`end`](Self::end).
+    /// Those of [`end`](Self::end).
     pub fn stops(&self, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
         let end = self.end(tokenizer)?;
         let others = tokenizer.stop_tokens().iter().copied().filter(|token| *token != end);
         Ok(std::iter::once(end).chain(others).collect())
     }
 
-    fn lay_out(
-        self,
-        conversation: &Conversation,
-        tokenizer: &Tokenizer,
-        prompt: bool,
-    ) -> Result<TokenizedSample> {
+    fn lay_out(self, conversation: &Conversation, tokenizer: &Tokenizer, prompt: bool) -> Result<Sample> {
         check_picture(conversation)?;
         match self.chat_template(tokenizer)? {
             Some(template) => self.chat(&template, conversation, tokenizer, prompt),
@@ -162,8 +164,8 @@ impl Template {
     }
 
     /// `plain` and `completion`: no words but those of the conversation.
-    fn text(self, conversation: &Conversation, tokenizer: &Tokenizer) -> Result<TokenizedSample> {
-        let mut sample = TokenizedSample::empty(conversation);
+    fn text(self, conversation: &Conversation, tokenizer: &Tokenizer) -> Result<Sample> {
+        let mut sample = Sample::empty(conversation);
         sample.push(tokenizer.bos(), false);
         for turn in &conversation.turns {
             let picture = turn.value.split_once(IMAGE_PLACEHOLDER);
@@ -178,12 +180,12 @@ impl Template {
                     return Err(Error::sample(&conversation.id, detail));
                 }
                 (Role::Human, Self::Plain) if picture.is_none() => {
-                    return Err(Error::sample(&conversation.id, UNASKED));
+                    return Err(Error::sample(&conversation.id, NO_QUESTION));
                 }
                 (Role::Human, Self::Plain) => sample.show("", Some(""), tokenizer),
                 _ => {
-                    let (before, behind) = picture.unzip();
-                    sample.show(before.unwrap_or(&turn.value).trim(), behind.map(str::trim), tokenizer);
+                    let (before, after) = picture.unzip();
+                    sample.show(before.unwrap_or(&turn.value).trim(), after.map(str::trim), tokenizer);
                 }
             }
         }

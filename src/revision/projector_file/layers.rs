@@ -119,7 +119,7 @@ impl ProjectorArrays {
         }
         let depth = if numbered == 0 { 1 } else { 1 + highest(&places) };
         let mut layers: Vec<(ProjectorLayer, String)> = Vec::new();
-        // A gap ends the loop at the first layer that is not there, whatever the highest number is.
+        // A gap ends the loop at the first missing layer, whatever the highest number is.
         for layer in 0..depth {
             let layer = (numbered != 0).then_some(layer);
             let weight = take(path, &mut places, Place { layer, part: Part::Weight })?;

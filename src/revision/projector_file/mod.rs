@@ -1,7 +1,7 @@
 //! Projectors as files: the weights that LLaVA and Bunny train, under their names.
 //!
-//! * [`read_projector`] takes the projector's arrays out of a `.safetensors` file or of what `torch.save` wrote, be it
-//!   a projector alone (`mm_projector.bin`) or a whole checkpoint;
+//! * [`read_projector`] reads the projector's arrays from a `.safetensors` file or from what `torch.save` wrote, be it a
+//!   projector alone (`mm_projector.bin`) or a whole checkpoint;
 //! * [`ProjectorArrays`] puts them in order, and accounts for each of them;
 //! * [`write_projector`] writes a file that LLaVA and Bunny read.
 //!
@@ -51,14 +51,15 @@ impl FileKind {
 
 /// The projector's arrays in a file `.safetensors`, `.bin`, `.pt` or `.pth`, in the order of the file, as float32.
 ///
-/// Where a name contains `mm_projector.`, only arrays of such names are read, so that a projector is taken out of a large
-/// checkpoint in little memory. Where no name does, all names have to be those of layers (`0.weight`, `0.bias`, ...). Float types are f16, bf16, f32 and f64; views of shared storage, with any strides,
+/// Where a name contains `mm_projector.`, only the arrays with such names are read, so that a projector is read from a
+/// large checkpoint in little memory. Where no name does, all names have to be those of layers
+/// (`0.weight`, `0.bias`, ...). Float types are f16, bf16, f32 and f64; views of shared storage, with any strides,
 /// are read as the tensors that they are.
 ///
 /// # Errors
 ///
 /// [`Error::Io`] where the file cannot be read; [`Error::Format`] where it is damaged, holds no projector, an array of
-/// another type, or asks for anything but tensors in plain dicts.
+/// another type, or anything but tensors in plain dicts.
 fn read_projector(path: &Path) -> Result<Vec<NamedArray>> {
     match FileKind::of(path)? {
         FileKind::Safetensors => read_safetensors(path),
@@ -79,7 +80,7 @@ fn read_safetensors(path: &Path) -> Result<Vec<NamedArray>> {
 ///
 /// The extension decides: `.safetensors`, or the format of `torch.save` for `.bin`, `.pt` and `.pth`, which
 /// `torch.load(path, weights_only=True)` reads. The same projector gives the same bytes, and the file is complete or
-/// not there.
+/// absent.
 ///
 /// # Errors
 ///

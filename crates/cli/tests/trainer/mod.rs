@@ -10,7 +10,6 @@ use std::process::Output;
 use burn_revision::embedding::{EmbeddingTable, write_table};
 use burn_revision::language::Tokenizer;
 use burn_revision::revision::{Conversation, Role, Turn};
-use burn_revision::training::latest_checkpoint;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
@@ -122,7 +121,18 @@ impl Trainer {
 
     /// The number of the newest checkpoint of a run, 0 without one.
     pub fn checkpoint(&self, run: &str) -> usize {
-        latest_checkpoint(&self.path(run).join("checkpoint")).unwrap_or(0)
+        let folder = self.path(run).join("checkpoint");
+        // A checkpoint is complete with the last of its records.
+        let is_complete = |number: &usize| {
+            ["model", "optim", "scheduler"]
+                .iter()
+                .all(|name| folder.join(format!("{name}-{number}.bpk")).is_file())
+        };
+        let Ok(files) = fs::read_dir(&folder) else { return 0 };
+        let names = files.filter_map(|file| file.ok()?.file_name().into_string().ok());
+        let numbers =
+            names.filter_map(|name| name.strip_prefix("model-")?.strip_suffix(".bpk")?.parse().ok());
+        numbers.filter(is_complete).max().unwrap_or(0)
     }
 
     /// A folder as Hugging Face has them, with weights that follow from their names.

@@ -161,7 +161,7 @@ fn models_that_are_not_whole() {
     trainer.run("train --config two.toml --quiet");
     let generate = "generate --embeddings seen.npy --ids p1 --model two/model";
     trainer.run(generate);
-    for name in ["language.bpk", "projector.safetensors", "revision.json"] {
+    for name in ["language.safetensors", "projector.safetensors", "revision.json"] {
         let path = trainer.path("two/model").join(name);
         let whole = fs::read(&path).unwrap();
         for kept in [whole.len() / 2, 10, 0] {

@@ -11,7 +11,7 @@ fn tokenizer() -> Tokenizer {
 }
 
 /// The labelled tokens, or the others, in the pieces that `end` closes.
-fn pieces(sample: &TokenizedSample, labelled: bool, end: u32) -> Vec<Vec<u32>> {
+fn pieces(sample: &Sample, labelled: bool, end: u32) -> Vec<Vec<u32>> {
     let tokens = sample.tokens.iter().zip(&sample.labelled);
     let chosen: Vec<u32> = tokens.filter(|(_, label)| **label == labelled).map(|(token, _)| *token).collect();
     chosen.split_inclusive(|token| *token == end).map(<[u32]>::to_vec).collect()

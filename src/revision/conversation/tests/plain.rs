@@ -1,7 +1,7 @@
 use super::*;
 use proptest::prelude::*;
 
-fn tokenize(conversation: &Conversation) -> Result<TokenizedSample> {
+fn tokenize(conversation: &Conversation) -> Result<Sample> {
     Template::Plain.tokenize(conversation, &tokenizer(), 100)
 }
 

@@ -125,7 +125,7 @@ fn errors_name_the_line_the_id_and_what_was_found() {
         (r#"{"conversations": [["gpt", "a"]]}"#.into(), vec!["turn 0", "\"from\"", "nothing"]),
         (format!("{}\n{{\"id\":}}", entry("")), vec!["line 2", "conversation 1"]),
         (format!("{} {}", entry(""), entry("")), vec!["line 1", "trailing"]),
-        (format!("[{}]\n]", entry("")), vec!["line 2", "behind the array", "']'"]),
+        (format!("[{}]\n]", entry("")), vec!["line 2", "after the array", "']'"]),
         (format!("[{}\n{}]", entry(""), entry("")), vec!["line 2", "comma", "'{'"]),
         (format!("[{},]", entry("")), vec!["an object", "']'"]),
         (format!("[,{}]", entry("")), vec!["an object", "','"]),

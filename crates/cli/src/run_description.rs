@@ -6,7 +6,7 @@ use serde::Deserialize;
 use burn_revision::revision::{BadSamples, LoraConfig, ProjectorKind, StageConfig, Template, Trainable};
 use burn_revision::{Error, Result};
 
-/// What `train --help` says about the file.
+/// The section of `train --help` on the file.
 pub const HELP: &str = r#"Example, stage 1 on aligned captions:
 
   output = "runs/stage1"                  # checkpoints, metrics.jsonl and, in the end, model/
@@ -26,7 +26,7 @@ pub const HELP: &str = r#"Example, stage 1 on aligned captions:
   # valid_embeddings = "pictures.npy"     # by default those above
   # max_length = 512                      # text tokens
   # noise = 0.0                           # standard deviation a coordinate, drawn anew at every step
-  # bad_samples = "error"                 # or "drop": leave out what cannot be used, and say what
+  # bad_samples = "error"                 # or "drop": leave out and report what cannot be used
 
   [stage]
   preset = "pretrain"                     # the paper's settings of stage 1; "finetune": of stage 2
@@ -38,12 +38,13 @@ pub const HELP: &str = r#"Example, stage 1 on aligned captions:
 
 Stage 2 begins with `from = "runs/stage1/model"` in place of `language_model` and `[projector]`.
 
-Ctrl-C writes a checkpoint first; the same command with --resume goes on from there, and ends as an unbroken run would."#;
+Ctrl-C writes a checkpoint first; the same command with --resume continues from there, to the result of an uninterrupted
+run."#;
 
 /// The description of a run. Paths are relative to where the program is started.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RunFile {
+pub struct RunDescription {
     pub output: PathBuf,
     pub language_model: Option<PathBuf>,
     pub from: Option<PathBuf>,
@@ -133,7 +134,7 @@ pub struct LoraSection {
     pub targets: Option<Vec<String>>,
 }
 
-impl RunFile {
+impl RunDescription {
     /// Reads a description.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|source| Error::io(path, source))?;
@@ -155,7 +156,7 @@ impl RunFile {
 }
 
 impl StageSection {
-    /// The preset with what the file says in its place.
+    /// The preset with the settings of the file.
     pub fn config(&self) -> StageConfig {
         let mut stage = match self.preset {
             Preset::Pretrain => StageConfig::pretrain(),
@@ -195,11 +196,11 @@ impl StageSection {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<RunFile> {
+    fn read(text: &str) -> Result<RunDescription> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.toml");
         std::fs::write(&path, text).unwrap();
-        RunFile::read(&path)
+        RunDescription::read(&path)
     }
 
     #[test]
@@ -208,7 +209,7 @@ mod tests {
         let end = HELP.find("\nStage 2").unwrap();
         let run = read(&HELP[start..end]).unwrap();
         assert_eq!(run.stage.config().batch_size, 64);
-        // What a line says behind its comment sign is what happens without it.
+        // A commented line has the default value.
         let is_key =
             |line: &str| line.split_once('=').is_some_and(|(key, _)| !key.trim().contains([' ', ',']));
         let uncommented: Vec<&str> = HELP[start..end]
