@@ -3,7 +3,7 @@
 //! The device is the one that `BURN_DEVICE` names, or the best that is compiled in:
 //!
 //! ```text
-//! cargo run -p xtask -- backends                                  # what this machine has, as a matrix
+//! cargo xtask backends                                            # what this machine has, as a matrix
 //! BURN_DEVICE=wgpu cargo test --features wgpu --test backend      # one backend
 //! ```
 //!

@@ -1,12 +1,11 @@
 use std::fmt::Display;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use serde_json::Value;
 
+use crate::cargo;
 use crate::machine::{BACKENDS, missing, prepare};
 use crate::root;
 
@@ -37,13 +36,13 @@ pub fn run(options: &Options) -> Result<bool, String> {
     let wanted = if named.is_empty() { USUAL.to_vec() } else { named };
     let (lacking, present): (Vec<_>, Vec<_>) =
         wanted.iter().map(|name| (*name, missing(name))).partition(|(_, why)| why.is_some());
-    // Who asked for a backend by name does not want to hear that the others passed.
+    // A backend that was asked for by name must run: that the others pass is no answer.
     if let (false, Some((name, Some(why)))) = (options.backends.is_empty(), lacking.first()) {
         return Err(format!("{name}: {why}"));
     }
     let present: Vec<&str> = present.into_iter().map(|(name, _)| name).collect();
 
-    // Copies: somebody who builds something else meanwhile must not change what is measured.
+    // Copies: another build in the meantime must not change what is measured.
     let copies = tempfile::tempdir().map_err(|error| error.to_string())?;
     let copied = |built: PathBuf, name: &str| -> Result<PathBuf, String> {
         let copy = copies.path().join(name);
@@ -98,33 +97,16 @@ fn seconds(took: Duration) -> String {
     format!("{:.1} s", took.as_secs_f64())
 }
 
-/// Builds a target with the features of `backends`; where its executable lies.
+/// Builds a target with the features of `backends`; the path of its executable.
 fn build(target: &[&str], backends: &[&str], name: &str) -> Result<PathBuf, String> {
     let verb = if target[0] == "--test" { ["test", "--no-run"].as_slice() } else { &["build"] };
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-    cargo.args(verb).args(target).args(["--features", &backends.join(",")]);
-    // What `cargo run` has told this program about itself makes some build scripts, and all behind them, run again.
-    for (name, _) in std::env::vars_os() {
-        let name = name.to_string_lossy().into_owned();
-        if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|prefix| name.starts_with(prefix)) {
-            cargo.env_remove(name);
-        }
-    }
-    cargo.args(["--message-format", "json-render-diagnostics"]).current_dir(root()).stdout(Stdio::piped());
     eprintln!("building {name} for {} (the first time takes minutes)", backends.join(", "));
-    let mut child = cargo.spawn().map_err(|error| format!("cargo: {error}"))?;
-    let lines = BufReader::new(child.stdout.take().expect("standard output is piped")).lines();
-    let mut found = None;
-    for line in lines.map_while(Result::ok) {
-        let Ok(message) = serde_json::from_str::<Value>(&line) else { continue };
-        if message["target"]["name"] == name
-            && let Some(path) = message["executable"].as_str()
-        {
-            found = Some(PathBuf::from(path));
-        }
-    }
-    let status = child.wait().map_err(|error| format!("cargo: {error}"))?;
-    found.filter(|_| status.success()).ok_or_else(|| format!("{name} could not be built"))
+    let built = cargo::build(&[verb, target, &["--features", &backends.join(",")]].concat())?;
+    let program = built.into_iter().filter(|artifact| artifact.target == name);
+    program
+        .filter_map(|artifact| artifact.executable)
+        .last()
+        .ok_or_else(|| format!("{name} could not be built"))
 }
 
 /// The groups of tests, which are the modules of the suite, and how many tests each has.

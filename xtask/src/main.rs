@@ -1,8 +1,11 @@
-//! Chores: `cargo run -p xtask -- backends` runs the suite of every backend, `cargo run -p xtask -- book` the commands that
-//! the book prints.
+//! Chores of this repository: `cargo xtask --help`.
 
+mod architecture;
 mod backends;
 mod book;
+mod builds;
+mod cargo;
+mod check;
 mod machine;
 
 use std::path::{Path, PathBuf};
@@ -11,18 +14,27 @@ use std::process::ExitCode;
 use clap::Parser;
 
 #[derive(Parser)]
-#[command(version, about)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, about)]
 enum Command {
-    /// Run `tests/backend` on every backend that this machine has, and print who took how long
+    /// Check spelling, format, lints, layering and documentation, and run the unit tests: before a pull request
+    Check(check::Options),
+    /// Run `tests/backend` on every backend that this machine has, and print how long each took
     Backends(backends::Options),
     /// Run the commands that pages of the book print, and compare what they print
     Book(book::Options),
+    /// Show that examples, tests and program share one build of Burn
+    Builds(builds::Options),
+    /// Draw the layers of the library for the book, and check that each folder only uses folders below it
+    Architecture(architecture::Options),
 }
 
 fn main() -> ExitCode {
     let done = match Command::parse() {
+        Command::Check(options) => check::run(&options),
         Command::Backends(options) => backends::run(&options),
         Command::Book(options) => book::run(&options),
+        Command::Builds(options) => builds::run(&options),
+        Command::Architecture(options) => architecture::run(&options),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

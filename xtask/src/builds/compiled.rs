@@ -1,0 +1,114 @@
+//! What each command compiles, by cargo's messages.
+
+use std::collections::BTreeSet;
+
+use super::Workspace;
+use crate::cargo::{Artifact, build, package_name};
+
+/// The first command builds Burn; the others must find it built.
+const COMMANDS: [&[&str]; 3] =
+    [&["build", "--example", "revision_tiny"], &["test", "--no-run"], &["build", "-p", "burn-revision-cli"]];
+
+pub fn run(workspace: &Workspace) -> Result<bool, String> {
+    let [first, others @ ..] = &COMMANDS;
+    println!(
+        "\n| command | crates | compiled now | of this repository | a second time |\n|---|--:|--:|--:|--:|"
+    );
+    let built = build(first)?;
+    println!("{}", row(first, &built, &[], workspace));
+    let mut again = Vec::new();
+    for command in others {
+        let artifacts = build(command)?;
+        let found = second_builds(&built, &artifacts, workspace);
+        println!("{}", row(command, &artifacts, &found, workspace));
+        again.extend(found.into_iter().map(|artifact| (command, artifact.clone())));
+    }
+    for (command, artifact) in &again {
+        println!(
+            "cargo {} compiles {} a second time ({}, features [{}])",
+            command.join(" "),
+            package_name(&artifact.package),
+            artifact.target,
+            artifact.features.join(",")
+        );
+    }
+    Ok(again.is_empty())
+}
+
+fn row(command: &[&str], artifacts: &[Artifact], again: &[&Artifact], workspace: &Workspace) -> String {
+    let compiled = || artifacts.iter().filter(|artifact| !artifact.fresh);
+    let own = compiled().filter(|artifact| workspace.own.contains(&artifact.package)).count();
+    let (all, compiled) = (artifacts.len(), compiled().count());
+    format!("| cargo {} | {all} | {compiled} | {own} | {} |", command.join(" "), again.len())
+}
+
+/// The crates of a later command that the first built already, or that are Burn's, and that the later command compiled
+/// or uses in another build. A crate that only the later command needs is none of them.
+fn second_builds<'a>(first: &[Artifact], later: &'a [Artifact], workspace: &Workspace) -> Vec<&'a Artifact> {
+    let files: BTreeSet<&String> = first.iter().flat_map(|artifact| &artifact.files).collect();
+    let packages: BTreeSet<&String> = first.iter().map(|artifact| &artifact.package).collect();
+    let foreign = later.iter().filter(|artifact| !workspace.own.contains(&artifact.package));
+    foreign
+        .filter(|artifact| {
+            let package = &artifact.package;
+            workspace.burn.contains(package)
+                || packages.contains(package)
+                || package_name(package).starts_with("burn-")
+        })
+        // A file of another name is another build, even where an earlier command left it there.
+        .filter(|artifact| !artifact.fresh || artifact.files.iter().any(|file| !files.contains(file)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn artifact(package: &str, file: &str, fresh: bool) -> Artifact {
+        Artifact {
+            package: format!("r#{package}@1.0.0"),
+            target: package.to_string(),
+            features: Vec::new(),
+            files: [file.to_string()].into(),
+            executable: None,
+            fresh,
+        }
+    }
+
+    fn workspace() -> Workspace {
+        let ids = |names: &[&str]| names.iter().map(|name| format!("r#{name}@1.0.0")).collect();
+        Workspace {
+            own: ids(&["burn-revision", "burn-revision-cli"]),
+            burn: ids(&["burn", "burn-core", "libc"]),
+        }
+    }
+
+    #[test]
+    fn a_later_command_may_compile_this_repository_and_what_it_alone_needs() {
+        let first = [artifact("burn", "burn-1", false), artifact("burn-revision", "lib-1", false)];
+        let later = [
+            artifact("burn", "burn-1", true),
+            artifact("burn-revision", "lib-2", false),
+            artifact("burn-revision-cli", "cli-1", false),
+            artifact("clap_complete", "clap-1", false),
+        ];
+        assert!(second_builds(&first, &later, &workspace()).is_empty());
+        let row = row(&["build"], &later, &[], &workspace());
+        assert_eq!(row, "| cargo build | 4 | 3 | 2 | 0 |");
+    }
+
+    #[test]
+    fn second_builds_are_found_whether_they_were_compiled_now_or_before() {
+        let first = [
+            artifact("burn", "burn-1", true),
+            artifact("libc", "libc-1", true),
+            artifact("zip", "zip-1", true),
+        ];
+        let compiled_now = artifact("libc", "libc-2", false);
+        let compiled_before = artifact("zip", "zip-2", true);
+        let compiled_again = artifact("burn", "burn-1", false);
+        let new_part_of_burn = artifact("burn-tui", "tui-1", false);
+        let later = [compiled_now, compiled_before, compiled_again, new_part_of_burn];
+        assert_eq!(second_builds(&first, &later, &workspace()), later.iter().collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,127 @@
+//! What a contributor runs before a pull request, and the gate as its first half.
+
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use clap::Args;
+use serde_json::Value;
+
+use crate::cargo::{cargo, metadata};
+use crate::{architecture, root};
+
+#[derive(Args)]
+pub struct Options {
+    /// All tests instead of the unit tests, and documentation with the features of docs.rs: what CI runs
+    #[arg(long)]
+    full: bool,
+}
+
+/// A command that has to succeed.
+struct Step {
+    name: String,
+    command: Command,
+}
+
+impl Step {
+    fn cargo(arguments: &[&str]) -> Self {
+        Self { name: format!("cargo {}", arguments.join(" ")), command: cargo(arguments.iter().copied()) }
+    }
+
+    fn env(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+}
+
+/// Runs the steps until one fails; whether all passed.
+pub fn run(options: &Options) -> Result<bool, String> {
+    let started = Instant::now();
+    println!("== cargo xtask architecture --check");
+    if !architecture::run(&architecture::Options { check: true })? {
+        return Ok(failed("cargo xtask architecture --check", started));
+    }
+    for Step { name, mut command } in steps(options)? {
+        println!("\n== {name}");
+        let step = Instant::now();
+        let status = command.status().map_err(|error| format!("{name}: {error}"))?;
+        if !status.success() {
+            return Ok(failed(&name, started));
+        }
+        println!("passed in {:.1} s", step.elapsed().as_secs_f64());
+    }
+    println!("\nall steps passed in {:.1} s", started.elapsed().as_secs_f64());
+    Ok(true)
+}
+
+fn failed(name: &str, started: Instant) -> bool {
+    eprintln!(
+        "\nerror: `{name}` failed, after {:.1} s; later steps were not run",
+        started.elapsed().as_secs_f64()
+    );
+    false
+}
+
+fn steps(options: &Options) -> Result<Vec<Step>, String> {
+    let mut steps = Vec::new();
+    match spelling() {
+        Some(step) => steps.push(step),
+        None => println!("\nspelling is not checked: `typos` is not installed (pip install typos)"),
+    }
+    steps.push(Step::cargo(&["fmt", "--all", "--check"]));
+    steps.push(Step::cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]));
+    let flags = "-D warnings --html-in-header docs/katex.html";
+    if options.full {
+        // Burn's CUDA backend downloads LLVM when it is built, and does without for documentation.
+        let features = docs_features(&metadata()?)?;
+        steps.push(Step::cargo(&["check", "--features", &features]).env("DOCS_RS", "1"));
+        let doc = Step::cargo(&["doc", "--no-deps", "--lib", "--features", &features]);
+        steps.push(doc.env("DOCS_RS", "1").env("RUSTDOCFLAGS", flags));
+        steps.push(Step::cargo(&["test"]));
+    } else {
+        steps.push(Step::cargo(&["doc", "--no-deps", "--lib"]).env("RUSTDOCFLAGS", flags));
+        steps.push(Step::cargo(&["test", "--lib", "--bins"]));
+    }
+    steps.push(Step::cargo(&["test", "-p", "xtask"]));
+    Ok(steps)
+}
+
+fn spelling() -> Option<Step> {
+    let version = Command::new("typos").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    version.is_ok_and(|status| status.success()).then(|| {
+        let mut command = Command::new("typos");
+        command.current_dir(root());
+        Step { name: "typos".into(), command }
+    })
+}
+
+/// The features with which docs.rs documents the library.
+fn docs_features(metadata: &Value) -> Result<String, String> {
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    let library = packages.into_iter().find(|package| package["name"] == "burn-revision");
+    let features = library.and_then(|package| package["metadata"]["docs"]["rs"]["features"].as_array());
+    let features = features.ok_or("Cargo.toml: no list package.metadata.docs.rs.features")?;
+    Ok(features.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_features_of_docs_rs_are_read() {
+        let docs = serde_json::json!({"docs": {"rs": {"features": ["flex", "hub"]}}});
+        let packages = serde_json::json!({"packages": [{"name": "burn", "metadata": null}, {"name": "burn-revision", "metadata": docs}]});
+        assert_eq!(docs_features(&packages).unwrap(), "flex,hub");
+        assert!(docs_features(&serde_json::json!({"packages": []})).unwrap_err().contains("docs.rs"));
+    }
+
+    #[test]
+    fn the_full_check_runs_every_test() {
+        let names = |full| -> Vec<String> {
+            let steps = steps(&Options { full }).unwrap();
+            steps.into_iter().map(|step| step.name).filter(|name| name.starts_with("cargo test")).collect()
+        };
+        assert_eq!(names(false), ["cargo test --lib --bins", "cargo test -p xtask"]);
+        assert_eq!(names(true), ["cargo test", "cargo test -p xtask"]);
+    }
+}
