@@ -6,7 +6,7 @@
 //! training that uses it (arXiv 2602.07026), for the [Burn](https://burn.dev) deep-learning framework, on any of its
 //! backends.
 //!
-//! | room | what is in it |
+//! | module | what is in it |
 //! |---|---|
 //! | [`device`] | the device that `BURN_DEVICE` names |
 //! | [`embedding`] | tables of embeddings, in memory and on disk |
@@ -19,7 +19,7 @@
 //! | [`revision`] | the multimodal model and its two training stages |
 //! | [`atomic`] | files that are complete or not there |
 //!
-//! The way of the data: embeddings, moments, ReAlign, aligned embeddings joined by id with conversations, projector,
+//! The path of the data: embeddings, moments, ReAlign, aligned embeddings joined by id with conversations, projector,
 //! frozen language model, loss; and at inference picture, projector, language model, text.
 //!
 //! ```
@@ -58,6 +58,11 @@ mod weights;
 
 pub use error::{Error, Result};
 
+/// The README's programs are compiled and run as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 /// The book's programs are compiled and run as documentation tests.
 #[cfg(doctest)]
 mod book {
@@ -80,6 +85,7 @@ mod book {
         gap,
         gap_report,
         language_model,
+        library,
         limits,
         realign,
         scaling,

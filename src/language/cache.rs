@@ -1,9 +1,14 @@
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
 use burn::tensor::Tensor;
 
-/// Keys and values of the positions that a decoder has seen, layer by layer.
+/// What a language model keeps of the positions that it has seen: keys and values layer by layer, or a state of its own.
 ///
 /// [`generate`](super::generate) makes one for a sequence and gives it to
-/// [`LanguageModel::forward`](super::LanguageModel::forward), whose attention layers append to it.
+/// [`LanguageModel::forward`](super::LanguageModel::forward), whose attention layers append to it. A recurrent model
+/// replaces its [`state`](Self::state) instead.
 ///
 /// # Example
 ///
@@ -21,9 +26,12 @@ use burn::tensor::Tensor;
 /// }
 /// assert_eq!(cache.len(), 6);
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct KvCache {
     layers: Vec<Option<(Tensor<4>, Tensor<4>)>>,
+    state: Option<Arc<dyn Any + Send + Sync>>,
+    /// The positions that went into the state.
+    positions: usize,
 }
 
 impl KvCache {
@@ -34,7 +42,38 @@ impl KvCache {
 
     /// The number of positions in the cache.
     pub fn len(&self) -> usize {
-        self.layers.first().and_then(Option::as_ref).map_or(0, |(key, _)| key.dims()[2])
+        match self.state {
+            Some(_) => self.positions,
+            None => self.layers.first().and_then(Option::as_ref).map_or(0, |(key, _)| key.dims()[2]),
+        }
+    }
+
+    /// The state that was set last, of whatever type the model keeps; `None` at the beginning of a sequence.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the state is of another type than the one that was set.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// use burn_revision::language::KvCache;
+    ///
+    /// let mut cache = KvCache::new();
+    /// assert!(cache.state::<Tensor<2>>().is_none());
+    /// cache.set_state(Tensor::<2>::ones([1, 4], &Device::default()), 5);
+    /// assert_eq!((cache.state::<Tensor<2>>().unwrap().dims(), cache.len()), ([1, 4], 5));
+    /// ```
+    pub fn state<S: Any + Clone>(&self) -> Option<S> {
+        let state = self.state.as_ref()?.downcast_ref::<S>();
+        Some(state.expect("the state of a cache has the type that was set").clone())
+    }
+
+    /// Replaces the state by that after `time` more positions.
+    pub fn set_state<S: Any + Send + Sync>(&mut self, state: S, time: usize) {
+        self.state = Some(Arc::new(state));
+        self.positions += time;
     }
 
     /// Whether the cache holds no position.
@@ -63,5 +102,15 @@ impl KvCache {
         };
         *slot = Some(joined.clone());
         joined
+    }
+}
+
+impl fmt::Debug for KvCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KvCache")
+            .field("len", &self.len())
+            .field("layers", &self.layers.len())
+            .field("state", &self.state.is_some())
+            .finish()
     }
 }
