@@ -200,7 +200,7 @@ mod tests {
         let sampled = share(&GenerationConfig::new().with_temperature(1.0));
         let total: f64 = scores.iter().map(|s| (*s as f64).exp()).sum();
         for (share, score) in sampled.iter().zip(scores) {
-            assert_abs_diff_eq!(share, (score as f64).exp() / total, epsilon = 0.02);
+            assert_abs_diff_eq!(*share, (score as f64).exp() / total, epsilon = 0.02);
         }
         let nucleus = share(&GenerationConfig::new().with_temperature(1.0).with_top_p(0.8));
         assert_eq!(nucleus[2..], [0.0, 0.0]);

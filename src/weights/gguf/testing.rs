@@ -190,7 +190,7 @@ fn put_array(bytes: &mut Vec<u8>, array: &Array) {
         Array::F32(values) => (6, elements(values, Value::F32)),
         Array::Bool(values) => (7, elements(values, Value::Bool)),
         Array::String(values) => (8, values.iter().map(text).collect()),
-        Array::Array(values) => (9, values.iter().cloned().map(Value::Array).collect()),
+        Array::Nested(values) => (9, values.iter().cloned().map(Value::Array).collect()),
         Array::U64(values) => (10, elements(values, Value::U64)),
         Array::I64(values) => (11, elements(values, Value::I64)),
         Array::F64(values) => (12, elements(values, Value::F64)),

@@ -63,7 +63,7 @@ macro_rules! values {
             /// UTF-8 texts.
             String(Strings),
             /// Arrays.
-            Array(Vec<Array>),
+            Nested(Vec<Array>),
         }
 
         impl Value {
@@ -83,7 +83,7 @@ macro_rules! values {
                 match self {
                     $(Self::$name(values) => values.len(),)*
                     Self::String(values) => values.len(),
-                    Self::Array(values) => values.len(),
+                    Self::Nested(values) => values.len(),
                 }
             }
 
@@ -92,7 +92,7 @@ macro_rules! values {
                 match self {
                     $(Self::$name(_) => stringify!($type),)*
                     Self::String(_) => "string",
-                    Self::Array(_) => "array",
+                    Self::Nested(_) => "array",
                 }
             }
 
@@ -107,7 +107,7 @@ macro_rules! values {
                             "{what}: arrays in arrays, expected at most {MAX_DEPTH} levels of them, found more"
                         )));
                     }
-                    ARRAY => Self::Array(arrays(cursor, count, depth_left - 1, what)?),
+                    ARRAY => Self::Nested(arrays(cursor, count, depth_left - 1, what)?),
                     _ => return Err(unknown_type(cursor, code, what)),
                 })
             }

@@ -3,7 +3,7 @@ use crate::weights::gguf::{Array, GgufFile, TensorType, Value};
 
 #[test]
 fn values_of_all_types_come_back() {
-    let nested = Array::Array(vec![Array::U8(vec![1, 2]), Array::Array(vec![]), Array::F64(vec![0.5])]);
+    let nested = Array::Nested(vec![Array::U8(vec![1, 2]), Array::Nested(vec![]), Array::F64(vec![0.5])]);
     let values = [
         Value::U8(200),
         Value::I8(-100),
