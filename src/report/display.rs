@@ -6,7 +6,7 @@ use super::sections::MethodReport;
 /// The width of the column of names, and that of a number.
 const WIDTHS: [usize; 2] = [13, 8];
 
-/// The sizes, the notes, the gap in the frame, and a row for each method: the held-out gap and what is expected of
+/// A table: the sizes, the notes, the gap in the frame, and a row for each method: the held-out gap and what is expected of
 /// sampling, mixing, penetration (`reach`) and coverage, the neighbours kept (`Omega_k`), `Phi`, `Psi` and the
 /// Jensen-Shannon divergence within the text.
 impl Display for GapReport {

@@ -44,7 +44,7 @@ impl fmt::Display for Candidate<'_> {
     }
 }
 
-/// A method and what it was measured to do; the divergences of its report come with [`super::cosines`].
+/// A method and what it was measured to do; the divergences of its report follow when all methods are measured.
 pub(super) struct Measured {
     pub report: MethodReport,
     /// Some of the rows in the plane.

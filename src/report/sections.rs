@@ -1,4 +1,4 @@
-//! The sections of a report, each as the object of that name in `report.json`.
+//! The sections of a [`GapReport`](super::GapReport), a struct for each object of `report.json`.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,9 +20,9 @@ pub struct Data {
 /// The rows of one set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SetReport {
-    /// The file, folder or pattern.
+    /// The file, folder or pattern; `text table` or `image table` for a table in memory.
     pub place: String,
-    /// Rows in the store.
+    /// Rows in the store or table.
     pub stored: usize,
     /// Rows that were read: all, or a seeded sample.
     pub read: usize,
