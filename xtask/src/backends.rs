@@ -105,7 +105,7 @@ fn build(target: &[&str], backends: &[&str], name: &str) -> Result<PathBuf, Stri
     let program = built.into_iter().filter(|artifact| artifact.target == name);
     program
         .filter_map(|artifact| artifact.executable)
-        .last()
+        .next_back()
         .ok_or_else(|| format!("{name} could not be built"))
 }
 

@@ -30,6 +30,8 @@ pub struct Artifact {
     pub package: String,
     /// The name of the target: of a library, a program, a test or a build script.
     pub target: String,
+    /// The settings of the compiler, which are others for procedural macros, build scripts and what they use.
+    pub profile: String,
     /// The features that it was compiled with.
     pub features: Vec<String>,
     /// The files that it was compiled to; their names tell different builds of a crate apart.
@@ -54,6 +56,7 @@ impl Artifact {
         Some(Self {
             package: message["package_id"].as_str()?.to_string(),
             target: message["target"]["name"].as_str()?.to_string(),
+            profile: message["profile"].to_string(),
             features: strings(&message["features"]),
             files: strings(&message["filenames"]).into_iter().collect(),
             executable: message["executable"].as_str().map(PathBuf::from),
@@ -107,12 +110,13 @@ mod tests {
     #[test]
     fn artifacts_are_read_and_other_messages_are_not() {
         let line = r#"{"reason":"compiler-artifact","package_id":"registry+https://x/index#burn-core@0.22.1",
-            "target":{"kind":["lib"],"name":"burn_core"},"features":["std"],"executable":null,
+            "target":{"kind":["lib"],"name":"burn_core"},"features":["std"],"executable":null,"profile":{"opt_level":"3"},
             "filenames":["/t/libburn_core-1a.rlib","/t/libburn_core-1a.rmeta"],"fresh":false}"#;
         let artifact = Artifact::parse(&line.replace('\n', "")).unwrap();
         assert_eq!(package_name(&artifact.package), "burn-core");
         assert_eq!((artifact.target.as_str(), artifact.fresh), ("burn_core", false));
         assert_eq!((artifact.features.len(), artifact.files.len(), artifact.executable), (1, 2, None));
+        assert_eq!(artifact.profile, r#"{"opt_level":"3"}"#);
         assert_eq!(Artifact::parse(r#"{"reason":"build-finished","success":true}"#), None);
         assert_eq!(Artifact::parse("running 3 tests"), None);
     }

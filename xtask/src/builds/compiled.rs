@@ -42,18 +42,20 @@ fn row(command: &[&str], artifacts: &[Artifact], again: &[&Artifact], workspace:
     format!("| cargo {} | {all} | {compiled} | {own} | {} |", command.join(" "), again.len())
 }
 
-/// The crates of a later command that the first built already, or that are Burn's, and that the later command compiled
-/// or uses in another build. A crate that only the later command needs is none of them.
+/// The crates of a later command that the first built already, and that the later command compiled or uses in another
+/// build; and those of Burn that the first did not need. A crate that only the later command needs is none of them, nor
+/// is one that the first needs for a procedural macro alone, and the later in a program.
 fn second_builds<'a>(first: &[Artifact], later: &'a [Artifact], workspace: &Workspace) -> Vec<&'a Artifact> {
     let files: BTreeSet<&String> = first.iter().flat_map(|artifact| &artifact.files).collect();
-    let packages: BTreeSet<&String> = first.iter().map(|artifact| &artifact.package).collect();
+    let built: BTreeSet<[&String; 2]> =
+        first.iter().map(|artifact| [&artifact.package, &artifact.profile]).collect();
     let foreign = later.iter().filter(|artifact| !workspace.own.contains(&artifact.package));
     foreign
         .filter(|artifact| {
-            let package = &artifact.package;
-            workspace.burn.contains(package)
-                || packages.contains(package)
-                || package_name(package).starts_with("burn-")
+            let name = package_name(&artifact.package);
+            name == "burn"
+                || name.starts_with("burn-")
+                || built.contains(&[&artifact.package, &artifact.profile])
         })
         // A file of another name is another build, even where an earlier command left it there.
         .filter(|artifact| !artifact.fresh || artifact.files.iter().any(|file| !files.contains(file)))
@@ -68,6 +70,7 @@ mod tests {
         Artifact {
             package: format!("r#{package}@1.0.0"),
             target: package.to_string(),
+            profile: "{}".to_string(),
             features: Vec::new(),
             files: [file.to_string()].into(),
             executable: None,
@@ -85,16 +88,19 @@ mod tests {
 
     #[test]
     fn a_later_command_may_compile_this_repository_and_what_it_alone_needs() {
-        let first = [artifact("burn", "burn-1", false), artifact("burn-revision", "lib-1", false)];
+        let macros =
+            Artifact { profile: r#"{"opt_level":"0"}"#.into(), ..artifact("winnow", "winnow-1", false) };
+        let first = [artifact("burn", "burn-1", false), artifact("burn-revision", "lib-1", false), macros];
         let later = [
             artifact("burn", "burn-1", true),
             artifact("burn-revision", "lib-2", false),
             artifact("burn-revision-cli", "cli-1", false),
             artifact("clap_complete", "clap-1", false),
+            artifact("winnow", "winnow-2", false),
         ];
         assert!(second_builds(&first, &later, &workspace()).is_empty());
         let row = row(&["build"], &later, &[], &workspace());
-        assert_eq!(row, "| cargo build | 4 | 3 | 2 | 0 |");
+        assert_eq!(row, "| cargo build | 5 | 4 | 2 | 0 |");
     }
 
     #[test]

@@ -27,36 +27,15 @@ pub fn run(options: &Options) -> Result<bool, String> {
     Ok(features::run(&workspace)? && (options.features || compiled::run(&workspace)?))
 }
 
-/// The packages that `cargo metadata` knows, by their ids.
+/// The packages of this repository, by their ids.
 struct Workspace {
-    /// Those of this repository.
     own: BTreeSet<String>,
-    /// `burn` and everything that it depends on.
-    burn: BTreeSet<String>,
 }
 
 impl Workspace {
     fn new(metadata: &Value) -> Result<Self, String> {
-        let ids = |value: &Value| -> Vec<String> {
-            let ids = value.as_array().into_iter().flatten();
-            ids.filter_map(Value::as_str).map(String::from).collect()
-        };
-        let own = ids(&metadata["workspace_members"]).into_iter().collect();
-        let nodes = metadata["resolve"]["nodes"].as_array().ok_or("cargo metadata: no resolved packages")?;
-        let named = |node: &&Value| node["id"].as_str().is_some_and(|id| package_name(id) == "burn");
-        let root = nodes.iter().find(named).ok_or("cargo metadata: no package `burn`")?;
-        let mut burn = BTreeSet::new();
-        let mut open = ids(&Value::Array(vec![root["id"].clone()]));
-        while let Some(id) = open.pop() {
-            if burn.contains(&id) {
-                continue;
-            }
-            if let Some(node) = nodes.iter().find(|node| node["id"] == *id) {
-                open.extend(ids(&node["dependencies"]));
-            }
-            burn.insert(id);
-        }
-        Ok(Self { own, burn })
+        let members = metadata["workspace_members"].as_array().ok_or("cargo metadata: no workspace")?;
+        Ok(Self { own: members.iter().filter_map(Value::as_str).map(String::from).collect() })
     }
 
     fn is_own_name(&self, name: &str) -> bool {
@@ -69,21 +48,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_dependencies_of_burn_are_followed() {
-        let metadata = serde_json::json!({
-            "workspace_members": ["path+file:///x/burn-revision#0.1.0"],
-            "resolve": {"nodes": [
-                {"id": "path+file:///x/burn-revision#0.1.0", "dependencies": ["r#burn@1.0.0", "r#toml@1.0.0"]},
-                {"id": "r#burn@1.0.0", "dependencies": ["r#burn-core@1.0.0"]},
-                {"id": "r#burn-core@1.0.0", "dependencies": ["r#libc@0.2.0"]},
-                {"id": "r#libc@0.2.0", "dependencies": []},
-                {"id": "r#toml@1.0.0", "dependencies": []},
-            ]},
-        });
-        let workspace = Workspace::new(&metadata).unwrap();
-        let burn: Vec<&str> = workspace.burn.iter().map(|id| package_name(id)).collect();
-        assert_eq!(burn, ["burn-core", "burn", "libc"]);
-        assert!(workspace.is_own_name("burn-revision") && !workspace.is_own_name("burn"));
-        assert!(Workspace::new(&serde_json::json!({"resolve": {"nodes": []}})).is_err());
+    fn the_packages_of_the_repository_are_told_from_others() {
+        let members =
+            ["path+file:///x/burn-revision#0.1.0", "path+file:///x/crates/cli#burn-revision-cli@0.1.0"];
+        let workspace = Workspace::new(&serde_json::json!({"workspace_members": members})).unwrap();
+        assert!(workspace.is_own_name("burn-revision") && workspace.is_own_name("burn-revision-cli"));
+        assert!(!workspace.is_own_name("burn"));
+        assert!(Workspace::new(&serde_json::json!({})).is_err());
     }
 }
