@@ -15,8 +15,8 @@ use burn_revision::device::from_environment;
 use burn_revision::embedding::{EmbeddingTable, NonFinite, Store, read_table};
 use burn_revision::language::{GenerationConfig, Pretrained, Tokenizer};
 use burn_revision::revision::{
-    Conversation, ConversationDataset, LoraConfig, ReVisionConfig, ReVisionLearner, SavedReVision, StageConfig,
-    Template, Trainable, VisualSource, read_conversations,
+    Conversation, ConversationDataset, LoraConfig, ReVisionConfig, ReVisionLearner, SavedReVision,
+    StageConfig, Template, Trainable, VisualSource, read_conversations,
 };
 
 /// What is shown in the end.
@@ -47,7 +47,8 @@ fn main() -> Result<()> {
     let mut saved = SavedReVision::new(model, tokenizer, &published, FloatDType::F32);
 
     // Stage 1: the projector learns from captions alone; the language model stays as it is, to the bit.
-    let stage1 = StageConfig::pretrain().with_learning_rate(2e-2).with_batch_size(16).with_micro_batch_size(16);
+    let stage1 =
+        StageConfig::pretrain().with_learning_rate(2e-2).with_batch_size(16).with_micro_batch_size(16);
     let stage1 = stage1.with_max_steps(Some(200)).with_warmup_ratio(0.1);
     let captions = dataset(&data.join("stage1_conversations.jsonl"), captions, &saved.tokenizer)?;
     saved.model =

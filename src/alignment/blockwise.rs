@@ -2,8 +2,8 @@ use burn::config::Config;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
-use super::fitted::{Fit, FromStored, fitted_method};
-use super::record::{self, Stored};
+use super::fitted::{Fit, fitted_method};
+use super::record::{self, FromStored, Stored};
 use super::{Aligner, Embeddings, fitting};
 use crate::embedding::{normalize, normalize_bounded};
 use crate::geometry::linalg;

@@ -1,10 +1,8 @@
 //! What fitting, saving and loading have in common over the methods.
 
-use burn::module::Module;
 use burn::tensor::Device;
 
 use super::embeddings::{Embeddings, check_dims};
-use super::record::Stored;
 use crate::Result;
 use crate::geometry::Moments;
 
@@ -44,12 +42,6 @@ impl<C: FitMoments> Fit for C {
         };
         self.from_moments(&moments(text, "text")?, &moments(image, "image")?, text.device())
     }
-}
-
-/// A method whose statistics are read from a file.
-pub(super) trait FromStored: Module {
-    /// Takes out every statistic of the method.
-    fn from_stored(stored: &mut Stored, device: &Device) -> Result<Self>;
 }
 
 /// `fit` of a config, and `forward`, `save` and `load` of what it fits.

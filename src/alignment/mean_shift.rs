@@ -2,8 +2,8 @@ use burn::config::Config;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
-use super::fitted::{FitMoments, FromStored, fitted_method};
-use super::record::{self, Stored};
+use super::fitted::{FitMoments, fitted_method};
+use super::record::{self, FromStored, Stored};
 use super::{Aligner, ClosedForm, fitting};
 use crate::embedding::normalize;
 use crate::geometry::Moments;

@@ -63,6 +63,7 @@ mod statistics;
 pub mod stream;
 mod table;
 mod whitening;
+mod with_noise;
 
 pub use aligner::Aligner;
 pub use blockwise::{Blockwise, BlockwiseConfig};
@@ -74,8 +75,8 @@ pub use fitting::FitReport;
 pub use identity::Identity;
 pub use mean_shift::{MeanShift, MeanShiftConfig};
 pub use method::Method;
-pub use noise::WithNoise;
 pub use realign::{ReAlign, ReAlignConfig};
 pub use statistics::{Provenance, Statistics};
 pub use table::{align_table, transport_table};
 pub use whitening::{CovarianceMap, Whitening, WhiteningConfig};
+pub use with_noise::WithNoise;

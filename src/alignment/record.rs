@@ -9,7 +9,6 @@ use burn::tensor::{Bytes, DType, Device, Tensor, TensorData};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
-use super::fitted::FromStored;
 use super::fitting;
 use crate::embedding::read_bytes;
 use crate::geometry::Moments;
@@ -66,6 +65,12 @@ pub(super) fn save<M: Module>(module: &M, path: &Path) -> Result<()> {
     }
     let bytes = safetensors::serialize(views, None).map_err(|error| failed(&error))?;
     atomic::write(path, |file| std::io::Write::write_all(file, &bytes))
+}
+
+/// A method whose statistics are read from a file.
+pub(super) trait FromStored: Module {
+    /// Takes out every statistic of the method.
+    fn from_stored(stored: &mut Stored, device: &Device) -> Result<Self>;
 }
 
 /// Reads the statistics of a method, and refuses a file that holds more than those.

@@ -10,7 +10,7 @@ use super::fitted::FitMoments;
 use super::realign::ReAlignFit;
 use super::{
     Aligner, C3Config, C3Variant, CentringConfig, CentringVariant, ClosedForm, FitReport, Identity,
-    MeanShiftConfig, Method, ReAlignConfig, fitting, record,
+    MeanShiftConfig, Method, ReAlign, ReAlignConfig, fitting, record,
 };
 use crate::embedding::{NonFinite, RowReport, read_bytes};
 use crate::fingerprint::Fingerprint;
@@ -333,7 +333,7 @@ impl Statistics {
                 let config = C3Config::new().with_sigma(sigma).with_variant(variant);
                 Box::new(config.from_moments(&self.text, &self.image, device)?)
             }
-            Method::ReAlign { .. } => Box::new(self.realign()?.finish()?.init(device)),
+            Method::ReAlign { .. } => Box::new(ReAlign::of(&self.realign()?.finish()?, device)),
             Method::Unicorn | Method::GrClip => {
                 let variant = match self.method {
                     Method::Unicorn => CentringVariant::Unicorn,

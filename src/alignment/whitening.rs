@@ -3,8 +3,8 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::fitted::{FitMoments, FromStored, fitted_method};
-use super::record::{self, Stored};
+use super::fitted::{FitMoments, fitted_method};
+use super::record::{self, FromStored, Stored};
 use super::{Aligner, fitting};
 use crate::embedding::normalize;
 use crate::geometry::linalg;

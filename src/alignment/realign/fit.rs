@@ -1,4 +1,5 @@
-use super::{ReAlignConfig, ReAlignStatistics};
+use super::config::ReAlignConfig;
+use super::statistics::ReAlignStatistics;
 use crate::alignment::{ClosedForm, fitting};
 use crate::geometry::Moments;
 use crate::{Error, Result};

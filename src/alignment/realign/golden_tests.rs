@@ -237,7 +237,7 @@ fn float64_tensors_are_aligned_as_by_the_script() -> Result<()> {
         return Ok(());
     }
     for fixture in fixtures() {
-        let realign: ReAlign = fixture.fit().init(&device);
+        let realign: ReAlign = ReAlign::of(&fixture.fit(), &device);
         let shape = [fixture.text.len(), fixture.text.dim()];
         let text =
             Tensor::<2>::from_data(TensorData::new(clean(&fixture.text), shape), (&device, DType::F64));

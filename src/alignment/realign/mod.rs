@@ -1,35 +1,21 @@
+mod config;
 mod fit;
 #[cfg(test)]
 mod golden_tests;
 mod statistics;
 
-use burn::config::Config;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
+pub use config::ReAlignConfig;
 pub(super) use fit::ReAlignFit;
 use statistics::ReAlignStatistics;
 
-use super::fitted::{Fit, FromStored, fitted_method};
-use super::record::{self, Stored};
+use super::fitted::{Fit, fitted_method};
+use super::record::{self, FromStored, Stored};
 use super::{Aligner, ClosedForm, Embeddings};
 use crate::embedding::{normalize, normalize_bounded};
 use crate::{Result, assert_shape};
-
-/// How to fit [`ReAlign`].
-#[derive(Config, Debug)]
-pub struct ReAlignConfig {
-    /// Added to the spread of the text rows, so that identical rows do not divide by zero.
-    #[config(default = 1e-10)]
-    pub eps: f64,
-    /// How often the centroid step is done. Once, in the paper; each further pass shrinks the gap that is left by
-    /// about the largest eigenvalue of `E[e' e'^T]`.
-    #[config(default = 1)]
-    pub centroid_passes: usize,
-    /// The least number of rows in each set. One row has no spread, so 1 must be asked for.
-    #[config(default = 2)]
-    pub min_rows: usize,
-}
 
 fitted_method!(ReAlignConfig => ReAlign);
 
@@ -42,7 +28,7 @@ impl Fit for ReAlignConfig {
         while fit.passes_left() > 0 {
             fit.finish_pass(&text.moments_under(&fit.closed_form(), "text")?)?;
         }
-        Ok(fit.finish()?.init(text.device()))
+        Ok(ReAlign::of(&fit.finish()?, text.device()))
     }
 }
 
@@ -124,6 +110,20 @@ impl ReAlign {
     /// `E e'` at each centroid pass, `[passes][d]`.
     pub fn centroids(&self) -> Vec<Vec<f32>> {
         record::host(&self.centroids).chunks_exact(self.dim()).map(<[f32]>::to_vec).collect()
+    }
+
+    /// The module with these statistics on `device`, in float32.
+    pub(super) fn of(statistics: &ReAlignStatistics, device: &Device) -> Self {
+        let dim = statistics.dim();
+        let traces = [record::split(statistics.text_trace), record::split(statistics.image_trace)].concat();
+        let centroids: Vec<f32> = statistics.centroids.iter().flatten().map(|&value| value as f32).collect();
+        Self {
+            text_mean: record::constant(statistics.text_mean.clone(), [dim], device),
+            image_mean: record::constant(statistics.image_mean.clone(), [dim], device),
+            scale: record::constant(record::split(statistics.scale).to_vec(), [2], device),
+            traces: record::constant(traces, [2, 2], device),
+            centroids: record::constant(centroids, [statistics.centroids.len(), dim], device),
+        }
     }
 
     fn statistics(&self) -> ReAlignStatistics {

@@ -1,9 +1,6 @@
-use burn::tensor::Device;
+use crate::alignment::ClosedForm;
 
-use super::ReAlign;
-use crate::alignment::{ClosedForm, record};
-
-/// The fitted statistics of [`ReAlign`] on the host.
+/// The fitted statistics of [`ReAlign`](super::ReAlign) on the host.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ReAlignStatistics {
     /// `mu_y`, the mean unit row of text, `[d]`; rounded to float32 like the authors' script does.
@@ -24,20 +21,6 @@ impl ReAlignStatistics {
     /// The number of dimensions.
     pub fn dim(&self) -> usize {
         self.text_mean.len()
-    }
-
-    /// The module with these statistics on `device`, in float32.
-    pub fn init(&self, device: &Device) -> ReAlign {
-        let dim = self.dim();
-        let traces = [record::split(self.text_trace), record::split(self.image_trace)].concat();
-        let centroids: Vec<f32> = self.centroids.iter().flatten().map(|&value| value as f32).collect();
-        ReAlign {
-            text_mean: record::constant(self.text_mean.clone(), [dim], device),
-            image_mean: record::constant(self.image_mean.clone(), [dim], device),
-            scale: record::constant(record::split(self.scale).to_vec(), [2], device),
-            traces: record::constant(traces, [2, 2], device),
-            centroids: record::constant(centroids, [self.centroids.len(), dim], device),
-        }
     }
 
     /// The map with the centroid passes fitted so far: rows become `e'` after none, and the result after all.

@@ -1,7 +1,7 @@
 use super::{Compute, device};
 use crate::alignment::gather::{Gather, Gathered};
 use crate::alignment::statistics::check_sample;
-use crate::alignment::{Method, Provenance, Statistics};
+use crate::alignment::{Method, Provenance, ReAlign, Statistics};
 use crate::embedding::{BLOCK_ROWS, BytesMoved, NonFinite, Progress, RowSample, Store};
 use crate::geometry::unit_moments;
 use crate::{Error, Result};
@@ -134,7 +134,7 @@ pub fn fit_centroid(
     let sample = share.map(|share| RowSample::new(rows, share, options.seed));
     let method = match &options.compute {
         Compute::Host => None,
-        Compute::Device(device) => Some((fit.partial().init(device), device)),
+        Compute::Device(device) => Some((ReAlign::of(fit.partial(), device), device)),
     };
     let stage = "centroid of text";
     let Gathered { moments, bytes, .. } =

@@ -2,7 +2,6 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::keys::{Part, Place};
-use super::read_projector;
 use crate::weights::array::{ArrayView, NamedArray, count};
 use crate::{Error, Result};
 
@@ -79,15 +78,6 @@ impl ProjectorArrays {
             }
         }
         Ok(Self { layers })
-    }
-
-    /// Reads a projector from a file: [`read_projector`], then [`from_arrays`](Self::from_arrays).
-    ///
-    /// # Errors
-    ///
-    /// Those of these two.
-    pub(crate) fn read(path: &Path) -> Result<Self> {
-        Self::from_arrays(path, read_projector(path)?)
     }
 
     /// Sorts the arrays of the file `path` into layers. Every one must be the weight or the bias of a layer:

@@ -67,6 +67,17 @@ fn read_projector(path: &Path) -> Result<Vec<NamedArray>> {
     }
 }
 
+impl ProjectorArrays {
+    /// Reads a projector from a file: [`read_projector`], then [`from_arrays`](Self::from_arrays).
+    ///
+    /// # Errors
+    ///
+    /// Those of these two.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        Self::from_arrays(path, read_projector(path)?)
+    }
+}
+
 fn read_safetensors(path: &Path) -> Result<Vec<NamedArray>> {
     let file = SafetensorsFile::open(path)?;
     let names = file.names();

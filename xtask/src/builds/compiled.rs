@@ -80,10 +80,7 @@ mod tests {
 
     fn workspace() -> Workspace {
         let ids = |names: &[&str]| names.iter().map(|name| format!("r#{name}@1.0.0")).collect();
-        Workspace {
-            own: ids(&["burn-revision", "burn-revision-cli"]),
-            burn: ids(&["burn", "burn-core", "libc"]),
-        }
+        Workspace { own: ids(&["burn-revision", "burn-revision-cli"]) }
     }
 
     #[test]
