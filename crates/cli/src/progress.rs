@@ -9,7 +9,7 @@ use super::args::OutputOptions;
 use burn_revision::embedding;
 use burn_revision::training::StopRequest;
 
-/// A bar with rows, rate and remaining time on a terminal, a line every few seconds elsewhere; and whoever presses
+/// A bar with rows, rate and remaining time on a terminal, a line every few seconds elsewhere; it also reports that
 /// Ctrl-C is heard.
 pub struct Progress {
     quiet: bool,
