@@ -79,8 +79,8 @@ mod tests {
     }
 
     fn workspace() -> Workspace {
-        let ids = |names: &[&str]| names.iter().map(|name| format!("r#{name}@1.0.0")).collect();
-        Workspace { own: ids(&["burn-revision", "burn-revision-cli"]) }
+        let own = ["burn-revision", "burn-revision-cli"];
+        Workspace { own: own.iter().map(|name| format!("r#{name}@1.0.0")).collect() }
     }
 
     #[test]
