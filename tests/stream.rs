@@ -333,6 +333,26 @@ fn statistics_of_many_machines_merge_to_those_of_one() {
     assert!(merged.merge(&other).is_err(), "the same rows twice");
 }
 
+/// A setting that came back with another last digit would be another method, which does not merge with its own file.
+#[test]
+fn statistics_with_any_settings_come_back_as_they_were() {
+    let world = World::new();
+    let path = world.path("statistics.safetensors");
+    let mut runner = proptest::test_runner::TestRunner::new(proptest::test_runner::Config::with_cases(64));
+    runner
+        .run(&(0.0_f64..1.0, 1e-12_f64..1e-3), |(sigma, eps)| {
+            for method in [c3(sigma / 11.0), Method::ReAlign { eps: eps / 3.0, centroid_passes: 1 }] {
+                let statistics = Statistics::new(method, NonFinite::Error, 4);
+                statistics.save(&path).unwrap();
+                let back = Statistics::load(&path).unwrap();
+                proptest::prop_assert_eq!(back.fingerprint(), statistics.fingerprint());
+                proptest::prop_assert_eq!(back, statistics);
+            }
+            Ok(())
+        })
+        .unwrap();
+}
+
 #[test]
 fn statistics_come_back_from_their_file_bit_for_bit() {
     let world = World::new();

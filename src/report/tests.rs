@@ -93,3 +93,17 @@ fn aligners_under_a_name_twice_or_for_other_rows_are_refused() {
     let by_field = ReportConfig { domain: Some("source".into()), ..config.clone() };
     refused(Measurement::new(&by_field), "no record has a field \"source\"");
 }
+
+/// Saved and loaded, a report is itself: measured numbers have all digits that a float64 has.
+#[test]
+fn a_report_comes_back_from_its_file_to_the_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("report.json");
+    for seed in 0..3 {
+        let (text, image) = (table(90, 0.2, seed), table(80, -0.2, seed + 10));
+        let config = ReportConfig { sigma: 0.02 / 11.0, ridge: 1e-3 / 7.0, seed, ..config() };
+        let report = Measurement::new(&config).of_tables(&text, &image, &Device::default(), &()).unwrap();
+        report.save(&path).unwrap();
+        assert_eq!(GapReport::load(&path).unwrap(), report);
+    }
+}

@@ -231,7 +231,32 @@ impl StageConfig {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// A run that is resumed unchanged is the same run, whatever its settings are.
+        #[test]
+        fn settings_come_back_from_json_to_the_bit(
+            learning_rate in 1e-7_f64..1.0, warmup_ratio in 0.0_f64..1.0, weight_decay: f32, norm: f64, alpha: f64,
+        ) {
+            prop_assume!(weight_decay.is_finite() && norm.is_finite() && alpha.is_finite());
+            let mut stage = StageConfig::pretrain()
+                .with_learning_rate(learning_rate / 11.0)
+                .with_warmup_ratio(warmup_ratio)
+                .with_weight_decay(weight_decay)
+                .with_max_grad_norm(Some(norm));
+            stage.lora.alpha = alpha;
+            let back: StageConfig = serde_json::from_slice(&serde_json::to_vec(&stage).unwrap()).unwrap();
+            let floats = |stage: &StageConfig| {
+                let norm = stage.max_grad_norm.map(f64::to_bits);
+                let decay = stage.weight_decay.to_bits();
+                (stage.learning_rate.to_bits(), stage.warmup_ratio.to_bits(), decay, norm, stage.lora.alpha.to_bits())
+            };
+            prop_assert_eq!(floats(&back), floats(&stage));
+        }
+    }
 
     /// arXiv 2602.07026, Sec. 6 and the authors' scripts: batches of 256, one epoch, cosine with 3 % warm-up, no decay.
     #[test]
