@@ -4,12 +4,12 @@
 //! when a program starts. Burn's `Device::default()` follows it too, but panics if that device is unavailable; here this
 //! is an error with advice.
 
-use std::any::Any;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use burn::tensor::{DType, Device, Tensor};
 
+use crate::error::panic_message;
 use crate::{Error, Result};
 
 /// The backends by the names of their cargo features, which are also the values of `BURN_DEVICE`, and whether this crate
@@ -86,18 +86,11 @@ fn panics_of(work: impl FnOnce()) -> Option<String> {
     let done = panic::catch_unwind(AssertUnwindSafe(work));
     panic::set_hook(before);
     let first = messages.lock().ok().and_then(|messages| messages.first().cloned());
-    done.err().map(|payload| first.unwrap_or_else(|| text(payload.as_ref())))
+    done.err().map(|payload| first.unwrap_or_else(|| panic_message(payload.as_ref())))
 }
 
 fn message(info: &PanicHookInfo<'_>) -> String {
-    text(info.payload())
-}
-
-fn text(payload: &(dyn Any + Send)) -> String {
-    let literal = payload.downcast_ref::<&str>().map(ToString::to_string);
-    literal
-        .or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without a message".into())
+    panic_message(info.payload())
 }
 
 /// Checks that a device supports a float type; `key` is the setting that requires it.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An error in data, a file or a configuration, with its location and the value found.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A file operation failed.
@@ -127,6 +127,12 @@ pub enum Error {
     /// A job was asked to stop before it was finished.
     #[error("interrupted")]
     Interrupted,
+    /// A worker thread panicked, as where a device has too little memory.
+    #[error("a worker failed: {detail}")]
+    Worker {
+        /// The message of the panic.
+        detail: String,
+    },
     /// A training run ended early.
     #[error("training stopped at step {step}: {detail}")]
     Training {
@@ -135,6 +141,21 @@ pub enum Error {
         /// Why.
         detail: String,
     },
+}
+
+/// As it is displayed: `main() -> Result<()>` prints this form.
+impl std::fmt::Debug for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+/// The message of a panic that was caught.
+pub(crate) fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
+    let literal = payload.downcast_ref::<&str>().map(ToString::to_string);
+    literal
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a message".into())
 }
 
 impl Error {
@@ -194,4 +215,16 @@ macro_rules! assert_shape {
     }};
     (@dim _) => { None };
     (@dim $dim:tt) => { Some($dim) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `main() -> Result<()>` prints the debug form.
+    #[test]
+    fn errors_debug_as_they_read() {
+        let error = Error::mismatch("dimensions of the rows", 3, 4);
+        assert_eq!(format!("{error:?}"), error.to_string());
+    }
 }

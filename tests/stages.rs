@@ -98,6 +98,33 @@ fn a_picture_behind_the_first_answer_does_not_leak_into_its_prompt() {
 }
 
 #[test]
+fn sampled_captions_do_not_depend_on_the_batch_size() {
+    let (model, data) = (model(), dataset(0.0));
+    let generation = GenerationConfig::new().with_max_new_tokens(8).with_temperature(1.5).with_seed(2);
+    let captions = |batch_size| {
+        evaluate(&model, &data, &tokenizer(), &generation, batch_size, &Device::default()).unwrap().1
+    };
+    let one_by_one = captions(1);
+    assert!(one_by_one.windows(2).any(|pair| pair[0] != pair[1]), "{one_by_one:?}");
+    for batch_size in [2, 3, 6] {
+        assert_eq!(captions(batch_size), one_by_one, "batches of {batch_size}");
+    }
+}
+
+/// What a picture's row is, is decided in one place: training and evaluation show unit rows, and so does generation.
+#[test]
+fn captions_do_not_depend_on_the_length_of_the_embeddings() {
+    let (model, tokenizer) = (model(), tokenizer());
+    let rows = table(rows()).tensor(&Device::default());
+    let caption = |rows| {
+        let generation = GenerationConfig::new().with_max_new_tokens(8);
+        model.caption(rows, tokenizer.bos(), tokenizer.eos(), &generation)
+    };
+    assert_eq!(caption(rows.clone() * 7.3), caption(rows.clone()));
+    assert_eq!(caption(burn_revision::embedding::normalize(rows.clone())), caption(rows));
+}
+
+#[test]
 fn the_validation_loss_is_that_of_the_trained_model() {
     let folder = tempfile::tempdir().unwrap();
     let outcome = learner(stage(), folder.path()).fit(model(), dataset(0.0), Some(dataset(0.0))).unwrap();
@@ -129,9 +156,15 @@ fn a_run_without_finite_gradients_ends_with_an_error() {
     }
     broken.language = broken.language.map(&mut Poison);
     let error = learner(stage().with_max_skipped_steps(3), folder.path())
-        .fit(broken, dataset(0.0), None)
+        .fit(broken.clone(), dataset(0.0), None)
         .unwrap_err();
     assert!(matches!(error, Error::Training { .. }) && error.to_string().contains("not finite"), "{error}");
+    // However many steps may be skipped: a model that is as it was is not a trained one.
+    let folder = tempfile::tempdir().unwrap();
+    let error = learner(stage().with_max_skipped_steps(100), folder.path())
+        .fit(broken, dataset(0.0), None)
+        .unwrap_err();
+    assert!(error.to_string().contains("none of 8 steps"), "{error}");
 }
 
 #[test]

@@ -491,6 +491,37 @@ fn statistics_with_more_centroids_than_passes_are_refused() {
     assert!(error.contains("expected at most 1, found 2"), "{error}");
 }
 
+/// Shards are taken as people number them, and a row without an id is known by its number in the store, wherever it is
+/// written.
+#[test]
+fn rows_without_ids_keep_their_numbers_over_shards_in_natural_order() {
+    let world = World::new();
+    let folder = world.path("numbered");
+    std::fs::create_dir(&folder).unwrap();
+    let row = |value: usize| (0..DIM).map(|at| (value * DIM + at) as f32 + 1.0).collect::<Vec<_>>();
+    // Eleven shards of three rows, without sidecars; the second row of each is bad.
+    for shard in 0..11 {
+        let mut rows: Vec<f32> = (0..3).flat_map(|at| row(3 * shard + at)).collect();
+        rows[DIM] = f32::NAN;
+        let path = folder.join(format!("e_{shard}.npy"));
+        write_table(&EmbeddingTable::numbered(rows, DIM).unwrap(), &path).unwrap();
+        std::fs::remove_file(path.with_extension("jsonl")).unwrap();
+    }
+    let store = Store::open(&folder).unwrap();
+    assert_eq!(store.read_table().unwrap().row(3 * 2)[1], row(6)[1], "e_2 comes before e_10");
+    let statistics = world.fit(Method::Identity);
+    for format in [Format::Npy, Format::Safetensors, Format::Parquet] {
+        let out = world.path(&format!("out-{format}"));
+        let options =
+            ApplyOptions { policy: Some(NonFinite::Skip), format: Some(format), ..ApplyOptions::default() };
+        apply(&statistics, &store, &out, &options).unwrap();
+        let written = Store::open(&out).unwrap();
+        written.check_ids().unwrap();
+        let kept: Vec<String> = (0..33).filter(|row| row % 3 != 1).map(|row| row.to_string()).collect();
+        assert_eq!(written.read_table().unwrap().ids(), kept, "{format}");
+    }
+}
+
 #[test]
 fn rows_go_through_every_format_unchanged() {
     let world = World::new();

@@ -1,9 +1,11 @@
 //! Work on pieces of a stream by several threads, with results that are taken in order.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard};
 
-use crate::Result;
+use crate::error::panic_message;
+use crate::{Error, Result};
 
 /// The number of threads that use this machine's cores.
 pub(crate) fn available_threads() -> usize {
@@ -26,7 +28,7 @@ struct State<P, T, C> {
 /// buffers of its own, made by `buffers`, that are used again and again.
 ///
 /// What `commit` sees does not depend on the number of threads, and neither does the error returned: the first one in
-/// the order of the pieces. At most a few results for each thread wait for their turn, so memory is bounded.
+/// the order of the pieces; a panic is one. At most a few results for each thread wait for their turn, so memory is bounded.
 pub(crate) fn run<W, I, T, P, F, C>(
     threads: usize,
     buffers: impl Fn() -> W + Sync,
@@ -63,7 +65,7 @@ where
                 return;
             }
             let number = turn.produced;
-            let result = match (turn.produce)(&mut buffers) {
+            let result = match caught(|| (turn.produce)(&mut buffers)) {
                 Ok(None) => {
                     turn.ended = true;
                     progress.notify_all();
@@ -72,7 +74,7 @@ where
                 Ok(Some(piece)) => {
                     turn.produced += 1;
                     drop(turn);
-                    work(&mut buffers, piece)
+                    caught(|| work(&mut buffers, piece))
                 }
                 Err(error) => {
                     turn.produced += 1;
@@ -96,6 +98,12 @@ where
     state.into_inner().expect("no worker panicked").failure
 }
 
+/// A panic as an error: the other threads, which wait for this one, then end as they do after any error.
+fn caught<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|payload| Err(Error::Worker { detail: panic_message(payload.as_ref()) }))
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("another worker panicked")
 }
@@ -106,7 +114,7 @@ fn commit_in_order<P, T, C: FnMut(T) -> Result<()>>(state: &mut State<P, T, C>) 
         && let Some(result) = state.waiting.remove(&state.committed)
     {
         state.committed += 1;
-        let done = result.and_then(|value| (state.commit)(value));
+        let done = result.and_then(|value| caught(|| (state.commit)(value)));
         if done.is_err() {
             state.failure = done;
             state.ended = true;
@@ -179,5 +187,38 @@ mod tests {
         );
         assert!(result.is_err());
         assert_eq!(sum, 55);
+    }
+
+    /// As where a device has too little memory. No other thread waits for the one that is gone.
+    #[test]
+    fn a_panic_ends_the_work_with_its_message() {
+        for threads in [1, 2, 8] {
+            for place in ["produce", "work", "commit"] {
+                let panics = |at: &str, number: usize| {
+                    assert!(at != place || number != 17, "no memory at {number}");
+                };
+                let mut next = 0;
+                let result = run(
+                    threads,
+                    || (),
+                    |()| {
+                        next += 1;
+                        panics("produce", next);
+                        Ok((next <= 1000).then_some(next))
+                    },
+                    |(), number| {
+                        panics("work", number);
+                        Ok(number)
+                    },
+                    |number| {
+                        panics("commit", number);
+                        Ok(())
+                    },
+                );
+                let error = result.unwrap_err();
+                assert!(matches!(error, Error::Worker { .. }), "{threads} threads, {place}: {error}");
+                assert!(error.to_string().contains("no memory at 17"), "{error}");
+            }
+        }
     }
 }

@@ -9,7 +9,8 @@ use crate::{Error, Result};
 /// Ids whose hashes are in memory at once while they are compared.
 const IDS_A_PASS: usize = 1 << 21;
 
-/// Embeddings on disk: a file, a folder of shards, or the files that a pattern matches, in the order of their names.
+/// Embeddings on disk: a file, a folder of shards, or the files that a pattern matches, in the natural order of their
+/// names: `e_2` before `e_10`.
 ///
 /// Only headers are read when a store is opened; rows are streamed from it ([`crate::alignment::stream`]) or read as a
 /// table ([`Store::read_table`]).
@@ -291,6 +292,7 @@ fn find(place: &Path) -> Result<Vec<PathBuf>> {
             return Err(Error::format(place, "the pattern matches no file"));
         }
     }
-    paths.sort();
+    // As people number files: e_2 before e_10.
+    paths.sort_by(|a, b| alphanumeric_sort::compare_path(a, b).then_with(|| a.cmp(b)));
     Ok(paths)
 }

@@ -31,6 +31,10 @@ pub struct GenerationConfig {
     /// The seed of the samples.
     #[config(default = 0)]
     pub seed: u64,
+    /// The number of the first sequence: each draws from the seed and its own number, so that texts do not depend on how
+    /// sequences are divided into batches.
+    #[config(default = 0)]
+    pub first_sequence: u64,
 }
 
 /// Continues every sequence of a batch until an end token, `max_new_tokens`, or the longest sequence of the model.
@@ -69,12 +73,24 @@ pub fn generate<L: LanguageModel>(
     end: &[u32],
     config: &GenerationConfig,
 ) -> Vec<Vec<u32>> {
+    let numbers: Vec<u64> = (0..prompt.dims()[0] as u64).map(|row| config.first_sequence + row).collect();
+    generate_numbered(model, prompt, end, config, &numbers)
+}
+
+/// [`generate`] for sequences of any numbers, `[batch]`.
+pub(crate) fn generate_numbered<L: LanguageModel>(
+    model: &L,
+    prompt: Tensor<3>,
+    end: &[u32],
+    config: &GenerationConfig,
+    numbers: &[u64],
+) -> Vec<Vec<u32>> {
     let [batch, time, width] = prompt.dims();
     assert!(batch > 0 && time > 0, "generation needs a prompt, found shape [{batch}, {time}, {width}]");
     assert!(!config.temperature.is_nan() && !config.top_p.is_nan(), "generation cannot use {config}");
     let device = prompt.device();
     let capacity = config.max_new_tokens.min(model.max_positions().saturating_sub(time));
-    let mut rng = seeded_rng(config.seed, &[]);
+    let mut draws: Vec<_> = numbers.iter().map(|number| seeded_rng(config.seed, &[*number])).collect();
     let mut cache = KvCache::new();
     let mut texts = vec![Vec::new(); batch];
     let mut unfinished = vec![true; batch];
@@ -84,8 +100,8 @@ pub fn generate<L: LanguageModel>(
         let last = hidden.dims()[1] - 1;
         let scores = model.logits(hidden.narrow(1, last, 1).reshape([batch, width])).cast(DType::F32);
         let scores = scores.into_data().try_to_vec::<f32>().expect("scores were cast to f32");
-        let next: Vec<u32> =
-            scores.chunks(model.vocab_size()).map(|row| pick(row, config, &mut rng) as u32).collect();
+        let rows = scores.chunks(model.vocab_size()).zip(&mut draws);
+        let next: Vec<u32> = rows.map(|(row, rng)| pick(row, config, rng) as u32).collect();
         for ((text, unfinished), token) in texts.iter_mut().zip(&mut unfinished).zip(&next) {
             *unfinished &= !end.contains(token);
             if *unfinished {
@@ -205,6 +221,21 @@ mod tests {
         let nucleus = share(&GenerationConfig::new().with_temperature(1.0).with_top_p(0.8));
         assert_eq!(nucleus[2..], [0.0, 0.0]);
         assert_eq!(share(&GenerationConfig::new().with_temperature(1.0).with_top_p(0.0))[0], 1.0);
+    }
+
+    #[test]
+    fn samples_do_not_depend_on_how_sequences_are_divided_into_batches() {
+        let (model, prompt) = (model(), prompt(5));
+        let config = GenerationConfig::new().with_temperature(1.5).with_seed(3).with_max_new_tokens(12);
+        let whole = generate(&model, prompt.clone(), &[], &config);
+        for size in [1, 2, 4] {
+            let parts = (0..5).step_by(size).flat_map(|first| {
+                let part = prompt.clone().narrow(0, first, size.min(5 - first));
+                generate(&model, part, &[], &config.clone().with_first_sequence(first as u64))
+            });
+            assert_eq!(parts.collect::<Vec<_>>(), whole, "batches of {size}");
+        }
+        assert_ne!(whole[0], whole[1], "each draws its own numbers");
     }
 
     #[test]

@@ -25,6 +25,7 @@ use burn::tensor::{Int, Tensor};
 
 pub use cache::KvCache;
 pub use chat_template::{ChatTemplate, Message, MessageRole};
+pub(crate) use generation::generate_numbered;
 pub use generation::{GenerationConfig, generate};
 pub use llama::{LlamaConfig, LlamaDecoder};
 pub use pretrained::Pretrained;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::captions::{CaptionOverlap, word_f1};
 use super::{ConversationDataset, ReVision, Sample};
 use crate::Result;
-use crate::language::{GenerationConfig, LanguageModel, Tokenizer, generate};
+use crate::language::{GenerationConfig, LanguageModel, Tokenizer, generate_numbered};
 
 /// How well captions are predicted and written.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -125,7 +125,10 @@ fn generate_captions<L: LanguageModel>(
         for items in items.chunks(batch_size) {
             let batch = dataset.batch(items, model.num_visual_tokens(), (0, 0), device)?;
             let embeddings = model.splice(&batch).narrow(1, 0, time);
-            let texts = generate(&model.language, embeddings, dataset.stops(), generation);
+            // Sampled texts do not depend on who shares a batch.
+            let numbers: Vec<u64> =
+                items.iter().map(|item| generation.first_sequence + *item as u64).collect();
+            let texts = generate_numbered(&model.language, embeddings, dataset.stops(), generation, &numbers);
             for (item, text) in items.iter().zip(texts) {
                 captions[*item] = tokenizer.decode(&text);
             }

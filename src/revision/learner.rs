@@ -164,7 +164,13 @@ impl ReVisionLearner {
             .starting_at(folder.first_step, folder.checkpoint)
             .with_stop(self.stop.clone(), self.interrupter.clone())
             .with_journal(folder.journal()?);
-        let ending = Ending { position: train.observer(), plan, guard, stop: self.stop.clone() };
+        let ending = Ending {
+            position: train.observer(),
+            plan,
+            first_step: folder.first_step,
+            guard,
+            stop: self.stop.clone(),
+        };
         let training = self.training(&folder, train, loaders.valid(valid.clone()))?;
         let [model_files, optimizer_files, scheduler_files] = checkpointers;
         let result = training
@@ -284,6 +290,8 @@ impl Loaders<'_> {
 struct Ending {
     position: StepLoader<StepBatch>,
     plan: StepPlan,
+    /// Where this run began.
+    first_step: usize,
     guard: GradientGuard,
     stop: StopRequest,
 }
@@ -306,6 +314,12 @@ impl Ending {
             return Err(Error::Interrupted);
         }
         match &result.interrupted {
+            // A model that came out as it went in must not look like a trained one.
+            None if self.guard.skipped() > 0
+                && self.guard.skipped() >= self.plan.steps() - self.first_step =>
+            {
+                stopped(format!("none of {} steps had finite gradients", self.guard.skipped()))
+            }
             None => Ok(()),
             Some(_) if self.stop.is_requested() => Err(Error::Interrupted),
             Some(interruption) => {

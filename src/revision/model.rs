@@ -7,6 +7,7 @@ use burn::nn::loss::CrossEntropyLossConfig;
 use burn::tensor::{DType, Device, Tensor};
 
 use super::{Batch, Projector, ProjectorKind, Sample, tensor_file};
+use crate::embedding::normalize;
 use crate::language::{GenerationConfig, LanguageModel, LlamaConfig, LlamaDecoder, generate};
 use crate::{Error, Result, atomic};
 
@@ -151,7 +152,8 @@ impl<L: LanguageModel> ReVision<L> {
         let [count, dim] = pictures.dims();
         let zeros = (vec![0.0; count * dim], dim);
         let mut batch = Batch::lay_out(&vec![prompt; count], Some(zeros), self.num_visual_tokens, &device);
-        batch.visual = Some(pictures);
+        // At unit length, as in training.
+        batch.visual = Some(normalize(pictures));
         generate(&self.language, self.splice(&batch), end, config)
     }
 

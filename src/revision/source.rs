@@ -109,7 +109,9 @@ impl VisualSource {
                 let mut shown = vec![0.0; rows.len() * store.dim()];
                 store.read(rows, &mut shown)?;
                 for (row, values) in rows.iter().zip(shown.chunks(store.dim())) {
-                    inspect_row(values, "embeddings to show").map_err(|error| at_row(error, *row))?;
+                    let (file, row) = store.locate(*row);
+                    let what = file.to_string_lossy();
+                    inspect_row(values, &what).map_err(|error| at_row(error, row))?;
                 }
                 shown
             }
@@ -140,7 +142,7 @@ fn inspect_row(values: &[f32], what: &str) -> Result<()> {
     normalize_rows(values, values.len(), NonFinite::Error, what).map(drop)
 }
 
-/// The error of a single row, with its index in the store.
+/// The error of a single row, with its index in the file.
 fn at_row(error: Error, row: usize) -> Error {
     match error {
         Error::NonFinite { what, column, value, .. } => Error::NonFinite { what, row, column, value },

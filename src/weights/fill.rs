@@ -100,12 +100,17 @@ impl<N: PublishedNames, S: WeightSource> Fill<'_, N, S> {
         self.unused.remove(&name);
         // PyTorch keeps linear layers as [out, in], Burn as [in, out].
         let is_linear = D == 2 && self.path.last().is_some_and(|(_, kind)| kind == LINEAR);
-        let data = if is_linear {
-            let values = self.source.read(&name, &[shape[1], shape[0]])?;
-            TensorData::new(transposed(&values, shape[1], shape[0]), shape)
-        } else {
-            TensorData::new(self.source.read(&name, &shape)?, shape)
+        let values = match is_linear {
+            true => self.source.read(&name, &[shape[1], shape[0]])?,
+            false => self.source.read(&name, &shape)?,
         };
+        // One such weight makes every loss and every score NaN, which would be skipped over step by step.
+        if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+            let detail = format!("{name:?}: expected finite weights, found {} at {at}", values[at]);
+            return Err(Error::format(self.source.path(), detail));
+        }
+        let values = if is_linear { transposed(&values, shape[1], shape[0]) } else { values };
+        let data = TensorData::new(values, shape);
         let dtype: DType = self.precision.into();
         Ok(Tensor::from_data(data.convert_dtype(dtype), (self.device, dtype)))
     }
@@ -190,8 +195,8 @@ mod tests {
         }
     }
 
-    /// Weights in memory: the values 0, 1, 2 and so on.
-    struct Counted(HashMap<&'static str, Vec<usize>>);
+    /// Weights in memory: the values 0, 1, 2 and so on, but for one that is not finite, by its name and value.
+    struct Counted(HashMap<&'static str, Vec<usize>>, Option<(&'static str, f32)>);
 
     impl WeightSource for Counted {
         fn path(&self) -> &Path {
@@ -205,7 +210,13 @@ mod tests {
         fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
             match self.0.get(name) {
                 Some(found) if found == shape => {
-                    Ok((0..shape.iter().product()).map(|value: usize| value as f32).collect())
+                    let mut values: Vec<f32> =
+                        (0..shape.iter().product()).map(|value: usize| value as f32).collect();
+                    if let Some((bad, value)) = self.1.filter(|(bad, _)| *bad == name) {
+                        assert_eq!(bad, name);
+                        values[1] = value;
+                    }
+                    Ok(values)
                 }
                 found => Err(Error::format(self.path(), format!("{name:?}: {found:?}"))),
             }
@@ -213,14 +224,15 @@ mod tests {
     }
 
     fn published() -> Counted {
-        Counted(HashMap::from([
+        let weights = HashMap::from([
             ("tower.tokens.weight", vec![5, 3]),
             ("tower.layers.0.weight", vec![2, 3]),
             ("tower.layers.0.bias", vec![2]),
             ("tower.norm.weight", vec![2]),
             ("tower.norm.bias", vec![2]),
             ("tower.position_ids", vec![7]),
-        ]))
+        ]);
+        Counted(weights, None)
     }
 
     fn filled(source: &Counted) -> Result<Tower> {
@@ -244,6 +256,17 @@ mod tests {
         assert_eq!(numbers(tower.layers[0].weight.val()), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
         assert_eq!(numbers(tower.norm.gamma.val()), [0.0, 1.0]);
         assert_eq!(numbers(tower.norm.beta.unwrap().val()), [0.0, 1.0]);
+    }
+
+    #[test]
+    fn a_weight_that_is_not_finite_is_named() {
+        for (name, value) in [("tower.layers.0.weight", f32::NAN), ("tower.norm.bias", f32::NEG_INFINITY)] {
+            let mut source = published();
+            source.1 = Some((name, value));
+            let error = filled(&source).unwrap_err().to_string();
+            assert!(error.contains("tower.safetensors") && error.contains(name), "{error}");
+            assert!(error.contains(&format!("found {value} at 1")), "{error}");
+        }
     }
 
     #[test]

@@ -1,16 +1,16 @@
 use std::io::Write;
 
 use burn::module::Module;
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use serde_json::json;
 
 use super::args::OutputOptions;
 use super::model_args::{GenerateCommand, PicturesOptions, WritingOptions};
 use super::outcome::Outcome;
 use super::progress::interrupted;
-use burn_revision::alignment::{Statistics, align_table};
+use burn_revision::alignment::{Aligner, Statistics, align_table};
 use burn_revision::device::from_environment;
-use burn_revision::embedding::{NonFinite, Store};
+use burn_revision::embedding::{NonFinite, Record, Store};
 use burn_revision::language::{GenerationConfig, LanguageModel};
 use burn_revision::revision::*;
 use burn_revision::training::keep_freed_memory;
@@ -23,13 +23,13 @@ pub fn generate(command: &GenerateCommand, output: &OutputOptions) -> Result<Out
     let SavedReVision { model, tokenizer, template, .. } = SavedReVision::load(&command.model, &device)?;
     // Adapters are merged into the weights once, not at every token.
     let model = model.materialize();
-    let source = pictures(&command.pictures)?;
+    // Rows are read and aligned as they are asked for, from stores of any size.
+    let store = Store::open_key(&command.pictures.embeddings, command.pictures.key.as_deref())?;
+    let source = VisualSource::open(&store, 0.0)?;
+    let aligner = aligner(&command.pictures, &store, &device)?;
     check_dim(&source, &model)?;
     let ids = match command.ids.is_empty() {
-        true => Store::open_key(&command.pictures.embeddings, command.pictures.key.as_deref())?
-            .read_table()?
-            .ids()
-            .to_vec(),
+        true => store.records().map(|record| record.map(|record| id(&record))).collect::<Result<_>>()?,
         false => command.ids.clone(),
     };
     let rows: Vec<usize> = ids
@@ -63,13 +63,17 @@ pub fn generate(command: &GenerateCommand, output: &OutputOptions) -> Result<Out
     let mut texts = Vec::new();
     let size = command.writing.batch_size.max(1);
     for (batch, (ids, rows)) in ids.chunks(size).zip(rows.chunks(size)).enumerate() {
-        let writing = writing.clone().with_seed(writing.seed.wrapping_add(batch as u64));
+        let writing = writing.clone().with_first_sequence((batch * size) as u64);
         if interrupted().is_requested() {
             return Err(Error::Interrupted);
         }
         let shown = source.show(rows, 0, 0)?;
-        let visual =
+        let mut visual =
             Tensor::from_data(TensorData::new(shown, [rows.len(), source.dim()]), (&device, DType::F32));
+        if let Some(aligner) = &aligner {
+            let numbers: Vec<u64> = rows.iter().map(|row| *row as u64).collect();
+            visual = aligner.align_rows(visual, 0, &numbers);
+        }
         for (id, tokens) in ids.iter().zip(model.generate(&sample, visual, &end, &writing)) {
             let text = tokenizer.decode(&tokens).trim().to_string();
             if !output.json && !output.quiet {
@@ -86,10 +90,21 @@ pub fn generate(command: &GenerateCommand, output: &OutputOptions) -> Result<Out
     Ok(outcome)
 }
 
-/// Embeddings of pictures, or of texts that are aligned first.
-pub fn pictures(options: &PicturesOptions) -> Result<VisualSource> {
-    let store = Store::open_key(&options.embeddings, options.key.as_deref())?;
-    let Some(stats) = &options.stats else { return VisualSource::open(&store, 0.0) };
+/// The id of a record of a store, which is text or a number.
+fn id(record: &Record) -> String {
+    match &record["id"] {
+        serde_json::Value::String(id) => id.clone(),
+        id => id.to_string(),
+    }
+}
+
+/// The method whose statistics are named, for rows of the store.
+fn aligner(
+    options: &PicturesOptions,
+    store: &Store,
+    device: &Device,
+) -> Result<Option<Box<dyn Aligner + Sync>>> {
+    let Some(stats) = &options.stats else { return Ok(None) };
     let statistics = Statistics::load(stats)?;
     if statistics.dim() != store.dim() {
         return Err(Error::mismatch(
@@ -98,9 +113,14 @@ pub fn pictures(options: &PicturesOptions) -> Result<VisualSource> {
             store.dim(),
         ));
     }
-    let device = from_environment()?;
-    let aligner = statistics.init(&device)?;
-    let aligned = align_table(aligner.as_ref(), &store.read_table()?, NonFinite::Error, 0, &device)?;
+    statistics.init(device).map(Some)
+}
+
+/// Embeddings of pictures, or of texts that are aligned first.
+pub fn pictures(options: &PicturesOptions, device: &Device) -> Result<VisualSource> {
+    let store = Store::open_key(&options.embeddings, options.key.as_deref())?;
+    let Some(aligner) = aligner(options, &store, device)? else { return VisualSource::open(&store, 0.0) };
+    let aligned = align_table(aligner.as_ref(), &store.read_table()?, NonFinite::Error, 0, device)?;
     VisualSource::new(aligned.0, 0.0, NonFinite::Error)
 }
 

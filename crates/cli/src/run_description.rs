@@ -24,7 +24,7 @@ pub const HELP: &str = r#"Example, stage 1 on aligned captions:
   template = "plain"                      # plain, completion, llama, chatml, chat (the model's own)
   # valid = "valid.jsonl"                 # measured at every checkpoint
   # valid_embeddings = "pictures.npy"     # by default those above
-  # max_length = 512                      # text tokens
+  # max_length = 2048                     # text tokens at the most
   # noise = 0.0                           # standard deviation a coordinate, drawn anew at every step
   # bad_samples = "error"                 # or "drop": leave out and report what cannot be used
 

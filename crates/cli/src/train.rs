@@ -133,6 +133,10 @@ pub fn absolute_path(path: &Path) -> std::path::PathBuf {
     }
 }
 
+/// The default limit on the tokens of a conversation, as in the paper: the longest sequence of a model may be far more than
+/// a machine has memory for.
+const MAX_LENGTH: usize = 2048;
+
 fn dataset(
     run: &RunDescription,
     conversations: &Path,
@@ -154,7 +158,7 @@ fn dataset(
         read_conversations(conversations)?,
         saved.template,
         &saved.tokenizer,
-        data.max_length.unwrap_or(longest).min(longest),
+        data.max_length.unwrap_or(MAX_LENGTH).min(longest),
         source.transpose()?.map(Arc::new),
         data.bad_samples,
     )

@@ -129,7 +129,7 @@ impl Sink<'_> {
             }
             return Err(error);
         }
-        let ids = self.write_records(shard, file, state)?;
+        let ids = self.write_records(shard, file, state, first)?;
         output.finish(state.rows.kept, ids.as_deref(), self.sync)?;
         let (read, kept) = (state.rows.rows - done, state.rows.kept - kept_before);
         Ok(BytesMoved {
@@ -176,8 +176,15 @@ impl Sink<'_> {
         map.map(piece.read(input)?, terms, first + piece.rows.start, float, values, output)
     }
 
-    /// Writes what stands beside the rows that were kept, and returns the fingerprint of the ids.
-    fn write_records(&self, shard: &Shard, file: &Path, state: &ShardState) -> Result<Option<String>> {
+    /// Writes what stands beside the rows that were kept, and returns the fingerprint of the ids. Rows without ids are known
+    /// by their numbers in the store, of which `first` is the shard's first.
+    fn write_records(
+        &self,
+        shard: &Shard,
+        file: &Path,
+        state: &ShardState,
+        first: usize,
+    ) -> Result<Option<String>> {
         let sidecar = records::sidecar(file);
         match shard.records()? {
             Some(found) => {
@@ -186,7 +193,7 @@ impl Sink<'_> {
                     Ok(_) if skipped.next_if_eq(&row).is_some() => None,
                     // Other columns without ids: the file of records must have some.
                     Ok(mut record) if !shard.has_ids() => {
-                        record.insert("id".to_string(), row.to_string().into());
+                        record.insert("id".to_string(), (first + row).to_string().into());
                         Some(Ok(record))
                     }
                     record => Some(record),
@@ -210,7 +217,7 @@ impl Sink<'_> {
             None if !state.left_out.is_empty() => {
                 let mut skipped = state.left_out.iter().peekable();
                 let kept = (0..shard.len()).filter(|row| skipped.next_if_eq(&row).is_none());
-                write_sidecar(file, kept.map(|row| Ok(records::of_id(row.to_string())))).map(Some)
+                write_sidecar(file, kept.map(|row| Ok(records::of_id((first + row).to_string())))).map(Some)
             }
             None => match std::fs::remove_file(&sidecar) {
                 // It would be taken for the records of this matrix.
@@ -275,7 +282,7 @@ impl Sink<'_> {
                 for row in state.rows.rows..state.rows.rows + done.report.rows {
                     let record = match &mut records {
                         Some(records) => records.next().unwrap_or_else(|| Err(too_few(shard, row)))?,
-                        None if numbered => records::of_id(row.to_string()),
+                        None if numbered => records::of_id((first + row).to_string()),
                         None => crate::embedding::Record::new(),
                     };
                     if skipped.next_if_eq(&row).is_none() {

@@ -15,7 +15,7 @@ mod reader;
 mod tests;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::Store;
 use crate::{Error, Result};
@@ -93,6 +93,11 @@ impl StoreLookup {
     /// The number of dimensions.
     pub fn dim(&self) -> usize {
         self.reader.dim()
+    }
+
+    /// The file of a row, and the row's number there.
+    pub(crate) fn locate(&self, row: usize) -> (&Path, usize) {
+        self.reader.locate(row)
     }
 
     /// Reads rows, in any order and also repeatedly, into `out`, row-major `[rows.len(), dim]`: as they are stored,

@@ -1,6 +1,7 @@
 use std::fs::File;
 #[cfg(feature = "parquet")]
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::lru::WeightedLru;
@@ -68,6 +69,13 @@ impl Reader {
     #[cfg(all(test, feature = "parquet"))]
     pub fn cached_bytes(&self) -> usize {
         self.parts.weight()
+    }
+
+    /// The file of a row, and the row's number there.
+    pub fn locate(&self, row: usize) -> (&Path, usize) {
+        let shard = self.starts.partition_point(|start| *start <= row).saturating_sub(1);
+        let shard = shard.min(self.shards.len() - 1);
+        (self.shards[shard].path(), row - self.starts[shard])
     }
 
     pub fn len(&self) -> usize {
