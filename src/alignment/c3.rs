@@ -67,7 +67,7 @@ fitted_method!(C3Config => C3);
 impl FitMoments for C3Config {
     type Fitted = C3;
 
-    fn from_moments(&self, text: &Moments, image: &Moments, device: &Device) -> Result<C3> {
+    fn fit_moments(&self, text: &Moments, image: &Moments, device: &Device) -> Result<C3> {
         fitting::check(text, image, 1)?;
         if !(self.sigma.is_finite() && self.sigma >= 0.0) {
             return Err(Error::config("sigma", format!("expected at least 0, found {}", self.sigma)));

@@ -63,7 +63,7 @@ fitted_method!(CentringConfig => Centring);
 impl FitMoments for CentringConfig {
     type Fitted = Centring;
 
-    fn from_moments(&self, text: &Moments, image: &Moments, device: &Device) -> Result<Centring> {
+    fn fit_moments(&self, text: &Moments, image: &Moments, device: &Device) -> Result<Centring> {
         fitting::check_varying(text, image)?;
         let unicorn = if self.variant == CentringVariant::Unicorn { 1.0 } else { 0.0 };
         Ok(Centring {

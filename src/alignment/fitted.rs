@@ -29,7 +29,7 @@ pub(super) trait FitMoments {
     const COVARIANCE: bool = false;
 
     /// Fits on the moments of unit rows.
-    fn from_moments(&self, text: &Moments, image: &Moments, device: &Device) -> Result<Self::Fitted>;
+    fn fit_moments(&self, text: &Moments, image: &Moments, device: &Device) -> Result<Self::Fitted>;
 }
 
 impl<C: FitMoments> Fit for C {
@@ -40,7 +40,7 @@ impl<C: FitMoments> Fit for C {
             true => rows.covariance(what),
             false => rows.moments(what),
         };
-        self.from_moments(&moments(text, "text")?, &moments(image, "image")?, text.device())
+        self.fit_moments(&moments(text, "text")?, &moments(image, "image")?, text.device())
     }
 }
 

@@ -41,7 +41,7 @@ fitted_method!(MeanShiftConfig => MeanShift);
 impl FitMoments for MeanShiftConfig {
     type Fitted = MeanShift;
 
-    fn from_moments(&self, text: &Moments, image: &Moments, device: &Device) -> Result<MeanShift> {
+    fn fit_moments(&self, text: &Moments, image: &Moments, device: &Device) -> Result<MeanShift> {
         fitting::check_rows(text, image)?;
         Ok(MeanShift { text_mean: record::mean(text, device), image_mean: record::mean(image, device) })
     }

@@ -327,11 +327,11 @@ impl Statistics {
         Ok(match self.method {
             Method::Identity => Box::new(Identity::new(self.dim())),
             Method::MeanShift => {
-                Box::new(MeanShiftConfig::new().from_moments(&self.text, &self.image, device)?)
+                Box::new(MeanShiftConfig::new().fit_moments(&self.text, &self.image, device)?)
             }
             Method::C3 { sigma, variant } => {
                 let config = C3Config::new().with_sigma(sigma).with_variant(variant);
-                Box::new(config.from_moments(&self.text, &self.image, device)?)
+                Box::new(config.fit_moments(&self.text, &self.image, device)?)
             }
             Method::ReAlign { .. } => Box::new(ReAlign::of(&self.realign()?.finish()?, device)),
             Method::Unicorn | Method::GrClip => {
@@ -340,7 +340,7 @@ impl Statistics {
                     _ => CentringVariant::GrClip,
                 };
                 let config = CentringConfig::new().with_variant(variant);
-                Box::new(config.from_moments(&self.text, &self.image, device)?)
+                Box::new(config.fit_moments(&self.text, &self.image, device)?)
             }
             Method::Whitening { .. } | Method::GaussianOt { .. } | Method::Blockwise { .. } => {
                 return Err(Self::without_covariance(&self.method));

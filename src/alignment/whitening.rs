@@ -72,7 +72,7 @@ impl FitMoments for WhiteningConfig {
     type Fitted = Whitening;
     const COVARIANCE: bool = true;
 
-    fn from_moments(&self, text: &Moments, image: &Moments, device: &Device) -> Result<Whitening> {
+    fn fit_moments(&self, text: &Moments, image: &Moments, device: &Device) -> Result<Whitening> {
         fitting::check(text, image, 1)?;
         fitting::check_spread(text, "text")?;
         let dim = text.dim();
