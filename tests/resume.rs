@@ -6,9 +6,9 @@ mod tiny;
 use std::fs;
 use std::path::Path;
 
-use burn::module::Module;
+use burn::module::{Module, ModuleMapper, Param};
 use burn::store::ModuleRecord;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use burn::train::Interrupter;
 use burn_revision::revision::*;
 use burn_revision::{Error, Result};
@@ -118,6 +118,44 @@ fn damaged_files_are_named_and_nothing_is_started() {
     }
 }
 
+/// Multiplies the weights of modules of a name.
+struct Scale {
+    path: Vec<String>,
+    of: &'static str,
+    by: f32,
+}
+
+impl ModuleMapper for Scale {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_string());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        match self.path.iter().any(|name| name == self.of) {
+            true => param.map(|weight| (weight * self.by).detach()),
+            false => param,
+        }
+    }
+}
+
+/// Records of runs that were begun before weights were looked at have no such entry.
+#[test]
+fn a_run_of_an_earlier_version_is_resumed() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = || stage().with_max_steps(Some(60));
+    broken_run(stage(), folder.path(), 5);
+    let path = folder.path().join("run.json");
+    let mut record: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    assert!(record.as_object_mut().unwrap().remove("weights").is_some());
+    fs::write(&path, serde_json::to_vec(&record).unwrap()).unwrap();
+    let resumed = learner(stage(), folder.path()).resume().fit(model(), dataset(0.1), None).unwrap();
+    assert!(resumed.first_step > 0);
+}
+
 #[test]
 fn a_folder_with_another_run_is_refused() -> Result<()> {
     let folder = tempfile::tempdir().unwrap();
@@ -127,6 +165,11 @@ fn a_folder_with_another_run_is_refused() -> Result<()> {
     let other_language = config().init(fresh_language(), &Device::default()).unwrap();
     let other_language = learner(stage(), folder.path()).resume().fit(other_language, dataset(0.0), None);
     assert!(other_language.unwrap_err().to_string().contains("language was"));
+    // As a merged adapter or a fine-tune leaves it: the same embeddings, other weights in one layer.
+    let mut tuned = model();
+    tuned.language = tuned.language.map(&mut Scale { path: Vec::new(), of: "q_proj", by: 1.01 });
+    let tuned = learner(stage(), folder.path()).resume().fit(tuned, dataset(0.0), None);
+    assert!(tuned.unwrap_err().to_string().contains("weights was"));
     let other_noise = learner(stage(), folder.path()).resume().fit(model(), dataset(0.2), None);
     assert!(other_noise.unwrap_err().to_string().contains("data was"));
     let other =

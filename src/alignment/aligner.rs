@@ -23,7 +23,9 @@ pub trait Aligner {
 
     /// The deterministic part of the map, before noise and the last normalisation: `[n, d]` to `[n, d]`.
     ///
-    /// Rows need not be unit rows. Half-precision rows come back as float32, all others in their own type.
+    /// Rows need not be unit rows, and come in any float type on any device: tensors that a method keeps are cast and moved to
+    /// those of the rows, since Burn does not mix types. Half-precision rows come back as float32, all others in their own
+    /// type.
     fn transport(&self, text: Tensor<2>) -> Tensor<2>;
 
     /// The standard deviation, for each coordinate, of the isotropic noise that is added before the last

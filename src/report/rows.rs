@@ -296,8 +296,8 @@ fn allowed(rows: Rows<'_>, config: &ReportConfig, partners: Partners<'_>) -> Res
         let place = rows.place();
         let what = match (partners, &config.only) {
             (_, Some((field, value))) => format!("{place}: rows with {field}={value}"),
-            (Partners::Texts(_), None) => format!("{place}: texts that an image belongs to (--paired)"),
-            _ => format!("{place}: images that belong to a text (--paired)"),
+            (Partners::Texts(_), None) => format!("{place}: texts that an image belongs to (`paired`)"),
+            _ => format!("{place}: images that belong to a text (`paired`)"),
         };
         return Err(Error::TooFewRows { what, needed: 1, actual: 0 });
     }

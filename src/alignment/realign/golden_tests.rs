@@ -1,5 +1,5 @@
-//! ReAlign held against the output of the ReVision authors' own alignment script (NumPy, float64), on fixtures that
-//! lie beside a developer's checkout; without them there is nothing to compare.
+//! ReAlign against the output of the ReVision authors' own alignment script (NumPy, float64), on the fixtures of
+//! `tests/golden`.
 
 use std::path::{Path, PathBuf};
 
@@ -107,17 +107,13 @@ fn fitted(config: &ReAlignConfig, fixture: &Fixture) -> Result<ReAlign> {
     config.fit(text, image)
 }
 
-/// Every fixture, or none where the folder is absent.
 fn fixtures() -> Vec<Fixture> {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/golden");
-    let Ok(folders) = std::fs::read_dir(&root) else {
-        println!("skipped: no golden fixtures at {}", root.display());
-        return Vec::new();
-    };
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let folders = std::fs::read_dir(&root).unwrap();
     let mut folders: Vec<PathBuf> = folders.map(|entry| entry.unwrap().path()).collect();
     folders.retain(|folder| folder.join("golden.json").exists());
     folders.sort();
-    assert!(!folders.is_empty(), "{} holds no fixture", root.display());
+    assert_eq!(folders.len(), 11, "fixtures in {}", root.display());
     folders.iter().map(|folder| Fixture::read(folder)).collect()
 }
 

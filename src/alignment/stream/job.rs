@@ -119,7 +119,7 @@ impl Target {
         match existing {
             Some(existing) if !(overwrite || resume && self.job.exists()) => {
                 let why = if resume { "and there is no record of a job to go on with" } else { "already" };
-                wrong(format!("{} is there {why}; --overwrite replaces it", existing.display()))
+                wrong(format!("{} is there {why}; `overwrite` replaces it", existing.display()))
             }
             _ => Ok(()),
         }
@@ -213,7 +213,7 @@ impl JobRecord {
             if before != now {
                 let show = |value: Option<&Value>| value.map_or("nothing".to_string(), Value::to_string);
                 let detail = format!("another job: {key} was {}, and is {} now", show(before), show(now));
-                return Err(Error::format(path, detail + "; --overwrite begins anew"));
+                return Err(Error::format(path, detail + "; `overwrite` begins anew"));
             }
         }
         Ok(())
