@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use burn::tensor::Device;
 use burn_revision::alignment::stream::{
-    ApplyOptions, Compute, ConvertOptions, FitOptions, apply, convert, fit, fit_centroid, fit_moments,
+    ApplyOptions, Compute, ConvertOptions, FitOptions, apply, apply_images, convert, fit, fit_centroid,
+    fit_moments,
 };
 use burn_revision::alignment::{C3Variant, Method, ReAlignConfig, Statistics};
 use burn_revision::embedding::{
@@ -487,6 +488,31 @@ fn statistics_with_more_centroids_than_passes_are_refused() {
     std::fs::write(&path, changed).unwrap();
     let error = Statistics::load(&path).unwrap_err().to_string();
     assert!(error.contains("expected at most 1, found 2"), "{error}");
+}
+
+/// Methods that are fitted about zero move images too, and only those.
+#[test]
+fn images_are_moved_as_the_method_moves_them() {
+    let world = World::new();
+    let images = world.store("image.npy");
+    for name in ["gr-clip", "unicorn", "c3-zero-mean"] {
+        let statistics = world.fit(name.parse().unwrap());
+        let out = world.path(&format!("{name}.npy"));
+        let report = apply_images(&statistics, &images, &out, &ApplyOptions::default()).unwrap();
+        assert_eq!(report.rows.kept, images.len());
+        let (written, table) = (read_table(&out).unwrap(), images.read_table().unwrap());
+        assert_eq!(written.ids(), table.ids());
+        let method = statistics.init(&Device::default()).unwrap();
+        let expected = method.align_image(table.tensor(&Device::default())).into_data();
+        assert_close(written.rows(), &expected.try_into_vec::<f32>().unwrap(), 1e-6);
+        assert!(written.rows() != table.rows());
+        // Moved text of the same rows is another job.
+        let options = ApplyOptions { resume: true, ..ApplyOptions::default() };
+        assert!(apply(&statistics, &images, &out, &options).unwrap_err().to_string().contains("another job"));
+    }
+    let error = apply_images(&world.fit(realign()), &images, &world.path("x.npy"), &ApplyOptions::default());
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("realign leaves images as they are"), "{error}");
 }
 
 /// Shards are taken as people number them, and a row without an id is known by its number in the store, wherever it is

@@ -85,11 +85,20 @@ pub fn apply(command: &ApplyCommand, output: &OutputOptions) -> Result<Outcome> 
     let begun = Instant::now();
     let progress = Progress::new(output);
     let statistics = Statistics::load(&command.stats)?;
-    let text = open(&command.text, &command.rows)?;
     let options = apply_options(&command.write, &command.rows, &progress)?;
-    let report = stream::apply(&statistics, &text, &command.output, &options)?;
+    let (set, report) = match (&command.text, &command.image) {
+        (Some(text), _) => {
+            let text = open(text, &command.rows)?;
+            ("text", stream::apply(&statistics, &text, &command.output, &options)?)
+        }
+        (None, Some(image)) => {
+            let image = open(image, &command.rows)?;
+            ("image", stream::apply_images(&statistics, &image, &command.output, &options)?)
+        }
+        (None, None) => return Err(Error::config("text", "expected --text or --image, found neither")),
+    };
     let mut outcome = Outcome::default();
-    outcome.rows("text", &report.rows);
+    outcome.rows(set, &report.rows);
     describe(&mut outcome, &statistics, &options.compute);
     written(&mut outcome, &report, &command.output);
     outcome.bytes(report.bytes, begun.elapsed(), output.verbose);
@@ -152,7 +161,8 @@ fn describe(outcome: &mut Outcome, statistics: &Statistics, compute: &Compute) {
         outcome.entry("sigma", sigma);
     }
     if statistics.method().moves_images() {
-        outcome.line("this method moves images too: subtract their mean, image_mean of the statistics, where they are used");
+        outcome
+            .line("this method moves images too: `apply --image` writes them as a model must be shown them");
     }
 }
 

@@ -176,9 +176,12 @@ pub struct ApplyCommand {
     #[arg(long, value_name = "PATH")]
     pub stats: PathBuf,
     /// Text embeddings: a file, a folder of shards, or a quoted pattern
-    #[arg(long, value_name = "PATH")]
-    pub text: PathBuf,
-    /// The aligned text: a file where the text is one, else a folder
+    #[arg(long, value_name = "PATH", required_unless_present = "image")]
+    pub text: Option<PathBuf>,
+    /// Image embeddings instead, for methods that move images at inference (gr-clip, unicorn, c3-zero-mean)
+    #[arg(long, value_name = "PATH", conflicts_with = "text")]
+    pub image: Option<PathBuf>,
+    /// The aligned rows: a file where the input is one, else a folder
     #[arg(long, value_name = "PATH")]
     pub output: PathBuf,
     #[command(flatten)]

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -88,17 +89,69 @@ pub fn apply(
     output: &Path,
     options: &ApplyOptions<'_>,
 ) -> Result<ApplyReport> {
+    let form = statistics.closed_form()?;
+    let seed = options.seed;
+    match &options.compute {
+        Compute::Host => write(statistics, store, output, options, Set::Text, &OnHost { form, seed }),
+        Compute::Device(device) => {
+            let method = statistics.init(device)?;
+            let align = |rows: Tensor<2>, numbers: &[u64]| method.align_rows(rows, seed, numbers);
+            write(statistics, store, output, options, Set::Text, &OnDevice { device: device.clone(), align })
+        }
+    }
+}
+
+/// Moves the image embeddings of a store as the method does at inference, and writes them as [`apply`] writes text. Only for
+/// methods that move images: C3 about zero, GR-CLIP and Unicorn. It is done in tensors, on Burn's default device where the
+/// options say [`Compute::Host`].
+///
+/// # Errors
+///
+/// [`Error::Config`] for a method that leaves images as they are, and those of [`apply`].
+pub fn apply_images(
+    statistics: &Statistics,
+    store: &Store,
+    output: &Path,
+    options: &ApplyOptions<'_>,
+) -> Result<ApplyReport> {
+    if !statistics.method().moves_images() {
+        let detail = format!("{} leaves images as they are: use them so", statistics.method());
+        return Err(Error::config("method", detail));
+    }
+    let device = match &options.compute {
+        Compute::Host => Device::default(),
+        Compute::Device(device) => device.clone(),
+    };
+    let method = statistics.init(&device)?;
+    let align = |rows: Tensor<2>, _: &[u64]| method.align_image(rows);
+    write(statistics, store, output, options, Set::Image, &OnDevice { device, align })
+}
+
+/// Which of the two sets is written.
+#[derive(Clone, Copy, PartialEq)]
+enum Set {
+    Text,
+    Image,
+}
+
+fn write(
+    statistics: &Statistics,
+    store: &Store,
+    output: &Path,
+    options: &ApplyOptions<'_>,
+    set: Set,
+    map: &dyn MapRows,
+) -> Result<ApplyReport> {
     if store.dim() != statistics.dim() {
         let what = format!("dimensions of {} (as the statistics)", store.place().display());
         return Err(Error::mismatch(what, statistics.dim(), store.dim()));
     }
-    let form = statistics.closed_form()?;
     let policy = options.policy.unwrap_or(statistics.policy());
     let format = output_format(store, output, options.format)?;
     let target = Target::new(store, output, format)?;
     target.check_not_input(&[store])?;
     store.check_ids()?;
-    let job = BTreeMap::from([
+    let mut job = BTreeMap::from([
         ("input".to_string(), identity(store)),
         ("statistics".to_string(), json!(statistics.fingerprint())),
         ("method".to_string(), json!(statistics.method())),
@@ -108,6 +161,9 @@ pub fn apply(
         ("seed".to_string(), json!(options.seed)),
         ("compute".to_string(), json!(options.compute.name())),
     ]);
+    if set == Set::Image {
+        job.insert("set".to_string(), json!("image"));
+    }
     let mut job = Job::begin(&target, job, options.resume, options.overwrite, options.checkpoint)?;
     let sink = Sink {
         format,
@@ -119,14 +175,7 @@ pub fn apply(
         sync: options.sync,
         progress: options.progress,
     };
-    let seed = options.seed;
-    let (rows, bytes) = match &options.compute {
-        Compute::Host => sink.write(store, &target, &mut job, "aligning", &OnHost { form, seed })?,
-        Compute::Device(device) => {
-            let on_device = OnDevice { method: statistics.init(device)?, device: device.clone(), seed };
-            sink.write(store, &target, &mut job, "aligning", &on_device)?
-        }
-    };
+    let (rows, bytes) = sink.write(store, &target, &mut job, "aligning", map)?;
     Ok(ApplyReport { rows, bytes, files: target.files })
 }
 
@@ -192,13 +241,13 @@ impl MapRows for OnHost {
     }
 }
 
-struct OnDevice {
-    method: Box<dyn Aligner + Sync>,
-    device: burn::tensor::Device,
-    seed: u64,
+struct OnDevice<F> {
+    device: Device,
+    /// What becomes of rows, given their numbers in the store.
+    align: F,
 }
 
-impl MapRows for OnDevice {
+impl<F: Fn(Tensor<2>, &[u64]) -> Tensor<2> + Sync> MapRows for OnDevice<F> {
     fn map(
         &self,
         rows: RawRows<'_>,
@@ -208,8 +257,7 @@ impl MapRows for OnDevice {
         _: &mut Vec<f32>,
         bytes: &mut Vec<u8>,
     ) -> Result<(Vec<usize>, RowReport)> {
-        let (values, skipped, report) =
-            device::map(rows, terms, &self.device, self.method.as_ref(), self.seed, first)?;
+        let (values, skipped, report) = device::map(rows, terms, &self.device, first, &self.align)?;
         bytes.clear();
         encode(&values, float, bytes);
         Ok((skipped, report))

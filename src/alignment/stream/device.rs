@@ -68,14 +68,14 @@ pub(super) fn moments(
     Ok((Moments::from_sums(places.len(), sums, squares), report))
 }
 
-/// What becomes of the rows of a block, `[kept, d]` row-major, and the rows that were left out.
+/// What `align` makes of the rows of a block, given their numbers in the store, `[kept, d]` row-major, and the rows that
+/// were left out; `first` is the number of the block's first row.
 pub(super) fn map(
     rows: RawRows<'_>,
     terms: Terms<'_>,
     device: &Device,
-    method: &dyn Aligner,
-    seed: u64,
     first: usize,
+    align: impl Fn(Tensor<2>, &[u64]) -> Tensor<2>,
 ) -> Result<(Vec<f32>, Vec<usize>, RowReport)> {
     let total = rows.len();
     let (rows, places, report) = upload(rows, terms, device)?;
@@ -86,6 +86,6 @@ pub(super) fn map(
         return Ok((Vec::new(), skipped, report));
     }
     let numbers: Vec<u64> = places.iter().map(|place| (first + place) as u64).collect();
-    let rows = method.align_rows(rows, seed, &numbers).into_data();
+    let rows = align(rows, &numbers).into_data();
     Ok((rows.try_into_vec_as::<f32>().expect("a float type converts to f32"), skipped, report))
 }

@@ -36,7 +36,7 @@ mod fit;
 mod job;
 mod sink;
 
-pub use apply::{ApplyOptions, ApplyReport, apply, check_output};
+pub use apply::{ApplyOptions, ApplyReport, apply, apply_images, check_output};
 pub use convert::{ConvertOptions, convert};
 pub use device::Compute;
 pub use fit::{FitOptions, fit, fit_centroid, fit_moments};
