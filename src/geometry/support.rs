@@ -46,7 +46,7 @@ impl SupportScore {
     ///
     /// # Errors
     ///
-    /// [`Error::TooFewRows`] if one of the sets is empty.
+    /// [`Error::TooFewRows`](crate::Error::TooFewRows) if one of the sets is empty.
     pub fn of(neighbours: &Neighbours, texts: usize) -> Result<Self> {
         let images = check_sides(neighbours, texts)?;
         let (total, k) = (neighbours.len(), neighbours.k());

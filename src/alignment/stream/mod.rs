@@ -7,7 +7,7 @@
 //!
 //! Rows are read in pieces into buffers that are used again and again, one for each thread; sums of fixed blocks of rows
 //! are merged in their order. So results depend neither on the number of threads nor on the size of a piece, and are
-//! those of [`super::ReAlignConfig::fit_tables`] on the same rows.
+//! those of [`super::ReAlignConfig::fit`] on the same rows.
 //!
 //! ```
 //! use burn_revision::alignment::Method;
