@@ -1,5 +1,7 @@
 use burn::module::{Module, ModuleVisitor, Param, ParamGroup};
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{DType, Int, Tensor};
+
+use crate::fingerprint::Fingerprint;
 
 /// The first float type below single precision of the parameters of `module` in `group`, where there is one.
 pub(super) fn first_half_precision<M: Module>(module: &M, group: ParamGroup) -> Option<DType> {
@@ -36,4 +38,46 @@ fn float_types<M: Module>(module: &M, group: ParamGroup) -> Vec<DType> {
     let mut collector = Collector { path: Vec::new(), group, found: Vec::new() };
     module.visit(&mut collector);
     collector.found
+}
+
+/// The values of each parameter that a fingerprint is made of.
+const VALUES: usize = 16;
+
+/// A number that tells models apart, fine-tuned and merged ones among them: a hash of a few values of every parameter
+/// outside `group`, which are read and not computed, so that no device rounds them.
+pub(super) fn fingerprint_outside<M: Module>(module: &M, group: ParamGroup) -> String {
+    struct Values {
+        path: Vec<String>,
+        group: ParamGroup,
+        hash: Fingerprint,
+    }
+    impl ModuleVisitor for Values {
+        fn enter_module(&mut self, name: &str, _container_type: &str) {
+            self.path.push(name.to_string());
+        }
+
+        fn exit_module(&mut self, _name: &str, _container_type: &str) {
+            self.path.pop();
+        }
+
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if self.group.matches(&param.id, Some(&self.path.join("."))) {
+                return;
+            }
+            let weight = param.base().without_autodiff();
+            let size = weight.dims().iter().product::<usize>();
+            let wanted = size.min(VALUES);
+            if wanted == 0 {
+                return;
+            }
+            // Spread over the whole parameter.
+            let places: Vec<i64> = (0..wanted).map(|value| (value * size / wanted) as i64).collect();
+            let places = Tensor::<1, Int>::from_data(places.as_slice(), &weight.device());
+            let values = weight.reshape([size]).select(0, places).cast(DType::F32).into_data();
+            values.iter::<f32>().for_each(|value| self.hash.add(&value.to_le_bytes()));
+        }
+    }
+    let mut values = Values { path: Vec::new(), group, hash: Fingerprint::new() };
+    module.visit(&mut values);
+    values.hash.finish()
 }

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::Module;
 use burn::optim::OptimizerRecord;
 use burn::optim::lr_scheduler::LrSchedulerRecord;
 use burn::store::{ModuleRecord, RecordError};
@@ -11,6 +11,7 @@ use burn::tensor::{DType, Int, Tensor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::parameters::fingerprint_outside;
 use super::stage_model::StageModel;
 use super::{ConversationDataset, ReVision, StageConfig, Trainable};
 use crate::fingerprint::Fingerprint;
@@ -27,7 +28,7 @@ pub(super) struct RunRecord {
     data: String,
     /// A fingerprint of the language model, where its weights are frozen and so in no checkpoint.
     language: Option<String>,
-    /// A fingerprint of all its weights; absent in the records of earlier versions.
+    /// A fingerprint of all weights that are frozen; absent in the records of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     weights: Option<String>,
     num_visual_tokens: usize,
@@ -46,7 +47,7 @@ impl RunRecord {
             samples: train.len(),
             data: train.fingerprint(),
             language: is_frozen.then(|| language_fingerprint(&model.language)),
-            weights: is_frozen.then(|| weights_fingerprint(&model.language)),
+            weights: is_frozen.then(|| fingerprint_outside(model, stage.trainable.group())),
             num_visual_tokens: model.num_visual_tokens(),
         }
     }
@@ -170,33 +171,6 @@ fn language_fingerprint<L: LanguageModel>(model: &L) -> String {
     let mut hash = Fingerprint::new();
     embeddings.iter::<f32>().for_each(|value| hash.add(&value.to_le_bytes()));
     hash.finish()
-}
-
-/// The values of each weight that a fingerprint is made of.
-const VALUES_PER_WEIGHT: usize = 16;
-
-/// A number that tells language models apart, fine-tuned and merged ones among them: a hash of a few values of every
-/// weight, which are read and not computed, so that no device rounds them.
-fn weights_fingerprint<L: LanguageModel>(model: &L) -> String {
-    struct Values(Fingerprint);
-    impl ModuleVisitor for Values {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let weight = param.val().without_autodiff();
-            let size = weight.dims().iter().product::<usize>();
-            let wanted = size.min(VALUES_PER_WEIGHT);
-            if wanted == 0 {
-                return;
-            }
-            // Spread over the whole weight.
-            let places: Vec<i64> = (0..wanted).map(|value| (value * size / wanted) as i64).collect();
-            let places = Tensor::<1, Int>::from_data(places.as_slice(), &weight.device());
-            let values = weight.reshape([size]).select(0, places).cast(DType::F32).into_data();
-            values.iter::<f32>().for_each(|value| self.0.add(&value.to_le_bytes()));
-        }
-    }
-    let mut values = Values(Fingerprint::new());
-    model.visit(&mut values);
-    values.0.finish()
 }
 
 /// The first setting in which two runs differ, with both values.
