@@ -1,0 +1,177 @@
+//! The file of statistics.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+use serde::{Deserialize, Serialize};
+
+use super::{CentroidPass, Provenance, Statistics};
+use crate::alignment::{FitReport, Method};
+use crate::embedding::{NonFinite, read_bytes};
+use crate::geometry::Moments;
+use crate::{Error, Result, atomic};
+
+const VERSION: u32 = 1;
+const KEY: &str = "statistics";
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    version: u32,
+    created_by: String,
+    method: Method,
+    non_finite: NonFinite,
+    dim: usize,
+    counts: Counts,
+    rows: FitReport,
+    centroid_sample: Option<usize>,
+    sources: Vec<Provenance>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Counts {
+    text: u64,
+    image: u64,
+    centroid: Option<u64>,
+    /// Text rows read in the pass; as many as were gathered in files of before there was this count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    centroid_read: Option<u64>,
+}
+
+impl Statistics {
+    pub(super) fn tensors(&self) -> BTreeMap<&'static str, Vec<f64>> {
+        let mut tensors = BTreeMap::from([
+            ("text_mean", self.text.mean().to_vec()),
+            ("image_mean", self.image.mean().to_vec()),
+            ("squares", vec![self.text.squares(), self.image.squares()]),
+            ("centroids", self.centroids.concat()),
+        ]);
+        if let Some(pass) = &self.pass {
+            tensors.insert("pass_mean", pass.projected.mean().to_vec());
+            tensors.insert("pass_squares", vec![pass.projected.squares()]);
+        }
+        tensors
+    }
+
+    /// What the file says beside the vectors, as a JSON object.
+    pub fn describe(&self) -> serde_json::Value {
+        serde_json::to_value(self.header()).expect("a header is plain data")
+    }
+
+    fn header(&self) -> Header {
+        let centroid = self.pass.as_ref().map(|pass| pass.projected.count() as u64);
+        let centroid_read = self.pass.as_ref().map(|pass| pass.read as u64);
+        Header {
+            version: VERSION,
+            created_by: concat!("burn-revision ", env!("CARGO_PKG_VERSION")).to_string(),
+            method: self.method,
+            non_finite: self.policy,
+            dim: self.dim(),
+            counts: Counts {
+                text: self.text.count() as u64,
+                image: self.image.count() as u64,
+                centroid,
+                centroid_read,
+            },
+            rows: self.report,
+            centroid_sample: self.sample,
+            sources: self.sources.clone(),
+        }
+    }
+
+    /// Writes the statistics at `path`; a name that ends in `.safetensors` is customary.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where the file cannot be written.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let failed = |error: &dyn std::fmt::Display| Error::format(path, error.to_string());
+        let tensors = self.tensors();
+        let mut views = Vec::with_capacity(tensors.len());
+        for (name, values) in &tensors {
+            let shape = match *name {
+                "centroids" => vec![self.centroids.len(), self.dim()],
+                _ => vec![values.len()],
+            };
+            let view = TensorView::new(Dtype::F64, shape, bytemuck::cast_slice(values));
+            views.push((*name, view.map_err(|error| failed(&error))?));
+        }
+        let header = serde_json::to_string(&self.header()).map_err(|error| failed(&error))?;
+        let metadata = Some(std::collections::HashMap::from([(KEY.to_string(), header)]));
+        let bytes = safetensors::serialize(views, metadata).map_err(|error| failed(&error))?;
+        atomic::write(path, |file| std::io::Write::write_all(file, &bytes))
+    }
+
+    /// Reads what [`Statistics::save`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where the file cannot be read, [`Error::Format`] where it holds something else.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let wrong = |detail: String| Error::format(path, detail);
+        let bytes = read_bytes(path)?;
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| wrong(error.to_string()))?;
+        let header = metadata.metadata().as_ref().and_then(|metadata| metadata.get(KEY));
+        let header =
+            header.ok_or_else(|| wrong("not a file of statistics: no entry \"statistics\"".to_string()))?;
+        let header: Header = serde_json::from_str(header).map_err(|error| wrong(error.to_string()))?;
+        if header.version != VERSION {
+            return Err(wrong(format!(
+                "expected version {VERSION} of the statistics, found {}",
+                header.version
+            )));
+        }
+        let dim = header.dim;
+        let file = SafeTensors::deserialize(&bytes).map_err(|error| wrong(error.to_string()))?;
+        let read = |name: &str, length: Option<usize>| -> Result<Vec<f64>> {
+            let view = file.tensor(name).map_err(|_| wrong(format!("no statistic {name:?}")))?;
+            if view.dtype() != Dtype::F64 {
+                return Err(wrong(format!("{name}: expected F64, found {:?}", view.dtype())));
+            }
+            let values: Vec<f64> =
+                view.data().as_chunks::<8>().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect();
+            if let Some(length) = length.filter(|&length| length != values.len()) {
+                return Err(wrong(format!("{name}: expected {length} values, found {}", values.len())));
+            }
+            if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+                return Err(wrong(format!("{name}: value {at} is {}", values[at])));
+            }
+            Ok(values)
+        };
+        let moments = |count: u64, mean: Vec<f64>, squares: f64| {
+            Moments::from_parts(count, mean, squares).map_err(|error| wrong(error.to_string()))
+        };
+        let squares = read("squares", Some(2))?;
+        let centroids = read("centroids", None)?;
+        if dim == 0 || !centroids.len().is_multiple_of(dim) {
+            return Err(wrong(format!("centroids: {} values for {dim} dimensions", centroids.len())));
+        }
+        let (passes, found) = (header.method.centroid_passes(), centroids.len() / dim);
+        if found > passes {
+            return Err(wrong(format!("centroids: expected at most {passes}, found {found}")));
+        }
+        let pass = match header.counts.centroid {
+            None => None,
+            Some(count) => {
+                let projected =
+                    moments(count, read("pass_mean", Some(dim))?, read("pass_squares", Some(1))?[0])?;
+                let read = header.counts.centroid_read.unwrap_or(count) as usize;
+                Some(CentroidPass { projected, read })
+            }
+        };
+        Ok(Self {
+            method: header.method,
+            policy: header.non_finite,
+            text: moments(header.counts.text, read("text_mean", Some(dim))?, squares[0])?,
+            image: moments(header.counts.image, read("image_mean", Some(dim))?, squares[1])?,
+            report: header.rows,
+            centroids: centroids.chunks_exact(dim).map(<[f64]>::to_vec).collect(),
+            pass,
+            sample: header.centroid_sample,
+            sources: header.sources,
+        })
+    }
+}
