@@ -87,7 +87,7 @@ fn show(when: &str, saved: &SavedReVision, data: &Path, device: &Device) -> Resu
     let (bos, eos) = (saved.tokenizer.bos(), saved.tokenizer.eos());
     let writing = GenerationConfig::new().with_max_new_tokens(12);
     println!("\n{when}:");
-    for ((_, truth), tokens) in PICTURES.iter().zip(saved.model.caption(shown, bos, eos, &writing)) {
+    for ((_, truth), tokens) in PICTURES.iter().zip(saved.model.caption(shown, bos, eos, &writing)?) {
         println!("  {truth:24} {}", saved.tokenizer.decode(&tokens).trim());
     }
     Ok(())

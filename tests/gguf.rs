@@ -48,7 +48,7 @@ fn the_model_reads_and_writes_as_the_reference() {
     let row: Vec<i64> = prompt.iter().map(|&token| i64::from(token)).collect();
     let input = Tensor::<2, Int>::from_data(TensorData::new(row, [1, prompt.len()]), &device);
     let config = GenerationConfig::new().with_max_new_tokens(24);
-    let reply = generate(&model, model.embed(input), &[tokenizer.eos()], &config);
+    let reply = generate(&model, model.embed(input), &[tokenizer.eos()], &config).unwrap();
     let reply = tokenizer.decode(&reply[0]);
     assert_eq!(reply, "A cat is a domesticated feline that loves to play and explore.");
 }

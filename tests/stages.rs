@@ -118,7 +118,7 @@ fn captions_do_not_depend_on_the_length_of_the_embeddings() {
     let rows = table(rows()).tensor(&Device::default());
     let caption = |rows| {
         let generation = GenerationConfig::new().with_max_new_tokens(8);
-        model.caption(rows, tokenizer.bos(), tokenizer.eos(), &generation)
+        model.caption(rows, tokenizer.bos(), tokenizer.eos(), &generation).unwrap()
     };
     assert_eq!(caption(rows.clone() * 7.3), caption(rows.clone()));
     assert_eq!(caption(burn_revision::embedding::normalize(rows.clone())), caption(rows));
@@ -129,6 +129,58 @@ fn the_validation_loss_is_that_of_the_trained_model() {
     let folder = tempfile::tempdir().unwrap();
     let outcome = learner(stage(), folder.path()).fit(model(), dataset(0.0), Some(dataset(0.0))).unwrap();
     assert_abs_diff_eq!(outcome.valid_loss.unwrap(), measure(&outcome.model).0.nll, epsilon = 1e-5);
+}
+
+/// Noise of the validation set is the same at every checkpoint and in the end, so that losses compare.
+#[test]
+fn the_last_logged_validation_loss_is_that_of_the_outcome() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = stage().with_max_steps(Some(4)).with_learning_rate(1e-9);
+    let outcome = learner(stage, folder.path()).fit(model(), dataset(0.0), Some(dataset(0.5))).unwrap();
+    let log = std::fs::read_to_string(folder.path().join("metrics.jsonl")).unwrap();
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let losses: Vec<f64> = lines.iter().filter_map(|line| line["valid_loss"].as_f64()).collect();
+    assert!(losses.len() >= 2, "{log}");
+    for loss in losses {
+        assert_abs_diff_eq!(loss, outcome.valid_loss.unwrap(), epsilon = 1e-5);
+    }
+}
+
+/// A cut answer is trained on as far as it goes, and what is written is held against all of it.
+#[test]
+fn scores_are_taken_against_whole_answers() {
+    let conversation = [Conversation::caption("c", "p0", "a red apple and a green pear")];
+    let data = |length| {
+        let source = Some(source(0.0));
+        ConversationDataset::new(&conversation, Template::Plain, &tokenizer(), length, source).unwrap()
+    };
+    let generation = GenerationConfig::new().with_max_new_tokens(8);
+    let scores = |length| {
+        evaluate(&model(), &data(length), &tokenizer(), &generation, 1, &Device::default()).unwrap().0
+    };
+    let (whole, cut) = (scores(64), scores(3));
+    assert!(cut.tokens < whole.tokens);
+    assert_eq!((cut.word_f1, cut.rouge_l, cut.bleu_4), (whole.word_f1, whole.rouge_l, whole.bleu_4));
+    let answer = data(3).samples()[0].first_answer.clone().unwrap();
+    assert_eq!(tokenizer().decode(&answer).trim(), "a red apple and a green pear");
+    assert_eq!(data(64).samples()[0].first_answer, None);
+}
+
+/// Pictures may be many: they go through the model in batches, on which no text depends.
+#[test]
+fn captions_do_not_depend_on_the_batch_size() {
+    let (model, tokenizer) = (model(), tokenizer());
+    let rows = table(rows()).tensor(&Device::default());
+    let captions = |batch_size| {
+        let generation =
+            GenerationConfig::new().with_max_new_tokens(8).with_temperature(1.5).with_batch_size(batch_size);
+        model.caption(rows.clone(), tokenizer.bos(), tokenizer.eos(), &generation).unwrap()
+    };
+    let whole = captions(6);
+    assert_eq!(whole.len(), 6);
+    for batch_size in [1, 4, 100] {
+        assert_eq!(captions(batch_size), whole, "batches of {batch_size}");
+    }
 }
 
 #[test]

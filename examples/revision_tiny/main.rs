@@ -212,7 +212,7 @@ fn replay(arguments: &Arguments) -> Result<()> {
         let mut captions = Vec::new();
         for rows in rows.chunks(EVAL_BATCH) {
             let rows = embeddings.select(rows)?.tensor(&device);
-            let texts = model.caption(rows, tokenizer.bos(), tokenizer.eos(), &variants::generation());
+            let texts = model.caption(rows, tokenizer.bos(), tokenizer.eos(), &variants::generation())?;
             captions.extend(texts.iter().map(|text| tokenizer.decode(text)));
         }
         if captions.len() != result.stage2_captions.len() {

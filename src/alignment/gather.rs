@@ -74,21 +74,15 @@ impl Gather<'_> {
                         block(piece.read(bytes)?, terms)?
                     }
                     Some(sample) => {
-                        // One at a time, so that an error names the right row.
-                        let mut part = (Moments::new(piece.shard.dim()), RowReport::default());
-                        let chosen: Vec<usize> = sample.within(first..first + rows).collect();
-                        if !chosen.is_empty() {
-                            count();
-                            let all = piece.read(bytes)?;
-                            for row in chosen {
-                                let row = row - first;
-                                let terms = Terms { first: terms.first + row, ..terms };
-                                let (moments, report) = block(all.part(row..row + 1), terms)?;
-                                part.0.merge(&moments)?;
-                                part.1.merge(&report);
+                        let chosen: Vec<usize> =
+                            sample.within(first..first + rows).map(|row| row - first).collect();
+                        match chosen.is_empty() {
+                            true => (Moments::new(piece.shard.dim()), RowReport::default()),
+                            false => {
+                                count();
+                                sampled(piece.read(bytes)?, &chosen, terms, &block)?
                             }
                         }
-                        part
                     }
                 };
                 progress.advance(rows);
@@ -100,5 +94,68 @@ impl Gather<'_> {
             },
         )?;
         Ok(Gathered { moments, rows: report, bytes: BytesMoved { read: read.into_inner(), written: 0 } })
+    }
+}
+
+/// The moments of some of the rows, which become a block of their own.
+fn sampled(
+    all: RawRows<'_>,
+    chosen: &[usize],
+    terms: Terms<'_>,
+    block: impl Fn(RawRows<'_>, Terms<'_>) -> Result<(Moments, RowReport)>,
+) -> Result<(Moments, RowReport)> {
+    let bytes: Vec<u8> = chosen.iter().flat_map(|row| all.row(*row)).copied().collect();
+    let together = block(RawRows::new(&bytes, all.float(), all.dim())?, terms);
+    if together.is_err() {
+        // One at a time, for an error with the number of its row.
+        for row in chosen {
+            block(all.part(*row..row + 1), Terms { first: terms.first + row, ..terms })?;
+        }
+    }
+    together
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+    use crate::Error;
+    use crate::embedding::{EmbeddingTable, write_table};
+    use crate::geometry::unit_moments;
+
+    /// 1000 rows, those divisible by 7 NaN.
+    fn store(folder: &std::path::Path) -> Store {
+        let values: Vec<f32> = (0..3000)
+            .map(|at| if at / 3 % 7 == 0 { f32::NAN } else { (at * at % 17) as f32 + 1.0 })
+            .collect();
+        let path = folder.join("rows.npy");
+        write_table(&EmbeddingTable::numbered(values, 3).unwrap(), &path).unwrap();
+        Store::open(&path).unwrap()
+    }
+
+    #[test]
+    fn a_sample_goes_through_a_block_for_each_piece() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, sample, blocks) =
+            (store(folder.path()), RowSample::new(1000, 400, 1), AtomicUsize::new(0));
+        let gather = Gather { policy: NonFinite::Skip, piece_rows: 250, ..Gather::default() };
+        let run = gather.run(&store, "sample", Some(sample), |rows, terms| {
+            blocks.fetch_add(1, Ordering::Relaxed);
+            unit_moments(rows, terms)
+        });
+        let gathered = run.unwrap();
+        let kept = sample.within(0..1000).filter(|row| row % 7 != 0).count();
+        assert_eq!((gathered.rows.rows, gathered.moments.count()), (400, kept));
+        assert_eq!(blocks.into_inner(), 4, "as an accelerator wants it");
+    }
+
+    #[test]
+    fn a_bad_row_of_a_sample_is_named_by_its_number_in_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, sample) = (store(folder.path()), RowSample::new(1000, 30, 5));
+        let bad = sample.within(0..1000).find(|row| row % 7 == 0).unwrap();
+        let error = Gather::default().run(&store, "sample", Some(sample), unit_moments).err().unwrap();
+        assert!(matches!(error, Error::NonFinite { row, column: 0, .. } if row == bad), "{bad}: {error}");
     }
 }

@@ -91,15 +91,15 @@ impl Method {
         &self,
         text: impl Into<Embeddings<'t>>,
         image: impl Into<Embeddings<'i>>,
-    ) -> Result<Box<dyn Aligner + Sync>> {
+    ) -> Result<Box<dyn Aligner + Send + Sync>> {
         let (text, image) = (text.into(), image.into());
         fn fit<C: Fit>(
             config: &C,
             text: &Embeddings<'_>,
             image: &Embeddings<'_>,
-        ) -> Result<Box<dyn Aligner + Sync>>
+        ) -> Result<Box<dyn Aligner + Send + Sync>>
         where
-            C::Fitted: Aligner + Sync + 'static,
+            C::Fitted: Aligner + Send + Sync + 'static,
         {
             Ok(Box::new(config.fit_checked(text, image)?))
         }

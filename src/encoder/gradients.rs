@@ -22,6 +22,7 @@ pub(super) fn info_nce_gradients(image: &Cloud, text: &Cloud, scale: f64) -> (Cl
         (text.len(), text.dim()),
         "InfoNCE gradients: shapes of the pairs"
     );
+    assert!(scale.is_finite(), "InfoNCE gradients: expected a finite logit scale, found {scale}");
     let (n, dim) = (image.len(), image.dim());
     let logits = linalg::matmul_transposed_b(image.values(), [n, dim], text.values(), [n, dim]);
     let logits: Vec<f64> = logits.iter().map(|product| scale * product).collect();
@@ -32,7 +33,7 @@ pub(super) fn info_nce_gradients(image: &Cloud, text: &Cloud, scale: f64) -> (Cl
     weights.iter_mut().for_each(|weight| *weight *= scale / (2 * n) as f64);
     let of_image = linalg::matmul(&weights, [n, n], text.values(), [n, dim]);
     let of_text = linalg::matmul_transposed_a(&weights, [n, n], image.values(), [n, dim]);
-    let cloud = |values| Cloud::new(values, dim).expect("gradients of finite rows are finite");
+    let cloud = |values| Cloud::computed(values, dim);
     (cloud(of_image), cloud(of_text))
 }
 

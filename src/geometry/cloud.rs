@@ -2,6 +2,10 @@ use super::linalg;
 use crate::embedding::{EmbeddingTable, MIN_NORM};
 use crate::{Error, Result};
 
+/// The largest magnitude of a value: sums of products of four such values, as in products of covariances, stay below
+/// the largest float64.
+const MAX_MAGNITUDE: f64 = 1e70;
+
 /// The rows of a set of embeddings in float64 on the host, on which the exact diagnostics are computed. For a set that
 /// does not fit into memory, use a sample.
 ///
@@ -29,7 +33,8 @@ impl Cloud {
     ///
     /// # Errors
     ///
-    /// [`Error::Mismatch`] if the values do not form whole rows, [`Error::NonFinite`] for a NaN or an infinity.
+    /// [`Error::Mismatch`] if the values do not form whole rows, [`Error::NonFinite`] for a NaN or an infinity,
+    /// [`Error::Config`] for a value beyond `1e70`, whose powers overflow.
     pub fn new(values: Vec<f64>, dim: usize) -> Result<Self> {
         if dim == 0 || !values.len().is_multiple_of(dim) {
             let expected = values.len() / dim.max(1) * dim;
@@ -43,7 +48,22 @@ impl Cloud {
             let (row, column, value) = (at / dim, at % dim, values[at] as f32);
             return Err(Error::NonFinite { what: "rows".to_string(), row, column, value });
         }
+        if let Some(at) = values.iter().position(|value| value.abs() > MAX_MAGNITUDE) {
+            let (row, column, value) = (at / dim, at % dim, values[at]);
+            let detail = format!(
+                "row {row}, column {column}: expected a magnitude of at most {MAX_MAGNITUDE:e}, found {value:e}; scale \
+                 the rows"
+            );
+            return Err(Error::config("rows", detail));
+        }
         Ok(Self { values, dim })
+    }
+
+    /// Rows that were computed from those of clouds, whose limits they may exceed by a few factors of their number of
+    /// dimensions.
+    pub(crate) fn computed(values: Vec<f64>, dim: usize) -> Self {
+        debug_assert!(values.len().is_multiple_of(dim));
+        Self { values, dim }
     }
 
     /// The rows of a table, not normalised.
@@ -253,5 +273,29 @@ mod tests {
         assert!(matches!(error, Error::NonFinite { row: 1, column: 1, .. }), "{error}");
         assert!(error.to_string().contains("images.npy"), "{error}");
         assert!(Cloud::new(vec![0.0; 3], 2).is_err());
+    }
+
+    #[test]
+    fn no_finite_value_makes_a_diagnostic_panic() {
+        use crate::geometry::{FixedFrame, FrameRank, GapDecomposition, PhantomDrift, ResidualGeometry};
+        let row = |k: usize| [1.0, 0.5, -0.25].map(|value| value * (k as f64 + 1.0).sqrt() - k as f64 % 2.0);
+        for scale in [1e-160, 1e-30, 1.0, 1e30, 1e69, 1e150, f64::MAX / 4.0] {
+            let values =
+                |shift: usize| (0..9).flat_map(move |k| row(k + shift)).map(move |value| value * scale);
+            let clouds = [0, 5].map(|shift| Cloud::new(values(shift).collect(), 3));
+            let [Ok(text), Ok(image)] = clouds else {
+                let error = clouds[0].as_ref().unwrap_err().to_string();
+                assert!(scale > 1e69 && error.contains("row 0") && error.contains("1e70"), "{error}");
+                continue;
+            };
+            let Ok(frame) = FixedFrame::fit(&text, &image, FrameRank::Rank(1)) else { continue };
+            assert!(frame.project_u(&text).values().iter().all(|value| value.is_finite()));
+            assert!(frame.project_v(&text).values().iter().all(|value| value.is_finite()));
+            let gap = GapDecomposition::new(&frame, &image, &text).unwrap();
+            assert!(gap.delta().energy().is_finite() && gap.zeta().energy().is_finite());
+            let _ = (gap.coupling(0.1), gap.delta_spectrum(), gap.zeta_spectrum());
+            let _ = ResidualGeometry::measure(&image, &text);
+            let _ = PhantomDrift::measure(&text, &image.mean(), 1.0);
+        }
     }
 }

@@ -99,7 +99,7 @@ impl GapDecomposition {
         let shape = [self.zeta.len(), self.frame.rank()];
         let values =
             linalg::matmul(&self.delta, shape, self.frame.basis(), [self.frame.rank(), self.frame.dim()]);
-        Cloud::new(values, self.frame.dim()).expect("finite rows stay finite")
+        Cloud::computed(values, self.frame.dim())
     }
 
     /// The residuals in `V`, `[n, d]`.
@@ -127,8 +127,7 @@ impl GapDecomposition {
 
     /// `Cov(delta)` in the basis of `U`, `[r, r]` row-major; the mean of `delta` is zero.
     fn delta_covariance(&self) -> Vec<f64> {
-        let coordinates = Cloud::new(self.delta.clone(), self.frame.rank()).expect("finite rows stay finite");
-        coordinates.second_moment()
+        Cloud::computed(self.delta.clone(), self.frame.rank()).second_moment()
     }
 
     /// Regresses `zeta` on `delta`, with a ridge relative to the mean eigenvalue of `Cov(delta)`.

@@ -173,7 +173,7 @@ impl FixedFrame {
     /// If the rows and the frame have different numbers of dimensions.
     pub fn project_u(&self, rows: &Cloud) -> Cloud {
         assert_eq!(rows.dim(), self.dim, "fixed frame: dimensions of the rows");
-        Cloud::new(self.project_values(rows.values()), self.dim).expect("finite rows stay finite")
+        Cloud::computed(self.project_values(rows.values()), self.dim)
     }
 
     /// `P_V x = x - P_U x` for rows `[n, d]`.

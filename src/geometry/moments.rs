@@ -194,6 +194,13 @@ impl Moments {
         Self { count: count as u64, mean: sums, squares, scatter: None, single: false }
     }
 
+    /// The moments of `count` rows, given the sum of their differences from `shift` and of the squared norms of these.
+    pub(crate) fn from_shifted_sums(count: usize, shift: &[f64], sums: Vec<f64>, squares: f64) -> Self {
+        let mut moments = Self::from_sums(count, sums, squares);
+        moments.mean.iter_mut().zip(shift).for_each(|(mean, shift)| *mean += shift);
+        moments
+    }
+
     /// What [`Moments::mean`], [`Moments::count`] and the sum of squared distances said, checked.
     pub(crate) fn from_parts(count: u64, mean: Vec<f64>, squares: f64) -> Result<Self> {
         Stored { count, mean, squares, scatter: None, single: false }.try_into()

@@ -4,6 +4,7 @@ use rand::{Rng, RngExt};
 
 use super::{KvCache, LanguageModel};
 use crate::random::seeded_rng;
+use crate::{Error, Result};
 
 /// How text is generated.
 ///
@@ -35,6 +36,28 @@ pub struct GenerationConfig {
     /// sequences are divided into batches.
     #[config(default = 0)]
     pub first_sequence: u64,
+    /// Sequences that go through the model together where there are more: see [`ReVision::generate`](crate::revision::ReVision::generate).
+    #[config(default = 8)]
+    pub batch_size: usize,
+}
+
+impl GenerationConfig {
+    /// Refuses settings that nothing can be generated with.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`], naming the setting and its value.
+    pub fn validate(&self) -> Result<()> {
+        for (name, value) in [("temperature", self.temperature), ("top_p", self.top_p)] {
+            if !(value.is_finite() && value >= 0.0) {
+                return Err(Error::config(name, format!("must be finite and at least 0, found {value}")));
+            }
+        }
+        match self.batch_size {
+            0 => Err(Error::config("batch_size", "must be at least 1, found 0")),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Continues every sequence of a batch until an end token, `max_new_tokens`, or the longest sequence of the model.
@@ -48,9 +71,15 @@ pub struct GenerationConfig {
 ///
 /// The new tokens of each sequence, without the end token.
 ///
+/// # Errors
+///
+/// [`Error::Config`] for a prompt that leaves no position of the model to write at, and for settings that
+/// [`GenerationConfig::validate`] refuses; [`Error::Sample`] for a sequence whose next token has no finite logits, as with
+/// weights that are NaN.
+///
 /// # Panics
 ///
-/// Panics if the prompt is empty.
+/// Panics if the prompt is empty, and if the model does not keep the prompt in its cache (see [`check_cache`](super::check_cache)).
 ///
 /// # Example
 ///
@@ -62,7 +91,7 @@ pub struct GenerationConfig {
 /// let device = Device::default();
 /// let model = LlamaConfig::new(256, 64, 128, 2, 4).init(&device)?;
 /// let prompt = model.embed(Tensor::<2, Int>::ones([2, 3], &device));
-/// let tokens = generate(&model, prompt, &[], &GenerationConfig::new().with_max_new_tokens(4));
+/// let tokens = generate(&model, prompt, &[], &GenerationConfig::new().with_max_new_tokens(4))?;
 /// assert_eq!(tokens.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4]);
 /// # Ok(())
 /// # }
@@ -72,7 +101,7 @@ pub fn generate<L: LanguageModel>(
     prompt: Tensor<3>,
     end: &[u32],
     config: &GenerationConfig,
-) -> Vec<Vec<u32>> {
+) -> Result<Vec<Vec<u32>>> {
     let numbers: Vec<u64> = (0..prompt.dims()[0] as u64).map(|row| config.first_sequence + row).collect();
     generate_numbered(model, prompt, end, config, &numbers)
 }
@@ -84,24 +113,42 @@ pub(crate) fn generate_numbered<L: LanguageModel>(
     end: &[u32],
     config: &GenerationConfig,
     numbers: &[u64],
-) -> Vec<Vec<u32>> {
+) -> Result<Vec<Vec<u32>>> {
+    config.validate()?;
     let [batch, time, width] = prompt.dims();
     assert!(batch > 0 && time > 0, "generation needs a prompt, found shape [{batch}, {time}, {width}]");
-    assert!(!config.temperature.is_nan() && !config.top_p.is_nan(), "generation cannot use {config}");
+    let positions = model.max_positions();
+    if time >= positions {
+        let detail = format!("its {time} positions leave none to write at; the model has {positions}");
+        return Err(Error::config("prompt", detail));
+    }
     let device = prompt.device();
-    let capacity = config.max_new_tokens.min(model.max_positions().saturating_sub(time));
+    let capacity = config.max_new_tokens.min(positions - time);
     let mut draws: Vec<_> = numbers.iter().map(|number| seeded_rng(config.seed, &[*number])).collect();
     let mut cache = KvCache::new();
     let mut texts = vec![Vec::new(); batch];
     let mut unfinished = vec![true; batch];
     let mut hidden = model.forward(prompt, Some(&mut cache));
+    assert_eq!(
+        cache.len(),
+        time,
+        "positions of the prompt in the cache after it: the language model must append to its cache or set its state"
+    );
 
     for written in 0..capacity {
         let last = hidden.dims()[1] - 1;
         let scores = model.logits(hidden.narrow(1, last, 1).reshape([batch, width])).cast(DType::F32);
         let scores = scores.into_data().try_to_vec::<f32>().expect("scores were cast to f32");
         let rows = scores.chunks(model.vocab_size()).zip(&mut draws);
-        let next: Vec<u32> = rows.map(|(row, rng)| pick(row, config, rng) as u32).collect();
+        let next = rows.zip(numbers).map(|((row, rng), number)| match not_finite(row) {
+            None => Ok(pick(row, config, rng) as u32),
+            Some(found) => {
+                let detail =
+                    format!("after {written} new tokens, {found}: are weights and embeddings finite?");
+                Err(Error::sample(number.to_string(), detail))
+            }
+        });
+        let next = next.collect::<Result<Vec<u32>>>()?;
         for ((text, unfinished), token) in texts.iter_mut().zip(&mut unfinished).zip(&next) {
             *unfinished &= !end.contains(token);
             if *unfinished {
@@ -115,7 +162,19 @@ pub(crate) fn generate_numbered<L: LanguageModel>(
         let tokens = Tensor::<2, Int>::from_data(tokens, &device);
         hidden = model.forward(model.embed(tokens), Some(&mut cache));
     }
-    texts
+    Ok(texts)
+}
+
+/// Why no token can be chosen by these scores. Some may be `-inf`, which excludes a token.
+fn not_finite(scores: &[f32]) -> Option<String> {
+    let usable = |score: f32| score.is_finite() || score == f32::NEG_INFINITY;
+    if let Some(token) = scores.iter().position(|score| !usable(*score)) {
+        return Some(format!("the logit of token {token} is {}", scores[token]));
+    }
+    scores
+        .iter()
+        .all(|score| *score == f32::NEG_INFINITY)
+        .then(|| format!("all {} logits are -inf", scores.len()))
 }
 
 /// The index of the next token, from the scores of all.
@@ -164,6 +223,46 @@ mod tests {
         LlamaConfig::new(40, 16, 32, 2, 2).with_initializer_range(0.5).init(&Device::default()).unwrap()
     }
 
+    /// A model whose logits are all `value` from the fifth position on.
+    #[derive(burn::module::Module, Debug)]
+    struct Poisoned {
+        model: LlamaDecoder,
+        value: f32,
+    }
+
+    /// What hidden states of such positions consist of.
+    const MARK: f32 = 1e30;
+
+    impl LanguageModel for Poisoned {
+        fn width(&self) -> usize {
+            self.model.width()
+        }
+
+        fn vocab_size(&self) -> usize {
+            self.model.vocab_size()
+        }
+
+        fn max_positions(&self) -> usize {
+            self.model.max_positions()
+        }
+
+        fn embed(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
+            self.model.embed(tokens)
+        }
+
+        fn forward(&self, embeddings: Tensor<3>, cache: Option<&mut KvCache>) -> Tensor<3> {
+            let cache = cache.expect("generation gives a cache");
+            let hidden = self.model.forward(embeddings, Some(cache));
+            if cache.len() < 5 { hidden } else { hidden.zeros_like() + MARK }
+        }
+
+        fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
+            let [rows, _] = hidden.dims();
+            let marked = hidden.clone().narrow(1, 0, 1).equal_elem(MARK).expand([rows, self.vocab_size()]);
+            self.model.logits(hidden).mask_fill(marked, self.value)
+        }
+    }
+
     fn prompt(batch: usize) -> Tensor<3> {
         Tensor::random([batch, 3, 16], Distribution::Normal(0.0, 1.0), &Device::default())
     }
@@ -172,7 +271,7 @@ mod tests {
     fn greedy_text_is_the_argmax_of_uncached_passes() {
         let (model, prompt) = (model(), prompt(2));
         let config = GenerationConfig::new().with_max_new_tokens(6);
-        let texts = generate(&model, prompt.clone(), &[], &config);
+        let texts = generate(&model, prompt.clone(), &[], &config).unwrap();
         let mut sequence = prompt;
         for position in 0..6 {
             let hidden = model.forward(sequence.clone(), None);
@@ -188,9 +287,9 @@ mod tests {
     fn rows_of_a_batch_do_not_disturb_each_other() {
         let (model, prompt) = (model(), prompt(3));
         let config = GenerationConfig::new().with_max_new_tokens(8);
-        let together = generate(&model, prompt.clone(), &[5], &config);
+        let together = generate(&model, prompt.clone(), &[5], &config).unwrap();
         for (row, text) in together.iter().enumerate() {
-            assert_eq!(*text, generate(&model, prompt.clone().narrow(0, row, 1), &[5], &config)[0]);
+            assert_eq!(*text, generate(&model, prompt.clone().narrow(0, row, 1), &[5], &config).unwrap()[0]);
         }
     }
 
@@ -198,10 +297,10 @@ mod tests {
     fn the_end_token_ends_a_row_and_is_left_out() {
         let (model, prompt) = (model(), prompt(1));
         let config = GenerationConfig::new().with_max_new_tokens(8);
-        let free = generate(&model, prompt.clone(), &[], &config).remove(0);
+        let free = generate(&model, prompt.clone(), &[], &config).unwrap().remove(0);
         let end = free[3];
         let first = free.iter().position(|token| *token == end).unwrap();
-        assert_eq!(generate(&model, prompt, &[end], &config)[0], free[..first]);
+        assert_eq!(generate(&model, prompt, &[end], &config).unwrap()[0], free[..first]);
     }
 
     #[test]
@@ -227,11 +326,11 @@ mod tests {
     fn samples_do_not_depend_on_how_sequences_are_divided_into_batches() {
         let (model, prompt) = (model(), prompt(5));
         let config = GenerationConfig::new().with_temperature(1.5).with_seed(3).with_max_new_tokens(12);
-        let whole = generate(&model, prompt.clone(), &[], &config);
+        let whole = generate(&model, prompt.clone(), &[], &config).unwrap();
         for size in [1, 2, 4] {
             let parts = (0..5).step_by(size).flat_map(|first| {
                 let part = prompt.clone().narrow(0, first, size.min(5 - first));
-                generate(&model, part, &[], &config.clone().with_first_sequence(first as u64))
+                generate(&model, part, &[], &config.clone().with_first_sequence(first as u64)).unwrap()
             });
             assert_eq!(parts.collect::<Vec<_>>(), whole, "batches of {size}");
         }
@@ -244,9 +343,50 @@ mod tests {
         let text = |seed| {
             let config =
                 GenerationConfig::new().with_temperature(1.5).with_seed(seed).with_max_new_tokens(12);
-            generate(&model, prompt.clone(), &[], &config)
+            generate(&model, prompt.clone(), &[], &config).unwrap()
         };
         assert_eq!(text(3), text(3));
         assert_ne!(text(3), text(4));
+    }
+
+    #[test]
+    fn logits_that_are_not_finite_end_generation_with_an_error() {
+        let prompt = prompt(3);
+        for (value, expected) in [(f32::NAN, "NaN"), (f32::INFINITY, "inf"), (f32::NEG_INFINITY, "all 40")] {
+            let poisoned = Poisoned { model: model(), value };
+            let config = GenerationConfig::new().with_max_new_tokens(8).with_first_sequence(7);
+            for config in [config.clone(), config.with_temperature(1.0)] {
+                let error = generate(&poisoned, prompt.clone(), &[], &config).unwrap_err().to_string();
+                assert!(error.contains("\"7\"") && error.contains("after 2 new"), "{error}");
+                assert!(error.contains(expected), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_prompt_without_a_position_left_is_refused() {
+        let model = LlamaConfig::new(40, 16, 32, 2, 2).with_max_position_embeddings(5);
+        let model = model.init(&Device::default()).unwrap();
+        let prompt = |time| Tensor::ones([1, time, 16], &Device::default());
+        let config = GenerationConfig::new();
+        assert_eq!(generate(&model, prompt(4), &[], &config).unwrap()[0].len(), 1);
+        for time in [5, 9] {
+            let error = generate(&model, prompt(time), &[], &config).unwrap_err().to_string();
+            assert!(error.contains(&format!("{time} positions")) && error.contains("has 5"), "{error}");
+        }
+    }
+
+    #[test]
+    fn settings_that_nothing_can_be_generated_with_are_named() {
+        let config = GenerationConfig::new();
+        for (config, name) in [
+            (config.clone().with_temperature(f64::NAN), "temperature"),
+            (config.clone().with_temperature(-1.0), "temperature"),
+            (config.clone().with_top_p(f64::INFINITY), "top_p"),
+            (config.with_batch_size(0), "batch_size"),
+        ] {
+            let error = generate(&model(), prompt(1), &[], &config).unwrap_err().to_string();
+            assert!(error.starts_with(name), "{error}");
+        }
     }
 }

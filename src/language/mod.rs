@@ -23,7 +23,7 @@ mod tokenizer;
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Int, Tensor};
 
-pub use cache::KvCache;
+pub use cache::{KvCache, check_cache};
 pub use chat_template::{ChatTemplate, Message, MessageRole};
 pub(crate) use generation::generate_numbered;
 pub use generation::{GenerationConfig, generate};

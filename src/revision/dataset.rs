@@ -225,7 +225,8 @@ impl Dataset<Sample> for ConversationDataset {
     fn get(&self, index: usize) -> Result<Sample, DatasetError> {
         let mut sample = self.samples[index].clone();
         if let (Some(source), Some(row)) = (&self.source, self.rows[index]) {
-            sample.embedding = Some(source.show(&[row], 0, 0).map_err(DatasetError::new)?);
+            sample.embedding =
+                Some(source.show(&[row], FIXED_DRAW.0, FIXED_DRAW.1).map_err(DatasetError::new)?);
         }
         Ok(sample)
     }
@@ -241,7 +242,12 @@ pub(super) struct StageBatcher {
     pub micro_batch_size: usize,
     pub num_visual_tokens: usize,
     pub seed: u64,
+    /// In validation, all noise is that of [`FIXED_DRAW`], so that losses compare.
+    pub is_validation: bool,
 }
+
+/// The seed and the step of noise that must be the same whenever it is drawn.
+pub(super) const FIXED_DRAW: (u64, usize) = (0, 0);
 
 impl StepBatcher<StepBatch> for StageBatcher {
     fn num_items(&self) -> usize {
@@ -253,7 +259,7 @@ impl StepBatcher<StepBatch> for StageBatcher {
         // its gradient is the mean over all its labels however it is cut.
         let mut items = step.items.clone();
         items.sort_by_key(|item| self.dataset.samples[*item].tokens.len());
-        let draw = (self.seed, step.index);
+        let draw = if self.is_validation { FIXED_DRAW } else { (self.seed, step.index) };
         let micro_batches = items
             .chunks(self.micro_batch_size)
             .map(|items| self.dataset.batch(items, self.num_visual_tokens, draw, device))

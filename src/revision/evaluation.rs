@@ -4,6 +4,7 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::captions::{CaptionOverlap, word_f1};
+use super::dataset::FIXED_DRAW;
 use super::{ConversationDataset, ReVision, Sample};
 use crate::Result;
 use crate::language::{GenerationConfig, LanguageModel, Tokenizer, generate_numbered};
@@ -38,7 +39,7 @@ pub struct CaptionScores {
 ///
 /// # Errors
 ///
-/// What [`ConversationDataset::check`] refuses.
+/// What [`ConversationDataset::check`] and [`generate`](crate::language::generate) refuse.
 ///
 /// # Panics
 ///
@@ -97,7 +98,7 @@ pub fn mean_nll<L: LanguageModel>(
     items.sort_by_key(|item| dataset.samples()[*item].tokens.len());
     let (mut sum, mut labels) = (0.0, 0);
     for items in items.chunks(batch_size) {
-        let batch = dataset.batch(items, model.num_visual_tokens(), (0, 0), device)?;
+        let batch = dataset.batch(items, model.num_visual_tokens(), FIXED_DRAW, device)?;
         sum += model.loss(&batch).into_scalar::<f64>() * batch.num_labels() as f64;
         labels += batch.num_labels();
     }
@@ -123,12 +124,13 @@ fn generate_captions<L: LanguageModel>(
     for ((prompt, has_image), items) in groups {
         let time = prompt + if has_image { model.num_visual_tokens() } else { 0 };
         for items in items.chunks(batch_size) {
-            let batch = dataset.batch(items, model.num_visual_tokens(), (0, 0), device)?;
+            let batch = dataset.batch(items, model.num_visual_tokens(), FIXED_DRAW, device)?;
             let embeddings = model.splice(&batch).narrow(1, 0, time);
             // Sampled texts do not depend on who shares a batch.
             let numbers: Vec<u64> =
                 items.iter().map(|item| generation.first_sequence + *item as u64).collect();
-            let texts = generate_numbered(&model.language, embeddings, dataset.stops(), generation, &numbers);
+            let texts =
+                generate_numbered(&model.language, embeddings, dataset.stops(), generation, &numbers)?;
             for (item, text) in items.iter().zip(texts) {
                 captions[*item] = tokenizer.decode(&text);
             }
@@ -137,8 +139,12 @@ fn generate_captions<L: LanguageModel>(
     Ok(captions)
 }
 
-/// The first answer of a sample.
+/// The first answer of a sample, whole: what is written is held against all of it, also where it was cut for training.
 fn answer(sample: &Sample, end: u32, tokenizer: &Tokenizer) -> String {
+    if let Some(tokens) = &sample.first_answer {
+        let tokens: Vec<u32> = tokens.iter().copied().take_while(|token| *token != end).collect();
+        return tokenizer.decode(&tokens);
+    }
     let labelled = sample.tokens.iter().zip(&sample.labelled).skip(sample.prompt_len());
     let tokens: Vec<u32> = labelled
         .take_while(|(token, labelled)| **labelled && **token != end)

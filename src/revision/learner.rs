@@ -263,23 +263,28 @@ struct Loaders<'a> {
 }
 
 impl Loaders<'_> {
-    fn batcher(&self, dataset: Arc<ConversationDataset>) -> Arc<dyn StepBatcher<StepBatch>> {
+    fn batcher(
+        &self,
+        dataset: Arc<ConversationDataset>,
+        is_validation: bool,
+    ) -> Arc<dyn StepBatcher<StepBatch>> {
         Arc::new(StageBatcher {
             dataset,
             micro_batch_size: self.stage.micro_batch_size,
             num_visual_tokens: self.num_visual_tokens,
             seed: self.stage.seed,
+            is_validation,
         })
     }
 
     fn train(&self, dataset: Arc<ConversationDataset>, plan: StepPlan) -> StepLoader<StepBatch> {
-        StepLoader::new(self.batcher(dataset), plan, self.stage.checkpoint_steps, &self.device)
+        StepLoader::new(self.batcher(dataset, false), plan, self.stage.checkpoint_steps, &self.device)
     }
 
     fn valid(&self, dataset: Option<Arc<ConversationDataset>>) -> SequentialLoader<StepBatch> {
         match dataset {
             Some(dataset) => {
-                SequentialLoader::new(self.batcher(dataset), self.stage.micro_batch_size, &self.device)
+                SequentialLoader::new(self.batcher(dataset, true), self.stage.micro_batch_size, &self.device)
             }
             None => SequentialLoader::new(Arc::new(NoSamples), 1, &self.device),
         }

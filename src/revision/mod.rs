@@ -29,6 +29,7 @@ mod projector;
 mod projector_file;
 mod run_folder;
 mod saved;
+mod shown_alignment;
 mod source;
 mod stage;
 mod stage_model;

@@ -56,7 +56,7 @@ impl ReVisionConfig {
     /// let model = ReVisionConfig::new(16).with_num_visual_tokens(4).init(language, &device).unwrap();
     /// let pictures = Tensor::random([2, 16], Distribution::Normal(0.0, 1.0), &device);
     /// let captions = model.caption(pictures, Some(1), 2, &GenerationConfig::new().with_max_new_tokens(5));
-    /// assert_eq!(captions.len(), 2);
+    /// assert_eq!(captions.unwrap().len(), 2);
     /// ```
     pub fn init<L: LanguageModel>(&self, language: L, device: &Device) -> Result<ReVision<L>> {
         if self.num_visual_tokens == 0 {
@@ -137,6 +137,13 @@ impl<L: LanguageModel> ReVision<L> {
     /// Continues a prompt about each picture, `[pictures, embedding_dim]`, up to one of the tokens `end`; see
     /// [`Template::prompt`](super::Template::prompt).
     ///
+    /// Pictures are scaled to unit length, as in training, and go through the model in batches of `config.batch_size`, on
+    /// which no text depends.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`generate`](crate::language::generate).
+    ///
     /// # Panics
     ///
     /// Panics if the prompt shows no picture.
@@ -146,27 +153,37 @@ impl<L: LanguageModel> ReVision<L> {
         pictures: Tensor<2>,
         end: &[u32],
         config: &GenerationConfig,
-    ) -> Vec<Vec<u32>> {
+    ) -> Result<Vec<Vec<u32>>> {
         assert!(prompt.image_at.is_some(), "the prompt {:?} shows no picture", prompt.id);
+        config.validate()?;
         let device = pictures.device();
         let [count, dim] = pictures.dims();
-        let zeros = (vec![0.0; count * dim], dim);
-        let mut batch = Batch::lay_out(&vec![prompt; count], Some(zeros), self.num_visual_tokens, &device);
-        // At unit length, as in training.
-        batch.visual = Some(normalize(pictures));
-        generate(&self.language, self.splice(&batch), end, config)
+        let mut texts = Vec::with_capacity(count);
+        for first in (0..count).step_by(config.batch_size) {
+            let size = config.batch_size.min(count - first);
+            let zeros = (vec![0.0; size * dim], dim);
+            let mut batch = Batch::lay_out(&vec![prompt; size], Some(zeros), self.num_visual_tokens, &device);
+            batch.visual = Some(normalize(pictures.clone().narrow(0, first, size)));
+            let config = config.clone().with_first_sequence(config.first_sequence + first as u64);
+            texts.extend(generate(&self.language, self.splice(&batch), end, &config)?);
+        }
+        Ok(texts)
     }
 
     /// Generates a caption for each picture, `[pictures, embedding_dim]`: the tokens between `bos` and `eos`.
     ///
     /// The prompt is that of the template `plain`: beginning of text and the visual tokens.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`generate`](Self::generate).
     pub fn caption(
         &self,
         pictures: Tensor<2>,
         bos: Option<u32>,
         eos: u32,
         config: &GenerationConfig,
-    ) -> Vec<Vec<u32>> {
+    ) -> Result<Vec<Vec<u32>>> {
         let mut prompt = Sample::text("", bos.into_iter().collect());
         prompt.labelled.fill(false);
         prompt.image_at = Some(usize::from(bos.is_some()));

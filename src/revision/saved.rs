@@ -9,9 +9,10 @@ use super::stage::has_lora;
 use super::tuned::Tuned;
 use super::{
     LoraConfig, Projector, ProjectorKind, ReVision, ReVisionConfig, StageConfig, Template, Trainable,
-    tensor_file,
+    VisualSource, tensor_file,
 };
-use crate::embedding::FloatType;
+use crate::alignment::{Method, Statistics};
+use crate::embedding::{FloatType, Store};
 use crate::language::{LlamaDecoder, Pretrained, Tokenizer};
 use crate::{Error, Result, atomic};
 
@@ -21,6 +22,7 @@ use crate::{Error, Result, atomic};
 /// |---|---|
 /// | `revision.json` | sizes, template, path and precision of the language model, and what was tuned |
 /// | `projector.safetensors` | the projector with LLaVA's keys, see [`Projector::write`] |
+/// | `alignment.safetensors` | the statistics that its texts were aligned with, where they are known |
 /// | `language.safetensors` | the adapters, or all weights of a tuned language model; absent after stage 1 |
 ///
 /// Folders of earlier versions, with a Burn record `language.bpk`, are read as well.
@@ -50,6 +52,7 @@ pub struct SavedReVision {
     language_model: PathBuf,
     precision: FloatDType,
     tuned: Tuned,
+    alignment: Option<Statistics>,
 }
 
 /// The content of `revision.json`.
@@ -62,17 +65,45 @@ struct Description {
     template: Template,
     #[serde(default)]
     tuned: Tuned,
+    /// What `alignment.safetensors` must be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    alignment: Option<AlignmentNote>,
+}
+
+/// A method, and which statistics it was fitted to.
+#[derive(Serialize, Deserialize)]
+struct AlignmentNote {
+    method: Method,
+    statistics: String,
 }
 
 const DESCRIPTION: &str = "revision.json";
 const PROJECTOR: &str = "projector.safetensors";
 const LANGUAGE: &str = "language";
+const ALIGNMENT: &str = "alignment.safetensors";
 
 impl Description {
     fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(DESCRIPTION);
         let json = std::fs::read(&path).map_err(|source| Error::io(&path, source))?;
         serde_json::from_slice(&json).map_err(|source| Error::format(&path, source.to_string()))
+    }
+
+    fn alignment(&self, folder: &Path) -> Result<Option<Statistics>> {
+        let Some(note) = &self.alignment else { return Ok(None) };
+        let path = folder.join(ALIGNMENT);
+        let statistics = Statistics::load(&path)?;
+        if (statistics.method(), statistics.fingerprint()) != (note.method, note.statistics.clone()) {
+            let detail = format!(
+                "the model was trained with {} (statistics {}), and these are of {} (statistics {})",
+                note.method,
+                note.statistics,
+                statistics.method(),
+                statistics.fingerprint()
+            );
+            return Err(Error::format(path, detail));
+        }
+        Ok(Some(statistics))
     }
 
     fn projector(&self, folder: &Path, device: &Device) -> Result<Projector> {
@@ -102,6 +133,64 @@ impl SavedReVision {
             language_model: language_model.into(),
             precision,
             tuned: Tuned::Nothing,
+            alignment: None,
+        }
+    }
+
+    /// The statistics that the texts of stage 1 were aligned with, where they are known.
+    pub fn alignment(&self) -> Option<&Statistics> {
+        self.alignment.as_ref()
+    }
+
+    /// Declares that the model is trained on texts aligned with these statistics, which it keeps: pictures are then moved
+    /// as the method moves them at inference (see [`pictures`](Self::pictures)).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mismatch`] for statistics of another number of dimensions than the projector has,
+    /// [`Error::Config`] where the model was trained with others, or where a centroid pass is missing.
+    pub fn with_alignment(self, statistics: Statistics) -> Result<Self> {
+        self.check_alignment(&statistics)?;
+        statistics.closed_form()?;
+        Ok(Self { alignment: Some(statistics), ..self })
+    }
+
+    /// Refuses statistics that texts for this model cannot be aligned with.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`with_alignment`](Self::with_alignment), but for the missing pass.
+    pub fn check_alignment(&self, statistics: &Statistics) -> Result<()> {
+        let (expected, found) = (self.model.projector.input(), statistics.dim());
+        if expected != found {
+            return Err(Error::mismatch("dimension of the statistics for the projector", expected, found));
+        }
+        match &self.alignment {
+            Some(own) if own.fingerprint() != statistics.fingerprint() => {
+                let detail = format!(
+                    "the model was trained on texts aligned by {} (statistics {}); these are of {} (statistics {})",
+                    own.method(),
+                    own.fingerprint(),
+                    statistics.method(),
+                    statistics.fingerprint()
+                );
+                Err(Error::config("statistics", detail))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The pictures of a store as this model was trained to see them: moved, where the method that its texts were aligned
+    /// by moves pictures as well.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`VisualSource::open`]; [`Error::Mismatch`] for embeddings of another dimension.
+    pub fn pictures(&self, store: &Store, device: &Device) -> Result<VisualSource> {
+        let source = VisualSource::open(store, 0.0)?;
+        match &self.alignment {
+            Some(statistics) => source.with_pictures_aligned(statistics.init(device)?, device),
+            None => Ok(source),
         }
     }
 
@@ -156,12 +245,19 @@ impl SavedReVision {
         if let Some(group) = tuned_group(&self.tuned) {
             tensor_file::write(&folder.join(format!("{LANGUAGE}.safetensors")), &self.model.language, group)?;
         }
+        if let Some(statistics) = &self.alignment {
+            statistics.save(&folder.join(ALIGNMENT))?;
+        }
         let description = Description {
             revision: self.model.config(),
             language_model: self.language_model.clone(),
             precision: self.precision,
             template: self.template,
             tuned: self.tuned.clone(),
+            alignment: self.alignment.as_ref().map(|statistics| AlignmentNote {
+                method: statistics.method(),
+                statistics: statistics.fingerprint(),
+            }),
         };
         let json = serde_json::to_vec_pretty(&description).expect("a description is plain data");
         atomic::write(&folder.join(DESCRIPTION), |file| file.write_all(&json))
@@ -199,8 +295,9 @@ impl SavedReVision {
         if let Some(group) = tuned_group(&description.tuned) {
             model.language = tensor_file::read(folder, LANGUAGE, model.language, group)?;
         }
+        let alignment = description.alignment(folder)?;
         let Description { language_model, precision, template, tuned, .. } = description;
-        Ok(Self { model, tokenizer, template, language_model, precision, tuned })
+        Ok(Self { model, tokenizer, template, language_model, precision, tuned, alignment })
     }
 }
 

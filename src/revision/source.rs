@@ -1,5 +1,8 @@
+use burn::tensor::Device;
 use rand_distr::{Distribution, StandardNormal};
 
+use super::shown_alignment::ShownAlignment;
+use crate::alignment::Aligner;
 use crate::embedding::{
     EmbeddingTable, NonFinite, RowReport, Store, StoreLookup, clean_rows, normalize_rows,
 };
@@ -16,6 +19,7 @@ use crate::{Error, Result};
 #[derive(Debug)]
 pub struct VisualSource {
     rows: Rows,
+    alignment: Option<ShownAlignment>,
     noise: f64,
     report: RowReport,
 }
@@ -38,7 +42,7 @@ impl VisualSource {
         check_noise(noise)?;
         // Not to unit length yet: noise comes first.
         let (rows, kept, report) = clean_rows(table.rows(), table.dim(), policy, "embeddings to show", 0)?;
-        Ok(Self { rows: Rows::Table(table.with_rows(rows, &kept)?), noise, report })
+        Ok(Self { rows: Rows::Table(table.with_rows(rows, &kept)?), alignment: None, noise, report })
     }
 
     /// The rows of a store of any size, with noise as in [`new`](Self::new). Only the ids are read now; a row that is not
@@ -53,9 +57,69 @@ impl VisualSource {
         check_noise(noise)?;
         Ok(Self {
             rows: Rows::Store(Box::new(StoreLookup::open(store)?)),
+            alignment: None,
             noise,
             report: RowReport::default(),
         })
+    }
+
+    /// The same rows with other noise, as in [`new`](Self::new).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for noise that is negative or not finite.
+    pub fn with_noise(self, noise: f64) -> Result<Self> {
+        check_noise(noise)?;
+        Ok(Self { noise, ..self })
+    }
+
+    /// Lets the rows be texts that `aligner` moves when they are used, as [`Aligner::align_rows`] does with the seed 0 and
+    /// their numbers here: of a store of any size, only rows that are shown are aligned.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mismatch`] for an aligner of another number of dimensions.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use burn::tensor::Device;
+    /// use burn_revision::alignment::MeanShiftConfig;
+    /// use burn_revision::embedding::{EmbeddingTable, NonFinite};
+    /// use burn_revision::revision::VisualSource;
+    ///
+    /// # fn main() -> burn_revision::Result<()> {
+    /// let texts = EmbeddingTable::numbered(vec![1.0, 0.0, 0.6, 0.8], 2)?;
+    /// let pictures = EmbeddingTable::numbered(vec![-1.0, 0.0, -0.6, 0.8], 2)?;
+    /// let method = MeanShiftConfig::new().fit(&texts, &pictures)?;
+    /// let source = VisualSource::new(texts, 0.0, NonFinite::Error)?.with_texts_aligned(method, &Device::default())?;
+    /// assert!(source.show(&[0], 0, 0)?[0] < 0.0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn with_texts_aligned(
+        self,
+        aligner: impl Aligner + Send + Sync + 'static,
+        device: &Device,
+    ) -> Result<Self> {
+        let alignment = ShownAlignment::new(aligner, device, false, self.dim())?;
+        Ok(Self { alignment: Some(alignment), ..self })
+    }
+
+    /// Lets the rows be pictures that `aligner` moves when they are used, where it does so at inference: see
+    /// [`Aligner::align_image`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`with_texts_aligned`](Self::with_texts_aligned).
+    pub fn with_pictures_aligned(
+        self,
+        aligner: impl Aligner + Send + Sync + 'static,
+        device: &Device,
+    ) -> Result<Self> {
+        let moves_images = aligner.moves_images();
+        let alignment = ShownAlignment::new(aligner, device, true, self.dim())?;
+        Ok(Self { alignment: moves_images.then_some(alignment), ..self })
     }
 
     /// The number of rows of a table that were kept, left out or zeroed by the policy.
@@ -93,6 +157,11 @@ impl VisualSource {
             Rows::Table(table) => table.rows().iter().for_each(|value| hash.add(&value.to_le_bytes())),
             Rows::Store(store) => hash.add(store.fingerprint().as_bytes()),
         }
+        if let Some(alignment) = &self.alignment {
+            // What it makes of a row that is never zero and has no symmetry.
+            let probe = (0..self.dim()).map(|column| 1.0 + column as f32 * 0.7).collect();
+            alignment.apply(probe, &[0]).iter().for_each(|value| hash.add(&value.to_le_bytes()));
+        }
         hash.finish()
     }
 
@@ -116,6 +185,11 @@ impl VisualSource {
                 shown
             }
         };
+        if let Some(alignment) = &self.alignment
+            && !rows.is_empty()
+        {
+            shown = alignment.apply(shown, rows);
+        }
         if self.noise > 0.0 {
             for (row, values) in rows.iter().zip(shown.chunks_mut(self.dim())) {
                 let mut rng = seeded_rng(seed, &[step as u64, *row as u64]);

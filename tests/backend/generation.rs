@@ -39,7 +39,7 @@ fn greedy_text_is_that_of_transformers() {
     for folder in folders() {
         let model = load(&folder, &device());
         let (tokens, greedy) = reference_text(&folder);
-        let written = generate(&model, prompt(&model, &tokens, &device()), &[], &config).remove(0);
+        let written = generate(&model, prompt(&model, &tokens, &device()), &[], &config).unwrap().remove(0);
         assert_eq!(written, greedy, "{}", folder.display());
     }
 }
@@ -51,7 +51,7 @@ fn sampled_text_depends_on_the_seed_alone() {
     let (tokens, _) = reference_text(folder);
     let sampled = |seed| {
         let config = GenerationConfig::new().with_max_new_tokens(24).with_temperature(1.5).with_seed(seed);
-        generate(&model, prompt(&model, &tokens, &device()), &[], &config)
+        generate(&model, prompt(&model, &tokens, &device()), &[], &config).unwrap()
     };
     assert_eq!(sampled(3), sampled(3));
     assert_ne!(sampled(3), sampled(4));

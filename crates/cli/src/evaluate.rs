@@ -9,6 +9,7 @@ use super::generate::{check_dim, generation, pictures};
 use super::model_args::EvalCommand;
 use super::outcome::Outcome;
 use burn_revision::device::from_environment;
+use burn_revision::embedding::Store;
 use burn_revision::language::LanguageModel;
 use burn_revision::revision::{ConversationDataset, SavedReVision, evaluate as measure, read_conversations};
 use burn_revision::training::keep_freed_memory;
@@ -18,11 +19,13 @@ use burn_revision::{Result, atomic};
 pub fn evaluate(command: &EvalCommand, output: &OutputOptions) -> Result<Outcome> {
     keep_freed_memory();
     let device = from_environment()?;
-    let SavedReVision { model, tokenizer, template, .. } = SavedReVision::load(&command.model, &device)?;
+    let writing = generation(&command.writing)?;
+    let saved = SavedReVision::load(&command.model, &device)?;
+    let store = Store::open_key(&command.pictures.embeddings, command.pictures.key.as_deref())?;
+    let source = pictures(&command.pictures, &store, &saved, &device)?;
+    let SavedReVision { model, tokenizer, template, .. } = saved;
     // Adapters are merged into the weights once, not at every token.
     let model = model.materialize();
-    let writing = generation(&command.writing)?;
-    let source = pictures(&command.pictures, &device)?;
     check_dim(&source, &model)?;
     let (dataset, report) = ConversationDataset::collect(
         read_conversations(&command.conversations)?.take(command.samples.unwrap_or(usize::MAX)),
@@ -35,8 +38,7 @@ pub fn evaluate(command: &EvalCommand, output: &OutputOptions) -> Result<Outcome
     if !output.quiet {
         eprintln!("{report}");
     }
-    let batch = command.writing.batch_size.max(1);
-    let (scores, captions) = measure(&model, &dataset, &tokenizer, &writing, batch, &device)?;
+    let (scores, captions) = measure(&model, &dataset, &tokenizer, &writing, writing.batch_size, &device)?;
     if let Some(path) = &command.output {
         atomic::write(path, |file| {
             dataset.samples().iter().zip(&captions).try_for_each(|(sample, text)| {

@@ -8,9 +8,9 @@ use super::args::OutputOptions;
 use super::model_args::{GenerateCommand, PicturesOptions, WritingOptions};
 use super::outcome::Outcome;
 use super::progress::interrupted;
-use burn_revision::alignment::{Aligner, Statistics, align_table};
+use burn_revision::alignment::Statistics;
 use burn_revision::device::from_environment;
-use burn_revision::embedding::{NonFinite, Record, Store};
+use burn_revision::embedding::{Record, Store};
 use burn_revision::language::{GenerationConfig, LanguageModel};
 use burn_revision::revision::*;
 use burn_revision::training::keep_freed_memory;
@@ -20,25 +20,13 @@ use burn_revision::{Error, Result};
 pub fn generate(command: &GenerateCommand, output: &OutputOptions) -> Result<Outcome> {
     keep_freed_memory();
     let device = from_environment()?;
-    let SavedReVision { model, tokenizer, template, .. } = SavedReVision::load(&command.model, &device)?;
+    let saved = SavedReVision::load(&command.model, &device)?;
+    let store = Store::open_key(&command.pictures.embeddings, command.pictures.key.as_deref())?;
+    let source = pictures(&command.pictures, &store, &saved, &device)?;
+    let SavedReVision { model, tokenizer, template, .. } = saved;
     // Adapters are merged into the weights once, not at every token.
     let model = model.materialize();
-    // Rows are read and aligned as they are asked for, from stores of any size.
-    let store = Store::open_key(&command.pictures.embeddings, command.pictures.key.as_deref())?;
-    let source = VisualSource::open(&store, 0.0)?;
-    let aligner = aligner(&command.pictures, &store, &device)?;
     check_dim(&source, &model)?;
-    let ids = match command.ids.is_empty() {
-        true => store.records().map(|record| record.map(|record| id(&record))).collect::<Result<_>>()?,
-        false => command.ids.clone(),
-    };
-    let rows: Vec<usize> = ids
-        .iter()
-        .map(|id| {
-            let what = command.pictures.embeddings.display().to_string();
-            source.position(id).ok_or_else(|| Error::MissingId { what, id: id.clone() })
-        })
-        .collect::<Result<_>>()?;
     if template == Template::Plain && command.prompt.is_some() {
         return Err(Error::config(
             "prompt",
@@ -61,33 +49,52 @@ pub fn generate(command: &GenerateCommand, output: &OutputOptions) -> Result<Out
 
     let mut outcome = Outcome::default();
     let mut texts = Vec::new();
-    let size = command.writing.batch_size.max(1);
-    for (batch, (ids, rows)) in ids.chunks(size).zip(rows.chunks(size)).enumerate() {
-        let writing = writing.clone().with_first_sequence((batch * size) as u64);
+    let mut asked = asked(command, &store, &source)?;
+    for batch in 0.. {
+        let (ids, rows): (Vec<String>, Vec<usize>) =
+            asked.by_ref().take(writing.batch_size).collect::<Result<Vec<_>>>()?.into_iter().unzip();
+        if ids.is_empty() {
+            break;
+        }
         if interrupted().is_requested() {
             return Err(Error::Interrupted);
         }
-        let shown = source.show(rows, 0, 0)?;
-        let mut visual =
-            Tensor::from_data(TensorData::new(shown, [rows.len(), source.dim()]), (&device, DType::F32));
-        if let Some(aligner) = &aligner {
-            let numbers: Vec<u64> = rows.iter().map(|row| *row as u64).collect();
-            visual = aligner.align_rows(visual, 0, &numbers);
-        }
-        for (id, tokens) in ids.iter().zip(model.generate(&sample, visual, &end, &writing)) {
+        let writing = writing.clone().with_first_sequence((batch * writing.batch_size) as u64);
+        let shown = TensorData::new(source.show(&rows, 0, 0)?, [rows.len(), source.dim()]);
+        let visual = Tensor::from_data(shown, (&device, DType::F32));
+        for (id, tokens) in ids.iter().zip(model.generate(&sample, visual, &end, &writing)?) {
             let text = tokenizer.decode(&tokens).trim().to_string();
-            if !output.json && !output.quiet {
+            if output.json {
+                texts.push(json!({ "id": id, "text": text }));
+            } else if !output.quiet {
                 let line = text.replace('\n', " ");
                 if writeln!(std::io::stdout(), "{id}\t{line}").is_err() {
                     // The reader has closed the pipe.
                     return Ok(Outcome::default());
                 }
             }
-            texts.push(json!({ "id": id, "text": text }));
         }
     }
     outcome.entry("texts", json!(texts));
     Ok(outcome)
+}
+
+/// The ids and rows that are asked for; without `--ids` those of the whole store, one after the other.
+fn asked<'a>(
+    command: &'a GenerateCommand,
+    store: &'a Store,
+    source: &'a VisualSource,
+) -> Result<Box<dyn Iterator<Item = Result<(String, usize)>> + 'a>> {
+    let place = |id: String| match source.position(&id) {
+        Some(row) => Ok((id, row)),
+        None => Err(Error::MissingId { what: command.pictures.embeddings.display().to_string(), id }),
+    };
+    if command.ids.is_empty() {
+        return Ok(Box::new(store.records().map(move |record| place(id(&record?)))));
+    }
+    // A misspelt id is no reason to stop half-way.
+    let found = command.ids.iter().cloned().map(place).collect::<Result<Vec<_>>>()?;
+    Ok(Box::new(found.into_iter().map(Ok)))
 }
 
 /// The id of a record of a store, which is text or a number.
@@ -98,30 +105,26 @@ fn id(record: &Record) -> String {
     }
 }
 
-/// The method whose statistics are named, for rows of the store.
-fn aligner(
+/// Embeddings as the model was trained to see them: pictures, or with `--stats` texts that are aligned as they are read.
+pub fn pictures(
     options: &PicturesOptions,
     store: &Store,
+    saved: &SavedReVision,
     device: &Device,
-) -> Result<Option<Box<dyn Aligner + Sync>>> {
-    let Some(stats) = &options.stats else { return Ok(None) };
-    let statistics = Statistics::load(stats)?;
-    if statistics.dim() != store.dim() {
-        return Err(Error::mismatch(
-            "dimension of embeddings for the statistics",
-            statistics.dim(),
-            store.dim(),
-        ));
+) -> Result<VisualSource> {
+    match &options.stats {
+        Some(path) => {
+            let statistics = Statistics::load(path)?;
+            if statistics.dim() != store.dim() {
+                let what = format!("dimension of {} for the statistics", store.place().display());
+                return Err(Error::mismatch(what, statistics.dim(), store.dim()));
+            }
+            saved.check_alignment(&statistics)?;
+            VisualSource::open(store, 0.0)?.with_texts_aligned(statistics.init(device)?, device)
+        }
+        None if options.aligned => VisualSource::open(store, 0.0),
+        None => saved.pictures(store, device),
     }
-    statistics.init(device).map(Some)
-}
-
-/// Embeddings of pictures, or of texts that are aligned first.
-pub fn pictures(options: &PicturesOptions, device: &Device) -> Result<VisualSource> {
-    let store = Store::open_key(&options.embeddings, options.key.as_deref())?;
-    let Some(aligner) = aligner(options, &store, device)? else { return VisualSource::open(&store, 0.0) };
-    let aligned = align_table(aligner.as_ref(), &store.read_table()?, NonFinite::Error, 0, device)?;
-    VisualSource::new(aligned.0, 0.0, NonFinite::Error)
 }
 
 /// The question with the mark of the picture.
@@ -148,14 +151,12 @@ pub fn check_dim(
 }
 
 pub fn generation(options: &WritingOptions) -> Result<GenerationConfig> {
-    for (name, value) in [("temperature", options.temperature), ("top-p", options.top_p)] {
-        if !value.is_finite() || value < 0.0 {
-            return Err(Error::config(name, format!("must be finite and at least 0, found {value}")));
-        }
-    }
-    Ok(GenerationConfig::new()
+    let config = GenerationConfig::new()
         .with_max_new_tokens(options.max_new_tokens)
         .with_temperature(options.temperature)
         .with_top_p(options.top_p)
-        .with_seed(options.seed))
+        .with_seed(options.seed)
+        .with_batch_size(options.batch_size);
+    config.validate()?;
+    Ok(config)
 }

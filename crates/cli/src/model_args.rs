@@ -34,6 +34,9 @@ pub struct PicturesOptions {
     /// Statistics of `fit`: the embeddings are texts, to be aligned before they are shown
     #[arg(long, value_name = "FILE")]
     pub stats: Option<PathBuf>,
+    /// The embeddings were aligned by `align` or `apply` already: show them as they are
+    #[arg(long, conflicts_with = "stats")]
+    pub aligned: bool,
 }
 
 #[derive(Args)]

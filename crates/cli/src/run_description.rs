@@ -20,7 +20,9 @@ pub const HELP: &str = r#"Example, stage 1 on aligned captions:
 
   [data]
   conversations = "captions.jsonl"        # LLaVA's format: id, image, conversations
-  embeddings = "aligned.npy"              # an `image` of the conversations is an id of these
+  embeddings = "captions.npy"             # an `image` of the conversations is an id of these
+  stats = "realign.safetensors"           # of `fit`: the embeddings are texts, aligned as they are read
+  # aligned_with = "realign.safetensors"  # instead of `stats`: `align` or `apply` aligned them already
   template = "plain"                      # plain, completion, llama, chatml, chat (the model's own)
   # valid = "valid.jsonl"                 # measured at every checkpoint
   # valid_embeddings = "pictures.npy"     # by default those above
@@ -36,7 +38,9 @@ pub const HELP: &str = r#"Example, stage 1 on aligned captions:
   # checkpoint_steps, keep_checkpoints, seed
   # lora = { rank = 16, alpha = 32.0 }
 
-Stage 2 begins with `from = "runs/stage1/model"` in place of `language_model` and `[projector]`.
+Stage 2 begins with `from = "runs/stage1/model"` in place of `language_model` and `[projector]`. The model keeps the
+statistics of its texts; embeddings without `stats` or `aligned_with` are then pictures, moved where the method moves
+pictures too (gr-clip, unicorn, c3-zero-mean), as `valid_embeddings` are.
 
 Ctrl-C writes a checkpoint first; the same command with --resume continues from there, to the result of an uninterrupted
 run."#;
@@ -86,6 +90,8 @@ pub struct ProjectorSection {
 pub struct DataSection {
     pub conversations: PathBuf,
     pub embeddings: Option<PathBuf>,
+    pub stats: Option<PathBuf>,
+    pub aligned_with: Option<PathBuf>,
     pub key: Option<String>,
     pub valid: Option<PathBuf>,
     pub valid_embeddings: Option<PathBuf>,
@@ -145,6 +151,14 @@ impl RunDescription {
         }
         if run.projector.as_ref().is_some_and(|own| own.weights.is_some() && own.kind.is_some()) {
             return wrong("[projector]: the `weights` say what `kind` it is");
+        }
+        if run.data.stats.is_some() && run.data.aligned_with.is_some() {
+            return wrong(
+                "[data]: embeddings are aligned with `stats` as they are read, or were `aligned_with` them",
+            );
+        }
+        if run.data.embeddings.is_none() && (run.data.stats.is_some() || run.data.aligned_with.is_some()) {
+            return wrong("[data]: `stats` and `aligned_with` are about `embeddings`, and there are none");
         }
         match (&run.language_model, &run.from, &run.projector) {
             (Some(_), None, Some(_)) | (None, Some(_), None) => Ok(run),
@@ -215,7 +229,7 @@ mod tests {
         let uncommented: Vec<&str> = HELP[start..end]
             .lines()
             .map(|line| line.strip_prefix("  # ").filter(|line| is_key(line)).unwrap_or(line))
-            .filter(|line| !line.starts_with("weights ="))
+            .filter(|line| !line.starts_with("weights =") && !line.starts_with("aligned_with ="))
             .collect();
         let uncommented = uncommented.join("\n").replace("valid", "# valid");
         let uncommented = read(&uncommented).unwrap();

@@ -9,6 +9,7 @@ use super::model_args::TrainCommand;
 use super::outcome::Outcome;
 use super::progress::interrupted;
 use super::run_description::RunDescription;
+use burn_revision::alignment::Statistics;
 use burn_revision::device::from_environment;
 use burn_revision::embedding::Store;
 use burn_revision::language::{LanguageModel, Pretrained};
@@ -38,7 +39,12 @@ pub fn train(command: &TrainCommand, output: &OutputOptions) -> Result<Outcome> 
         stage.lora = adapters.clone();
     }
     saved.template = run.data.template.unwrap_or(saved.template);
-    let (train, report) = dataset(&run, &run.data.conversations, &saved, true)?;
+    if let Some(stats) = run.data.stats.as_ref().or(run.data.aligned_with.as_ref()) {
+        saved = saved.with_alignment(Statistics::load(stats)?)?;
+    } else if run.data.embeddings.is_some() && saved.alignment().is_none() {
+        log("note: [data] names no `stats` or `aligned_with`: the model will not know how its texts were aligned".into());
+    }
+    let (train, report) = dataset(&run, &run.data.conversations, &saved, true, &device)?;
     train.check(&saved.model)?;
     log(format!("training data: {report}"));
     let mut outcome = Outcome::default();
@@ -46,7 +52,7 @@ pub fn train(command: &TrainCommand, output: &OutputOptions) -> Result<Outcome> 
     let valid = match &run.data.valid {
         None => None,
         Some(path) => {
-            let (valid, report) = dataset(&run, path, &saved, false)?;
+            let (valid, report) = dataset(&run, path, &saved, false, &device)?;
             valid.check(&saved.model)?;
             log(format!("validation data: {report}"));
             outcome.entry("valid_data", json!(report));
@@ -142,15 +148,22 @@ fn dataset(
     conversations: &Path,
     saved: &SavedReVision,
     is_training: bool,
+    device: &Device,
 ) -> Result<(ConversationDataset, DatasetReport)> {
     let data = &run.data;
-    let embeddings = match is_training {
-        true => data.embeddings.as_ref(),
-        false => data.valid_embeddings.as_ref().or(data.embeddings.as_ref()),
-    };
-    let source = embeddings.map(|path| {
+    let pictures = data.valid_embeddings.as_ref().filter(|_| !is_training);
+    let source = pictures.or(data.embeddings.as_ref()).map(|path| {
         let store = Store::open_key(path, data.key.as_deref())?;
-        VisualSource::open(&store, if is_training { data.noise } else { 0.0 })
+        let noise = if is_training { data.noise } else { 0.0 };
+        let source = match (pictures, &data.stats, &data.aligned_with) {
+            (None, Some(_), _) => {
+                let aligner = saved.alignment().expect("the statistics were read").init(device)?;
+                VisualSource::open(&store, noise)?.with_texts_aligned(aligner, device)
+            }
+            (None, None, Some(_)) => VisualSource::open(&store, noise),
+            _ => saved.pictures(&store, device)?.with_noise(noise),
+        };
+        source
     });
     let model = &saved.model;
     let longest = model.language.max_positions().saturating_sub(model.num_visual_tokens());

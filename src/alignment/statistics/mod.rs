@@ -293,7 +293,7 @@ impl Statistics {
     /// # Errors
     ///
     /// Those of [`Statistics::closed_form`].
-    pub fn init(&self, device: &Device) -> Result<Box<dyn Aligner + Sync>> {
+    pub fn init(&self, device: &Device) -> Result<Box<dyn Aligner + Send + Sync>> {
         self.check_complete()?;
         Ok(match self.method {
             Method::Identity => Box::new(Identity::new(self.dim())),

@@ -26,6 +26,8 @@ pub struct Sample {
     pub image_at: Option<usize>,
     /// The number of tokens that were cut off after these.
     pub truncated: usize,
+    /// All tokens of the first answer, where some of them were cut off.
+    pub first_answer: Option<Vec<u32>>,
     /// The embedding of the picture at unit length, where it was looked up.
     pub embedding: Option<Vec<f32>>,
 }
@@ -40,6 +42,7 @@ impl Sample {
             labelled: Vec::new(),
             image_at: None,
             truncated: 0,
+            first_answer: None,
             embedding: None,
         }
     }
@@ -47,7 +50,16 @@ impl Sample {
     /// A text of which every token is to be predicted.
     pub fn text(id: impl Into<String>, tokens: Vec<u32>) -> Self {
         let labelled = vec![true; tokens.len()];
-        Self { id: id.into(), image: None, tokens, labelled, image_at: None, truncated: 0, embedding: None }
+        Self {
+            id: id.into(),
+            image: None,
+            tokens,
+            labelled,
+            image_at: None,
+            truncated: 0,
+            first_answer: None,
+            embedding: None,
+        }
     }
 
     /// The number of labelled tokens.
@@ -77,6 +89,11 @@ impl Sample {
     /// Keeps the first `max_len` tokens, and refuses a sample without picture or label after that.
     pub(super) fn cut(mut self, max_len: usize) -> Result<Self> {
         let full = self.tokens.len();
+        let answer = self.prompt_len();
+        let end = answer + self.labelled[answer..].iter().take_while(|labelled| **labelled).count();
+        if end > max_len {
+            self.first_answer = Some(self.tokens[answer..end].to_vec());
+        }
         self.tokens.truncate(max_len);
         self.labelled.truncate(max_len);
         self.truncated = full - self.tokens.len();

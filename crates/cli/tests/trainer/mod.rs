@@ -1,5 +1,6 @@
 //! A shell in a folder with a language model of Hugging Face that knows nothing, captions and their embeddings.
 
+mod aligned;
 mod broken_off;
 mod refused;
 

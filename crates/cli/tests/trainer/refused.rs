@@ -10,7 +10,7 @@ const STAGE: &str = "max_steps = 2";
 
 impl Trainer {
     /// Changes a key of a JSON file.
-    fn change(&self, name: &str, key: &str, value: Value) {
+    pub(super) fn change(&self, name: &str, key: &str, value: Value) {
         let mut json: Value = serde_json::from_slice(&self.shell.bytes(name)).unwrap();
         json[key] = value;
         self.write(name, &json.to_string());
