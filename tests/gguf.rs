@@ -2,6 +2,8 @@
 //!
 //! `tests/fetch_smollm2.sh` brings it to `target/smollm2`; without it these tests say that they were skipped.
 
+mod skipped;
+
 use std::path::{Path, PathBuf};
 
 use approx::assert_abs_diff_eq;
@@ -15,7 +17,7 @@ fn file() -> Option<PathBuf> {
     let fetched = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/smollm2").join(NAME);
     let path = std::env::var_os("SMOLLM2_GGUF").map_or(fetched, PathBuf::from);
     if !path.exists() {
-        eprintln!("skipped: no {}; tests/fetch_smollm2.sh brings it", path.display());
+        skipped::skipped("SmolLM2 against its reference", "smollm2", "tests/fetch_smollm2.sh brings it");
         return None;
     }
     Some(path)

@@ -1,6 +1,8 @@
 //! `burn-revision gap`: the report of a modality gap, checked against an independent reference where Python is there.
 
 mod shell;
+#[path = "../../../tests/skipped/mod.rs"]
+mod skipped;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -71,14 +73,15 @@ fn python() -> Option<PathBuf> {
 #[track_caller]
 fn agrees_with_the_reference(folder: &Path) {
     let Some(python) = python() else {
-        eprintln!("skipped the reference: no Python");
+        skipped::skipped("gap reports against their reference", "python", "Python 3");
         return;
     };
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/reference/geometry.py");
     let output = Command::new(python).arg(script).arg(folder).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.code() == Some(77) {
-        eprintln!("skipped the reference: {said}");
+        let remedy = "pip install -r tests/reference/requirements.txt";
+        skipped::skipped("gap reports against their reference", "python", remedy);
         return;
     }
     let failed: Vec<&str> = said.lines().filter(|line| !line.starts_with("ok")).collect();
@@ -106,7 +109,7 @@ fn a_report_says_what_the_reference_finds() {
 fn the_report_of_real_pictures_is_what_the_reference_finds() {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/clipart");
     if !data.exists() {
-        eprintln!("skipped: no {}", data.display());
+        skipped::skipped("the gap report of real pictures", "clipart", "embeddings beside the repository");
         return;
     }
     let shell = Shell::new();
