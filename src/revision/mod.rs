@@ -22,6 +22,7 @@ mod conversation;
 mod dataset;
 mod dropped;
 mod evaluation;
+mod id_match;
 mod learner;
 mod model;
 mod parameters;
@@ -42,6 +43,7 @@ pub use conversation::{Conversation, IMAGE_PLACEHOLDER, Role, Sample, Template, 
 pub use dataset::ConversationDataset;
 pub use dropped::{BadSamples, DatasetReport};
 pub use evaluation::{CaptionScores, evaluate, mean_nll};
+pub use id_match::IdMatch;
 pub use learner::{ReVisionLearner, StageOutcome};
 pub use model::{ReVision, ReVisionConfig};
 pub use projector::{Projector, ProjectorKind};

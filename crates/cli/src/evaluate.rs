@@ -22,7 +22,7 @@ pub fn evaluate(command: &EvalCommand, output: &OutputOptions) -> Result<Outcome
     // Adapters are merged into the weights once, not at every token.
     let model = model.materialize();
     let writing = generation(&command.writing)?;
-    let source = pictures(&command.pictures, &device)?;
+    let source = pictures(&command.pictures, &device)?.with_id_match(command.id_match)?;
     check_dim(&source, &model)?;
     let (dataset, report) = ConversationDataset::collect(
         read_conversations(&command.conversations)?.take(command.samples.unwrap_or(usize::MAX)),

@@ -3,7 +3,9 @@ use std::path::{Path, PathBuf};
 use burn::tensor::FloatDType;
 use serde::Deserialize;
 
-use burn_revision::revision::{BadSamples, LoraConfig, ProjectorKind, StageConfig, Template, Trainable};
+use burn_revision::revision::{
+    BadSamples, IdMatch, LoraConfig, ProjectorKind, StageConfig, Template, Trainable,
+};
 use burn_revision::{Error, Result};
 
 /// The section of `train --help` on the file.
@@ -19,13 +21,17 @@ pub const HELP: &str = r#"Example, stage 1 on aligned captions:
   # weights = "mm_projector.bin"          # start from a projector with LLaVA's keys
 
   [data]
-  conversations = "captions.jsonl"        # LLaVA's format: id, image, conversations
+  conversations = "captions.jsonl"        # .json, .jsonl or a folder of them, a conversation as one of
+                                          #   id, image, conversations of from and value (LLaVA)
+                                          #   messages of role and content, images (chat APIs)
+                                          #   id, caption (its embedding has this id)
   embeddings = "aligned.npy"              # an `image` of the conversations is an id of these
   template = "plain"                      # plain, completion, llama, chatml, chat (the model's own)
   # valid = "valid.jsonl"                 # measured at every checkpoint
   # valid_embeddings = "pictures.npy"     # by default those above
   # max_length = 2048                     # text tokens at the most
   # noise = 0.0                           # standard deviation a coordinate, drawn anew at every step
+  # id_match = "exact"                    # or "stem": an image a/1.jpg is the id 1, without folders and extension
   # bad_samples = "error"                 # or "drop": leave out and report what cannot be used
 
   [stage]
@@ -93,6 +99,8 @@ pub struct DataSection {
     pub max_length: Option<usize>,
     #[serde(default)]
     pub noise: f64,
+    #[serde(default)]
+    pub id_match: IdMatch,
     #[serde(default)]
     pub bad_samples: BadSamples,
 }
@@ -221,6 +229,7 @@ mod tests {
         let uncommented = read(&uncommented).unwrap();
         assert_eq!(uncommented.stage.config().to_string(), run.stage.config().to_string());
         assert_eq!(uncommented.data.bad_samples, run.data.bad_samples);
+        assert_eq!(uncommented.data.id_match, run.data.id_match);
     }
 
     #[test]

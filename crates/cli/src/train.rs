@@ -150,7 +150,7 @@ fn dataset(
     };
     let source = embeddings.map(|path| {
         let store = Store::open_key(path, data.key.as_deref())?;
-        VisualSource::open(&store, if is_training { data.noise } else { 0.0 })
+        VisualSource::open(&store, if is_training { data.noise } else { 0.0 })?.with_id_match(data.id_match)
     });
     let model = &saved.model;
     let longest = model.language.max_positions().saturating_sub(model.num_visual_tokens());

@@ -1,11 +1,14 @@
 //! Conversations, from files to labelled tokens.
 
 mod chat;
+mod entry;
+mod file;
 mod read;
 mod sample;
 mod template;
 #[cfg(test)]
 mod tests;
+mod wrapper;
 
 use serde::{Deserialize, Serialize};
 
