@@ -39,7 +39,9 @@ mod testing;
 mod tuned;
 
 pub use batch::{Batch, ConversationBatcher};
-pub use conversation::{Conversation, IMAGE_PLACEHOLDER, Role, Sample, Template, Turn, read_conversations};
+pub use conversation::{
+    Conversation, Conversations, IMAGE_PLACEHOLDER, Role, Sample, Template, Turn, read_conversations,
+};
 pub use dataset::ConversationDataset;
 pub use dropped::{BadSamples, DatasetReport};
 pub use evaluation::{CaptionScores, evaluate, mean_nll};

@@ -61,6 +61,13 @@ UNUSABLE = [
 ]
 
 
+# What Python writes of a caption that was cut within an emoji, and of a score that is none.
+LENIENT = [
+    {"id": "cut", "caption": "A smile \ud83d", "score": float("nan")},
+    {"id": "whole", "caption": "A smile \U0001f600", "score": [float("inf"), -1.0, float("-inf")]},
+]
+
+
 def message(turn):
     return {"role": ROLES[turn["from"]], "content": turn["value"]}
 
@@ -96,6 +103,9 @@ def main():
     lines("messages.jsonl", [messages(entry) for entry in LLAVA])
     lines("parts.jsonl", [parts(entry) for entry in LLAVA], ensure_ascii=False)
     (FOLDER / "captions.json").write_text(json.dumps(CAPTIONS), encoding="utf-8")
+    lines("lenient.jsonl", LENIENT)
+    text = (FOLDER / "lenient.jsonl").read_text(encoding="utf-8")
+    (FOLDER / "lenient.jsonl").write_text(text, encoding="utf-8-sig")
     lines("unusable.jsonl", [UNUSABLE[0], messages(LLAVA[0]), *UNUSABLE[1:], messages(LLAVA[1])])
 
 

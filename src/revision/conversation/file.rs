@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::Conversation;
 use super::entry::{Entry, Fault};
 use super::wrapper::Wrapper;
+use crate::json::{self, Mended};
 use crate::{Error, Result};
 
 /// The maximum length of a conversation in bytes: one that never ends is refused before it fills the memory.
@@ -26,15 +27,25 @@ pub(super) struct ConversationFile {
     line: usize,
     /// The number of conversations read.
     index: usize,
+    /// What was mended so far.
+    pub mended: Mended,
 }
 
 impl ConversationFile {
     pub fn open(path: PathBuf) -> Result<Self> {
         let file = File::open(&path).map_err(|source| Error::io(&path, source))?;
-        let mut file =
-            Self { path, reader: BufReader::new(file), array: false, wrapped: false, line: 1, index: 0 };
+        let mut file = Self {
+            path,
+            reader: BufReader::new(file),
+            array: false,
+            wrapped: false,
+            line: 1,
+            index: 0,
+            mended: Mended::default(),
+        };
         if file.buffer()?.starts_with(BYTE_ORDER_MARK) {
             file.reader.consume(BYTE_ORDER_MARK.len());
+            file.mended.byte_order_marks = 1;
         }
         match file.skip_space()? {
             Some(b'[') => {
@@ -69,11 +80,10 @@ impl ConversationFile {
         }
         let begin = self.line;
         let object = if self.array { self.object()? } else { self.text_line()? };
-        let fail = |line: usize, detail: String| self.wrong(line, detail);
-        let entry: Entry = serde_json::from_slice(&object)
-            .map_err(|error| fail(begin + error.line().saturating_sub(1), error.to_string()))?;
+        let entry: Entry = json::parse(&object, &mut self.mended)
+            .map_err(|error| self.wrong(begin + error.line().saturating_sub(1), error.to_string()))?;
         let conversation = entry.read(self.stem(), self.index).map_err(|fault| match fault {
-            Fault::Format(detail) => fail(begin, detail),
+            Fault::Format(detail) => self.wrong(begin, detail),
             Fault::Unusable { id, detail } => {
                 Error::sample(id, format!("{}: line {begin}: {detail}", self.path.display()))
             }

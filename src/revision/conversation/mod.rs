@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::language::MessageRole;
 
-pub use read::read_conversations;
+pub use read::{Conversations, read_conversations};
 pub use sample::Sample;
 pub use template::Template;
 

@@ -1,8 +1,9 @@
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::{fmt, fs};
 
 use super::Conversation;
 use super::file::ConversationFile;
+use crate::json::Mended;
 use crate::{Error, Result};
 
 /// Reads conversations one by one: JSON (one array, or an object with one array in it, such as `{"data": [...]}`), JSON
@@ -18,6 +19,9 @@ use crate::{Error, Result};
 /// `content` is a text, or a list of parts of the types `text` and `image`; a part `image` stands for `<image>`, and may
 /// name its picture itself. The names of keys and speakers may also be mixed. A conversation without `id` gets the name of
 /// its file and its index there, `file:0`. Ids and pictures may be numbers. Unknown keys are ignored.
+///
+/// A byte order mark, halves of surrogate pairs and Python's `NaN` and `Infinity` are read, and counted by
+/// [`mended`](Conversations::mended).
 ///
 /// # Errors
 ///
@@ -39,9 +43,7 @@ use crate::{Error, Result};
 /// # Ok(())
 /// # }
 /// ```
-pub fn read_conversations<P: AsRef<Path>>(
-    path: P,
-) -> Result<impl Iterator<Item = Result<Conversation>> + fmt::Debug + use<P>> {
+pub fn read_conversations(path: impl AsRef<Path>) -> Result<Conversations> {
     Conversations::open(path.as_ref())
 }
 
@@ -59,12 +61,14 @@ fn files_of(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The conversations of a file or of the files of a folder.
+/// The conversations of a file or of the files of a folder, from [`read_conversations`].
 #[derive(Debug)]
-struct Conversations {
+pub struct Conversations {
     file: Option<ConversationFile>,
     /// The next files, in reverse order.
     files: Vec<PathBuf>,
+    /// What was mended in the files before.
+    mended: Mended,
 }
 
 impl Iterator for Conversations {
@@ -74,10 +78,13 @@ impl Iterator for Conversations {
         loop {
             match self.file.as_mut()?.next_conversation() {
                 Ok(Some(conversation)) => return Some(Ok(conversation)),
-                Ok(None) => match self.files.pop().map(ConversationFile::open).transpose() {
-                    Ok(file) => self.file = file,
-                    Err(error) => return self.fail(error),
-                },
+                Ok(None) => {
+                    self.close();
+                    match self.files.pop().map(ConversationFile::open).transpose() {
+                        Ok(file) => self.file = file,
+                        Err(error) => return self.fail(error),
+                    }
+                }
                 // One conversation, which a data set may leave out.
                 Err(error @ Error::Sample { .. }) => return Some(Err(error)),
                 Err(error) => return self.fail(error),
@@ -92,11 +99,23 @@ impl Conversations {
         files.reverse();
         let first =
             files.pop().ok_or_else(|| Error::format(path, "expected files *.json or *.jsonl, found none"))?;
-        Ok(Self { file: Some(ConversationFile::open(first)?), files })
+        Ok(Self { file: Some(ConversationFile::open(first)?), files, mended: Mended::default() })
+    }
+
+    /// What JSON does not allow and was read nevertheless, in the conversations so far.
+    pub fn mended(&self) -> Mended {
+        let mut mended = self.mended;
+        mended += self.file.as_ref().map_or(Mended::default(), |file| file.mended);
+        mended
+    }
+
+    fn close(&mut self) {
+        self.mended = self.mended();
+        self.file = None;
     }
 
     fn fail(&mut self, error: Error) -> Option<Result<Conversation>> {
-        self.file = None;
+        self.close();
         Some(Err(error))
     }
 }

@@ -86,6 +86,34 @@ fn what_has_no_use_is_left_out_and_counted() {
 }
 
 #[test]
+fn what_json_does_not_allow_is_mended_and_counted() {
+    let mut found = read_conversations(fixture("lenient.jsonl")).unwrap();
+    let conversations: Vec<_> = found.by_ref().map(Result::unwrap).collect();
+    let expected = [("cut", "A smile \u{fffd}"), ("whole", "A smile \u{1f600}")];
+    assert_eq!(conversations, expected.map(|(id, caption)| Conversation::caption(id, id, caption)));
+    let mended = found.mended();
+    assert_eq!((mended.byte_order_marks, mended.surrogates, mended.not_numbers), (1, 1, 3));
+    assert_eq!(found.next().map(Result::unwrap), None);
+    assert_eq!(found.mended(), mended);
+
+    let texts = conversations.into_iter().map(|found| Ok(Conversation { image: None, ..found }));
+    let texts = texts.map(|found: Result<_>| found.map(|found| Conversation::text(found.id, "red apple")));
+    let (_, mut report) =
+        ConversationDataset::collect(texts, Template::Plain, &tokenizer(), 64, None, BadSamples::Error)
+            .unwrap();
+    assert!(!report.to_string().contains("mended"), "{report}");
+    report.mended = mended;
+    assert!(report.to_string().contains("mended: 1 byte order marks"), "{report}");
+    assert_eq!(serde_json::to_value(&report).unwrap()["mended"]["surrogates"], 1);
+
+    // Arrays as well, and the rest of what is no JSON is none.
+    let array = r#"[{"id": 1, "caption": "\ud83d"}, {"id": 2, "score": NaN, "caption": "b"}]"#;
+    assert_eq!(read("data.json", array).unwrap()[0].turns[1].value, "\u{fffd}");
+    let error = refused("[{\"id\": 1, \"caption\": nan}]");
+    assert!(error.contains("line 1, conversation 0"), "{error}");
+}
+
+#[test]
 fn a_picture_that_is_named_twice_is_one() {
     let entry = |fields: &str, content: &str| {
         format!(r#"{{{fields} "messages": [{{"role": "user", "content": {content}}}]}}"#)
