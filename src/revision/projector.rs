@@ -105,9 +105,11 @@ impl Projector {
     /// or `.pth`, be it a projector alone (`mm_projector.bin`) or a whole checkpoint. Its shape and widths are those of
     /// the file.
     ///
-    /// Keys are `model.mm_projector.weight` and `.bias`, or `model.mm_projector.0.weight`, `.0.bias`, `.2.weight` and so
-    /// on, also with `module.` or `base_model.model.` in front, or without `model.` or all of that. Values are f16, bf16,
-    /// f32 or f64. Nothing in a file of PyTorch is executed.
+    /// Keys are those of LLaVA and Bunny (`model.mm_projector.weight` and `.bias`, or `model.mm_projector.0.weight`,
+    /// `.0.bias`, `.2.weight` and so on), of LLaVA in `transformers` (`model.multi_modal_projector.linear_1.weight` and so
+    /// on) or of llama.cpp (`mm.0.weight` and so on); also with `module.`, `_orig_mod.`, `base_model.model.` or
+    /// `transformer.` in front, or without `model.` or all of that. Values are f16, bf16, f32 or f64, in a GGUF file also
+    /// Q8_0, Q4_0 and Q4_1. Nothing in a file of PyTorch is executed.
     ///
     /// # Errors
     ///

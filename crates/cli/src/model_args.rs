@@ -113,7 +113,7 @@ pub struct ExportCommand {
 
 #[derive(Args)]
 pub struct ImportCommand {
-    /// The projector: .safetensors, or what PyTorch saved
+    /// The projector, alone or in a larger model: .safetensors, what PyTorch saved, or llama.cpp's mmproj .gguf
     #[arg(long, value_name = "FILE")]
     pub projector: PathBuf,
     /// The language model: a GGUF file or a folder of Hugging Face

@@ -1,7 +1,7 @@
-//! Projectors as files: the weights that LLaVA and Bunny train, under their names.
+//! Projectors as files: the weights that LLaVA and Bunny train, under their names and those of other programs.
 //!
-//! * [`read_projector`] reads the projector's arrays from a `.safetensors` file or from what `torch.save` wrote, be it a
-//!   projector alone (`mm_projector.bin`) or a whole checkpoint;
+//! * [`read_projector`] reads the projector's arrays from a `.safetensors` file, from what `torch.save` wrote, or from the
+//!   `mmproj` of llama.cpp, be it a projector alone (`mm_projector.bin`) or a whole checkpoint;
 //! * [`ProjectorArrays`] puts them in order, and accounts for each of them;
 //! * [`write_projector`] writes a file that LLaVA and Bunny read.
 //!
@@ -22,6 +22,7 @@ use std::path::Path;
 
 use crate::embedding::FloatType;
 use crate::weights::array::NamedArray;
+use crate::weights::gguf::GgufFile;
 use crate::weights::safetensors::{self, SafetensorsFile};
 use crate::weights::torch;
 use crate::{Error, Result};
@@ -33,6 +34,7 @@ pub(super) use layers::{ProjectorArrays, ProjectorLayer};
 enum FileKind {
     Safetensors,
     Torch,
+    Gguf,
 }
 
 impl FileKind {
@@ -41,20 +43,23 @@ impl FileKind {
         match extension.to_ascii_lowercase().as_str() {
             "safetensors" => Ok(Self::Safetensors),
             "bin" | "pt" | "pth" => Ok(Self::Torch),
+            "gguf" => Ok(Self::Gguf),
             _ => Err(Error::format(
                 path,
-                format!("expected a file .safetensors, .bin, .pt or .pth, found extension {extension:?}"),
+                format!(
+                    "expected a file .safetensors, .bin, .pt, .pth or .gguf, found extension {extension:?}"
+                ),
             )),
         }
     }
 }
 
-/// The projector's arrays in a file `.safetensors`, `.bin`, `.pt` or `.pth`, in the order of the file, as float32.
+/// The projector's arrays in a file `.safetensors`, `.bin`, `.pt`, `.pth` or `.gguf`, in the order of the file, as float32.
 ///
-/// Where a name contains `mm_projector.`, only the arrays with such names are read, so that a projector is read from a
-/// large checkpoint in little memory. Where no name does, all names have to be those of layers
-/// (`0.weight`, `0.bias`, ...). Float types are f16, bf16, f32 and f64; views of shared storage, with any strides,
-/// are read as the tensors that they are.
+/// Where a name is that of a projector in a larger model, only the arrays with such names are read, so that a projector
+/// is read from a large checkpoint in little memory. Where none is, all names have to be those of layers
+/// (`0.weight`, `0.bias`, ...). Float types are f16, bf16, f32 and f64, in a GGUF file also Q8_0, Q4_0 and Q4_1; views of
+/// shared storage, with any strides, are read as the tensors that they are.
 ///
 /// # Errors
 ///
@@ -64,6 +69,7 @@ fn read_projector(path: &Path) -> Result<Vec<NamedArray>> {
     match FileKind::of(path)? {
         FileKind::Safetensors => read_safetensors(path),
         FileKind::Torch => torch::read(path, |names| keys::select(path, names.iter().copied())),
+        FileKind::Gguf => read_gguf(path),
     }
 }
 
@@ -85,6 +91,24 @@ fn read_safetensors(path: &Path) -> Result<Vec<NamedArray>> {
     selected.into_iter().map(|index| file.read(&names[index])).collect()
 }
 
+/// What llama.cpp calls affine maps with GELU between them, and takes where nothing is said.
+const GGUF_KIND: &str = "mlp";
+
+fn read_gguf(path: &Path) -> Result<Vec<NamedArray>> {
+    let file = GgufFile::open(path)?;
+    let key = "clip.projector_type";
+    if let Some(kind) = file.metadata().text(key)?.filter(|kind| *kind != GGUF_KIND) {
+        return Err(Error::format(path, format!("key {key:?}: expected {GGUF_KIND:?}, found {kind:?}")));
+    }
+    let tensors = file.tensors();
+    let selected = keys::select(path, tensors.iter().map(|tensor| tensor.name()))?;
+    let array = |index: usize| {
+        let (name, shape) = (tensors[index].name(), tensors[index].shape());
+        Ok(NamedArray { name: name.to_string(), shape: shape.to_vec(), values: file.read(name)? })
+    };
+    selected.into_iter().map(array).collect()
+}
+
 /// Writes a projector as LLaVA and Bunny name it, with values of type `float`: `model.mm_projector.0.weight`, of shape
 /// `[out, in]`, `model.mm_projector.0.bias`, `model.mm_projector.2.weight` and so on. A single layer is
 /// `model.mm_projector.weight`, as they name a linear projector.
@@ -99,6 +123,12 @@ fn read_safetensors(path: &Path) -> Result<Vec<NamedArray>> {
 /// be written.
 pub(super) fn write_projector(path: &Path, projector: &ProjectorArrays, float: FloatType) -> Result<()> {
     let kind = FileKind::of(path)?;
+    if kind == FileKind::Gguf {
+        return Err(Error::format(
+            path,
+            "expected a file .safetensors, .bin, .pt or .pth to write, found .gguf",
+        ));
+    }
     let arrays = projector.named();
     for array in &arrays {
         array.check_range(path, float)?;
@@ -106,5 +136,6 @@ pub(super) fn write_projector(path: &Path, projector: &ProjectorArrays, float: F
     match kind {
         FileKind::Safetensors => safetensors::write(path, &arrays, float),
         FileKind::Torch => torch::write(path, &arrays, float),
+        FileKind::Gguf => unreachable!("refused above"),
     }
 }

@@ -46,8 +46,8 @@ fn error_of(arrays: &[NamedArray]) -> String {
 fn what_pytorch_writes_is_read() {
     let mut paths: Vec<PathBuf> =
         fs::read_dir(fixture("")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    paths.retain(|path| !path.ends_with("legacy.bin"));
-    assert!(paths.len() >= 14, "{paths:?}");
+    paths.retain(|path| !path.ends_with("legacy.bin") && !path.ends_with("zero3.bin"));
+    assert!(paths.len() >= 19, "{paths:?}");
     for path in paths {
         assert_eq!(ProjectorArrays::read(&path).unwrap(), expected(), "{}", path.display());
     }
@@ -67,10 +67,22 @@ fn names_and_shapes_are_those_of_the_file() {
 }
 
 #[test]
+fn the_empty_weights_of_one_process_are_named() {
+    let error = ProjectorArrays::read(&fixture("zero3.bin")).unwrap_err().to_string();
+    for part in ["zero3.bin: \"model.mm_projector.0.weight\"", "shape [0]", "ZeRO-3", "zero_to_fp32.py"] {
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
 fn a_checkpoint_gives_the_projector_alone() {
     for name in ["checkpoint.bin", "bf16.safetensors"] {
         let arrays = read_projector(&fixture(name)).unwrap();
         assert!(arrays.len() == 4 && arrays.iter().all(|array| array.name.contains("mm_projector.")));
+    }
+    for (name, mark) in [("transformers.bin", "multi_modal_projector."), ("mmproj.gguf", "mm.")] {
+        let arrays = read_projector(&fixture(name)).unwrap();
+        assert!(arrays.len() == 4 && arrays.iter().all(|array| array.name.contains(mark)), "{name}");
     }
 }
 
@@ -80,7 +92,8 @@ fn other_files_are_refused_by_name() {
     let legacy = error("legacy.bin");
     assert!(legacy.contains("legacy.bin: ") && legacy.contains("PyTorch 1.6"), "{legacy}");
     assert!(
-        error("f32.npz").contains("expected a file .safetensors, .bin, .pt or .pth, found extension \"npz\"")
+        error("f32.npz")
+            .contains("expected a file .safetensors, .bin, .pt, .pth or .gguf, found extension \"npz\"")
     );
     assert!(matches!(read_projector(&fixture("none.bin")), Err(Error::Io { .. })));
     let to = Path::new("no/such/folder/p.npz");
@@ -198,7 +211,9 @@ fn shapes_must_fit_each_other() {
         (&[4, 3], &[4, 1], "\"0.bias\": expected shape [4], the rows of \"0.weight\", found [4, 1]"),
         (&[4], &[4], "\"0.weight\": expected a shape [out, in], found [4]"),
         (&[4, 0], &[4], "\"0.weight\": expected rows and columns, found [4, 0]"),
-        (&[0, 4], &[0], "\"0.weight\": expected rows and columns, found [0, 4]"),
+        (&[0, 4], &[4], "\"0.weight\": expected rows and columns, found [0, 4]"),
+        (&[0], &[0], "\"0.weight\": found no values, shape [0], as DeepSpeed ZeRO-3"),
+        (&[4, 3], &[0], "\"0.bias\": found no values, shape [0], as DeepSpeed ZeRO-3"),
     ] {
         let error = error_of(&pair(weight, bias));
         assert!(error.contains(expected), "{error}");
