@@ -23,6 +23,7 @@ mod dataset;
 mod dropped;
 mod evaluation;
 mod id_match;
+mod label_loss;
 mod learner;
 mod model;
 mod parameters;

@@ -101,9 +101,9 @@ impl Projector {
         Ok(Self { layers, input, output })
     }
 
-    /// Reads a projector from a file with LLaVA's or Bunny's keys: `.safetensors`, or what PyTorch saves as `.bin`, `.pt`
-    /// or `.pth`, be it a projector alone (`mm_projector.bin`) or a whole checkpoint. Its shape and widths are those of
-    /// the file.
+    /// Reads a projector from a file: `.safetensors`, what PyTorch saves as `.bin`, `.pt` or `.pth`, or llama.cpp's `mmproj`,
+    /// a `.gguf`; be it a projector alone (`mm_projector.bin`) or a whole checkpoint. Its shape and widths are those of the
+    /// file.
     ///
     /// Keys are those of LLaVA and Bunny (`model.mm_projector.weight` and `.bias`, or `model.mm_projector.0.weight`,
     /// `.0.bias`, `.2.weight` and so on), of LLaVA in `transformers` (`model.multi_modal_projector.linear_1.weight` and so
@@ -150,9 +150,13 @@ impl Projector {
     /// Writes a file that LLaVA, Bunny and [`read`](Self::read) read: `.safetensors`, or `.bin` for PyTorch. The file is
     /// complete or absent.
     ///
+    /// `.gguf` gives the projector of an `mmproj`, with the names and keys of llama.cpp (type `mlp`: one or two affine maps),
+    /// matrices as `float` and biases in float32. The image tower, which llama.cpp expects in the same file, is not in it.
+    ///
     /// # Errors
     ///
-    /// [`Error::Format`] for another extension, or a value that `float` cannot represent; [`Error::Io`] where the file
+    /// [`Error::Format`] for another extension, a value that `float` cannot represent, or, for llama.cpp, more than two
+    /// affine maps or float64; [`Error::Io`] where the file
     /// cannot be written; [`Error::Config`] for an identity, which has no weights.
     ///
     /// # Example

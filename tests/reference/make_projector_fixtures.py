@@ -146,10 +146,29 @@ def check(path, data):
         assert torch.equal(data[keys[0]].detach().float(), expected), (path, name, data[keys[0]], expected)
 
 
+def check_gguf(path):
+    """Compares an mmproj with what llama.cpp looks for in one."""
+    reader = gguf.GGUFReader(path)
+    field = lambda key: reader.get_field(key).contents()
+    assert (field("general.architecture"), field("clip.projector_type")) == ("clip", "mlp")
+    assert field("clip.has_llava_projector") and not field("clip.has_vision_encoder")
+    shapes = dict(list(SHAPES.items())[:2]) if path.stem.endswith("_linear") else SHAPES
+    assert [tensor.name for tensor in reader.tensors] == ["mm." + name for name in shapes]
+    for number, (tensor, shape) in enumerate(zip(reader.tensors, shapes.values())):
+        found = gguf.dequantize(tensor.data, tensor.tensor_type).reshape(shape)
+        assert torch.equal(torch.from_numpy(found.copy()).float(), values(number, shape)), (path, tensor.name)
+        if len(shape) == 1:
+            assert tensor.tensor_type == gguf.GGMLQuantizationType.F32
+
+
 def read(folder):
     paths = sorted(pathlib.Path(folder).iterdir())
     for path in paths:
         dtype = DTYPES[path.stem.split("_")[0]]
+        if path.suffix == ".gguf":
+            check_gguf(path)
+            print("fine:", path.name)
+            continue
         if path.suffix == ".safetensors":
             loaded = [load_file(path)]
         else:

@@ -104,7 +104,7 @@ pub enum Command {
         BLEU-4, ROUGE-L and CIDEr-D, over lower-case words."
     )]
     Eval(EvalCommand),
-    /// Write the projector of a model under LLaVA's keys, for PyTorch or as .safetensors
+    /// Write the projector of a model under LLaVA's keys, for PyTorch or as .safetensors, or for llama.cpp
     #[command(
         after_help = "Example:\n  burn-revision export --model runs/stage1/model --output mm_projector.bin --dtype f16"
     )]

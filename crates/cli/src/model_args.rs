@@ -103,7 +103,7 @@ pub struct ExportCommand {
     /// The folder of a trained model
     #[arg(long, value_name = "DIR")]
     pub model: PathBuf,
-    /// The file to write: .safetensors, or .bin for PyTorch
+    /// The file to write: .safetensors, .bin for PyTorch, or .gguf with llama.cpp's keys
     #[arg(long, value_name = "FILE")]
     pub output: PathBuf,
     /// The type of the values: f16, bf16 or f32

@@ -149,16 +149,20 @@ impl ProjectorArrays {
 
     /// All arrays under LLaVA's names.
     pub(super) fn named(&self) -> Vec<ArrayView<'_>> {
+        self.placed().map(|(place, shape, values)| ArrayView { name: place.key(), shape, values }).collect()
+    }
+
+    /// The place, shape and values of all arrays.
+    pub(super) fn placed(&self) -> impl Iterator<Item = (Place, Vec<usize>, &[f32])> {
         let single = self.layers.len() == 1;
-        let arrays = self.layers.iter().enumerate().flat_map(|(index, layer)| {
+        self.layers.iter().enumerate().flat_map(move |(index, layer)| {
             let place = |part| Place { layer: (!single).then_some(index), part };
             let ProjectorLayer { output, input, weight, bias } = layer;
             [
-                ArrayView { name: place(Part::Weight).key(), shape: vec![*output, *input], values: weight },
-                ArrayView { name: place(Part::Bias).key(), shape: vec![*output], values: bias },
+                (place(Part::Weight), vec![*output, *input], weight.as_slice()),
+                (place(Part::Bias), vec![*output], bias.as_slice()),
             ]
-        });
-        arrays.collect()
+        })
     }
 }
 

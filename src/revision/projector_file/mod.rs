@@ -8,6 +8,7 @@
 //! ```text
 //! keys    which names are the projector's, and which layer they mean
 //! layers  the layers of a projector, in order and checked
+//! mmproj  the GGUF files of llama.cpp
 //! ```
 //!
 //! Sources: `llava/model/multimodal_projector/builder.py` and `llava/train/train.py` of LLaVA, arXiv 2304.08485, and
@@ -15,6 +16,7 @@
 
 mod keys;
 mod layers;
+mod mmproj;
 #[cfg(test)]
 mod tests;
 
@@ -22,7 +24,6 @@ use std::path::Path;
 
 use crate::embedding::FloatType;
 use crate::weights::array::NamedArray;
-use crate::weights::gguf::GgufFile;
 use crate::weights::safetensors::{self, SafetensorsFile};
 use crate::weights::torch;
 use crate::{Error, Result};
@@ -69,7 +70,7 @@ fn read_projector(path: &Path) -> Result<Vec<NamedArray>> {
     match FileKind::of(path)? {
         FileKind::Safetensors => read_safetensors(path),
         FileKind::Torch => torch::read(path, |names| keys::select(path, names.iter().copied())),
-        FileKind::Gguf => read_gguf(path),
+        FileKind::Gguf => mmproj::read(path),
     }
 }
 
@@ -91,51 +92,27 @@ fn read_safetensors(path: &Path) -> Result<Vec<NamedArray>> {
     selected.into_iter().map(|index| file.read(&names[index])).collect()
 }
 
-/// What llama.cpp calls affine maps with GELU between them, and takes where nothing is said.
-const GGUF_KIND: &str = "mlp";
-
-fn read_gguf(path: &Path) -> Result<Vec<NamedArray>> {
-    let file = GgufFile::open(path)?;
-    let key = "clip.projector_type";
-    if let Some(kind) = file.metadata().text(key)?.filter(|kind| *kind != GGUF_KIND) {
-        return Err(Error::format(path, format!("key {key:?}: expected {GGUF_KIND:?}, found {kind:?}")));
-    }
-    let tensors = file.tensors();
-    let selected = keys::select(path, tensors.iter().map(|tensor| tensor.name()))?;
-    let array = |index: usize| {
-        let (name, shape) = (tensors[index].name(), tensors[index].shape());
-        Ok(NamedArray { name: name.to_string(), shape: shape.to_vec(), values: file.read(name)? })
-    };
-    selected.into_iter().map(array).collect()
-}
-
 /// Writes a projector as LLaVA and Bunny name it, with values of type `float`: `model.mm_projector.0.weight`, of shape
 /// `[out, in]`, `model.mm_projector.0.bias`, `model.mm_projector.2.weight` and so on. A single layer is
 /// `model.mm_projector.weight`, as they name a linear projector.
 ///
 /// The extension decides: `.safetensors`, or the format of `torch.save` for `.bin`, `.pt` and `.pth`, which
-/// `torch.load(path, weights_only=True)` reads. The same projector gives the same bytes, and the file is complete or
-/// absent.
+/// `torch.load(path, weights_only=True)` reads, or for `.gguf` that of llama.cpp, with its names ([`mmproj::write`]). The
+/// same projector gives the same bytes, and the file is complete or absent.
 ///
 /// # Errors
 ///
-/// [`Error::Format`] for another extension, or a value that `float` cannot hold; [`Error::Io`] where the file cannot
+/// [`Error::Format`] for another extension, a value that `float` cannot hold, or what llama.cpp has no place for; [`Error::Io`] where the file cannot
 /// be written.
 pub(super) fn write_projector(path: &Path, projector: &ProjectorArrays, float: FloatType) -> Result<()> {
-    let kind = FileKind::of(path)?;
-    if kind == FileKind::Gguf {
-        return Err(Error::format(
-            path,
-            "expected a file .safetensors, .bin, .pt or .pth to write, found .gguf",
-        ));
-    }
+    let write = match FileKind::of(path)? {
+        FileKind::Safetensors => safetensors::write,
+        FileKind::Torch => torch::write,
+        FileKind::Gguf => return mmproj::write(path, projector, float),
+    };
     let arrays = projector.named();
     for array in &arrays {
         array.check_range(path, float)?;
     }
-    match kind {
-        FileKind::Safetensors => safetensors::write(path, &arrays, float),
-        FileKind::Torch => torch::write(path, &arrays, float),
-        FileKind::Gguf => unreachable!("refused above"),
-    }
+    write(path, &arrays, float)
 }

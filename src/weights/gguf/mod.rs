@@ -23,5 +23,4 @@ pub(crate) use reader::GgufFile;
 #[cfg(test)]
 pub(crate) use tensor::TensorType;
 pub(crate) use value::{Array, Strings, Value};
-#[allow(unused_imports, reason = "projectors are written with it")]
 pub(crate) use write::{GgufArray, write};
