@@ -41,6 +41,7 @@ pub const HELP: &str = r#"Example, stage 1 on aligned captions:
   # learning_rate, micro_batch_size, epochs, max_steps, warmup_ratio, weight_decay, max_grad_norm,
   # checkpoint_steps, keep_checkpoints, seed
   # lora = { rank = 16, alpha = 32.0 }
+  # gradient_checkpointing = false        # true: less memory, more time
 
 Stage 2 begins with `from = "runs/stage1/model"` in place of `language_model` and `[projector]`.
 
@@ -132,6 +133,7 @@ pub struct StageSection {
     pub checkpoint_steps: Option<usize>,
     pub keep_checkpoints: Option<usize>,
     pub seed: Option<u64>,
+    pub gradient_checkpointing: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -186,6 +188,7 @@ impl StageSection {
         set(&mut stage.checkpoint_steps, &self.checkpoint_steps);
         set(&mut stage.keep_checkpoints, &self.keep_checkpoints);
         set(&mut stage.seed, &self.seed);
+        set(&mut stage.gradient_checkpointing, &self.gradient_checkpointing);
         stage.max_steps = self.max_steps.or(stage.max_steps);
         stage.max_grad_norm = self.max_grad_norm.or(stage.max_grad_norm);
         let lora = self.lora.as_ref();

@@ -8,6 +8,9 @@ const EXCERPT: usize = 60;
 /// The keys of which a conversation has at least one.
 pub(super) const KEYS: [&str; 3] = ["conversations", "messages", "caption"];
 
+/// Keys that it may have beside them, of which other objects have some as well. An array under one is none of conversations.
+pub(super) const OTHER_KEYS: [&str; 3] = ["id", "image", "images"];
+
 /// The keys under which a part of a content names its picture.
 const PICTURE_KEYS: [&str; 3] = ["image", "path", "url"];
 

@@ -2,7 +2,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use super::entry::KEYS;
+use super::entry::{KEYS, OTHER_KEYS};
 use super::file::BYTE_ORDER_MARK;
 use crate::{Error, Result};
 
@@ -131,9 +131,12 @@ impl Scan {
             }
             (b':', 1) if self.next == Next::Key => {
                 self.next = Next::Value;
-                return !KEYS.iter().any(|key| key.as_bytes() == self.key);
+                return !self.key_is_of(&KEYS);
             }
             (b'[', 2) if self.next == Next::Value => {
+                if self.key_is_of(&OTHER_KEYS) {
+                    return false;
+                }
                 self.next = Next::Rest;
                 self.count += 1;
                 if self.arrays.len() < NAMED {
@@ -144,6 +147,10 @@ impl Scan {
             _ => {}
         }
         true
+    }
+
+    fn key_is_of(&self, keys: &[&str]) -> bool {
+        keys.iter().any(|key| key.as_bytes() == self.key)
     }
 
     fn take_quoted(&mut self, byte: u8) -> bool {

@@ -173,6 +173,11 @@ fn the_array_in_an_object_is_found_and_nothing_else_is_one() {
     assert_eq!(count(&line), 1);
     assert_eq!(count(&format!("{line}\n{line}\n")), 2);
 
+    for line in [r#"{"id": ["a"]}"#, r#"{"id": 1, "images": ["a.jpg"]}"#] {
+        let error = refused(line);
+        assert!(error.contains("line 1, conversation 0: "), "{error}");
+    }
+
     let error = refused(r#"{"categories": [], "train": [{}], "valid": []}"#);
     assert!(error.contains("found 3: \"categories\", \"train\", \"valid\""), "{error}");
     let many: Vec<String> = (0..9).map(|i| format!("\"{i}\": []")).collect();
