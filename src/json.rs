@@ -11,7 +11,8 @@ use std::ops::AddAssign;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// How some programs begin a file in UTF-8.
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// What JSON does not allow and was read nevertheless, by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@
 fn a_training_step_does_not_hold_all_logits() {
     use burn::module::Module;
     use burn::tensor::{Device, Distribution, Tensor};
-    use burn_revision::language::LlamaConfig;
+    use burn_revision::language::{LanguageModel, LlamaConfig};
     use burn_revision::revision::{Batch, ReVisionConfig, Sample, Trainable};
 
     const SAMPLES: usize = 8;

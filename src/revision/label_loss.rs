@@ -4,7 +4,7 @@
 //! gradient need several. Here the product with the vocabulary and the cross-entropy go over the labels in chunks, and the
 //! gradient of a chunk is computed with it: for the mean over `n` labels, `d loss / d hidden = (softmax - onehot) W / n`.
 //! What is kept is that gradient, as large as the hidden states, and the loss is put together as
-//! `sum(hidden * gradient)`, of which value and gradient are the right ones (as in arXiv 2410.10989, Sec. 3.2).
+//! `sum(hidden * gradient)`, of which value and gradient are the right ones (the fused linear cross-entropy of arXiv 2410.10989).
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::nn::loss::CrossEntropyLossConfig;
@@ -160,8 +160,10 @@ mod tests {
         let input = if tracked { input.require_grad() } else { input };
         let targets: Vec<i32> = (0..LABELS as i32).map(|i| i * 7 % 37).collect();
         let targets = Tensor::from_data(TensorData::new(targets, [LABELS]), &device);
-        let hidden =
-            language.forward(input.clone().reshape([1, LABELS, WIDTH]), None).reshape([LABELS, WIDTH]);
+        // Tokens go in as well: weights that are embeddings and vocabulary have a gradient from either side.
+        let tokens = Tensor::<1, Int>::arange(0..LABELS as i64, &device).reshape([1, LABELS]);
+        let states = language.embed(tokens) + input.clone().reshape([1, LABELS, WIDTH]);
+        let hidden = language.forward(states, None).reshape([LABELS, WIDTH]);
         // As one micro-batch of several is weighted.
         let loss = chunked(language, hidden, targets, rows) * 0.25;
         let value = loss.clone().without_autodiff().into_scalar::<f64>();
@@ -223,9 +225,8 @@ mod tests {
 
     #[test]
     fn a_trained_vocabulary_gets_its_gradient() {
-        // Embeddings that are no head have no gradient here: embeddings enter below them.
-        let weights = 7 + 2 + 1 + 1;
-        for tied in [false, true] {
+        // Of attention and feed-forward, of three norms, and embeddings that are the head or not.
+        for (tied, weights) in [(false, 7 + 3 + 2), (true, 7 + 3 + 1)] {
             let language = in_training(decoder(tied));
             for tracked in [true, false] {
                 assert_chunks_change_nothing(&language, tracked, weights);

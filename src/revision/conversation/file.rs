@@ -5,14 +5,11 @@ use std::path::PathBuf;
 use super::Conversation;
 use super::entry::{Entry, Fault};
 use super::wrapper::Wrapper;
-use crate::json::{self, Mended};
+use crate::json::{self, BYTE_ORDER_MARK, Mended};
 use crate::{Error, Result};
 
 /// The maximum length of a conversation in bytes: one that never ends is refused before it fills the memory.
 pub(super) const LONGEST: usize = 1 << 26;
-
-/// How some programs begin a file in UTF-8.
-pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The conversations of a file, read one by one.
 #[derive(Debug)]

@@ -3,7 +3,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use super::entry::{KEYS, OTHER_KEYS};
-use super::file::BYTE_ORDER_MARK;
+use crate::json::BYTE_ORDER_MARK;
 use crate::{Error, Result};
 
 /// Bytes of a key that are kept; the keys of conversations are shorter.
