@@ -18,7 +18,7 @@ pub const HELP: &str = r#"Example, stage 1 on aligned captions:
   [projector]
   kind = "mlp2x_gelu"
   num_visual_tokens = 16
-  # weights = "mm_projector.bin"          # start from a projector with LLaVA's keys
+  # weights = "mm_projector.bin"          # start from a projector of LLaVA, transformers or llama.cpp (mmproj)
 
   [data]
   conversations = "captions.jsonl"        # .json, .jsonl or a folder of them, a conversation as one of
