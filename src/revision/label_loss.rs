@@ -135,7 +135,7 @@ mod tests {
     use super::*;
     use crate::language::{LlamaConfig, LlamaDecoder};
     use approx::assert_abs_diff_eq;
-    use burn::module::{Lora, ParamGroup};
+    use burn::module::{Lora, ModuleMapper, ParamGroup};
     use burn::tensor::{Device, Distribution, TensorData};
 
     const LABELS: usize = 11;
@@ -162,7 +162,8 @@ mod tests {
         let targets = Tensor::from_data(TensorData::new(targets, [LABELS]), &device);
         // Tokens go in as well: weights that are embeddings and vocabulary have a gradient from either side.
         let tokens = Tensor::<1, Int>::arange(0..LABELS as i64, &device).reshape([1, LABELS]);
-        let states = language.embed(tokens) + input.clone().reshape([1, LABELS, WIDTH]);
+        let tokens = language.embed(tokens);
+        let states = tokens.clone() + input.clone().reshape([1, LABELS, WIDTH]).cast(tokens.dtype());
         let hidden = language.forward(states, None).reshape([LABELS, WIDTH]);
         // As one micro-batch of several is weighted.
         let loss = chunked(language, hidden, targets, rows) * 0.25;
@@ -191,19 +192,24 @@ mod tests {
     /// Chunks of all sizes give the value and the gradients of the composition; `weights` of them are trained.
     #[track_caller]
     fn assert_chunks_change_nothing(language: &LlamaDecoder, tracked: bool, weights: usize) {
+        // A few roundings of float32.
+        assert_chunks_change(language, tracked, weights, 4e-6);
+    }
+
+    #[track_caller]
+    fn assert_chunks_change(language: &LlamaDecoder, tracked: bool, weights: usize, share: f32) {
         let expected = run(language, tracked, LABELS);
         assert_eq!((expected.1.is_some(), expected.2.len()), (tracked, weights));
         for rows in [1, 2, 3, 5, LABELS - 1, LABELS, LABELS + 1] {
             let found = run(language, tracked, rows);
-            assert_abs_diff_eq!(found.0, expected.0, epsilon = 1e-6);
+            assert_abs_diff_eq!(found.0, expected.0, epsilon = f64::from(share) / 4.0);
             let gradients = |found: &Found| found.1.iter().chain(&found.2).cloned().collect::<Vec<_>>();
             let (found, expected) = (gradients(&found), gradients(&expected));
             assert_eq!(found.len(), expected.len());
             for (found, expected) in found.iter().zip(&expected) {
                 let scale = expected.iter().fold(1e-3_f32, |most, value| most.max(value.abs()));
                 for (found, expected) in found.iter().zip(expected) {
-                    // A few roundings of float32.
-                    assert_abs_diff_eq!(found, expected, epsilon = 4e-6 * scale);
+                    assert_abs_diff_eq!(found, expected, epsilon = share * scale);
                 }
             }
         }
@@ -232,6 +238,20 @@ mod tests {
                 assert_chunks_change_nothing(&language, tracked, weights);
             }
         }
+    }
+
+    /// States and their gradient are float16; the loss and what it is put together from are float32.
+    #[test]
+    fn a_frozen_model_may_be_of_half_precision() {
+        struct Half;
+        impl ModuleMapper for Half {
+            fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+                param.map(|weight| weight.cast(DType::F16))
+            }
+        }
+        let language = in_training(decoder(true).map(&mut Half).freeze());
+        // A few roundings of float16.
+        assert_chunks_change(&language, true, 0, 4e-3);
     }
 
     #[test]
