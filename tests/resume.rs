@@ -10,6 +10,7 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::store::ModuleRecord;
 use burn::tensor::{Device, Tensor};
 use burn::train::Interrupter;
+use burn_revision::language::LlamaDecoder;
 use burn_revision::revision::*;
 use burn_revision::{Error, Result};
 use tiny::after::After;
@@ -118,6 +119,23 @@ fn damaged_files_are_named_and_nothing_is_started() {
     }
 }
 
+/// As a setting and as that of the caller's device, also when a checkpoint is read.
+#[test]
+fn gradient_checkpointing_changes_no_weight() {
+    let train = |stage: StageConfig, model: ReVision<LlamaDecoder>| {
+        let folder = tempfile::tempdir().unwrap();
+        broken_run(stage.clone(), folder.path(), 5);
+        learner(stage, folder.path()).resume().fit(model, dataset(0.1), None).unwrap().model
+    };
+    for trainable in [Trainable::Projector, Trainable::ProjectorAndLanguage] {
+        let stage = stage().with_trainable(trainable).with_max_steps(Some(60));
+        let plain = train(stage.clone(), model());
+        assert_same(&plain, &train(stage.clone().with_gradient_checkpointing(true), model()));
+        let device = Device::default().autodiff().gradient_checkpointing();
+        assert_same(&plain, &train(stage, model().fork(&device)));
+    }
+}
+
 /// Multiplies the weights of modules of a name.
 struct Scale {
     path: Vec<String>,
@@ -142,7 +160,7 @@ impl ModuleMapper for Scale {
     }
 }
 
-/// Records of runs that were begun before weights were looked at have no such entry.
+/// Records of runs that were begun before weights were looked at have no such entry, nor settings that came later.
 #[test]
 fn a_run_of_an_earlier_version_is_resumed() {
     let folder = tempfile::tempdir().unwrap();
@@ -151,6 +169,7 @@ fn a_run_of_an_earlier_version_is_resumed() {
     let path = folder.path().join("run.json");
     let mut record: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     assert!(record.as_object_mut().unwrap().remove("weights").is_some());
+    assert!(record["stage"].as_object_mut().unwrap().remove("gradient_checkpointing").is_some());
     fs::write(&path, serde_json::to_vec(&record).unwrap()).unwrap();
     let resumed = learner(stage(), folder.path()).resume().fit(model(), dataset(0.1), None).unwrap();
     assert!(resumed.first_step > 0);

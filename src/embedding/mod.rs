@@ -71,6 +71,7 @@ pub(crate) use file::read_bytes;
 pub use file::{read_table, read_table_key, write_table, write_table_with_records};
 pub use float::FloatType;
 pub use format::Format;
+pub(crate) use lookup::IdIndex;
 pub use lookup::StoreLookup;
 pub(crate) use pieces::{Piece, Pieces};
 pub(crate) use policy::Terms;

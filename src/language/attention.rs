@@ -164,13 +164,14 @@ fn differentiable_attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>) 
     Tensor::cat(blocks.collect(), 2)
 }
 
-/// What is added to the scores of the last `len` of `seen` positions, `[1, 1, len, seen]`: 0 up to the position itself.
+/// What is added to the scores of the last `len` of `seen` positions, `[1, 1, len, seen]`: 0 up to the position itself. It
+/// is a constant without autodiff, so that it goes with any gradient checkpointing.
 fn causal_bias(len: usize, seen: usize, like: &Tensor<4>) -> Tensor<4> {
     let ahead = |query: usize, key: usize| if key > query + seen - len { MASKED } else { 0.0 };
     let values: Vec<f32> = (0..len).flat_map(|query| (0..seen).map(move |key| ahead(query, key))).collect();
     let (device, dtype) = (like.device().inner(), like.dtype());
     let data = TensorData::new(values, [1, 1, len, seen]).convert_dtype(dtype);
-    Tensor::from_inner(Tensor::from_data(data, (&device, dtype)))
+    Tensor::from_data(data, (&device, dtype))
 }
 
 #[cfg(test)]

@@ -1,10 +1,14 @@
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use burn::data::dataset::{Dataset, DatasetError};
 use burn::tensor::Device;
 
+use super::id_match::{may_be_one, stem};
 use super::stage_model::StepBatch;
-use super::{BadSamples, Batch, Conversation, DatasetReport, ReVision, Sample, Template, VisualSource};
+use super::{
+    BadSamples, Batch, Conversation, DatasetReport, IdMatch, ReVision, Sample, Template, VisualSource,
+};
 use crate::fingerprint::Fingerprint;
 use crate::language::{LanguageModel, Tokenizer};
 use crate::training::{Step, StepBatcher};
@@ -50,7 +54,9 @@ impl ConversationDataset {
     ///
     /// # Errors
     ///
-    /// Those of [`new`](Self::new); an error of the iterator is returned in any case.
+    /// Those of [`new`](Self::new), and [`Error::Config`] for two pictures that an embedding is found for by their stems
+    /// ([`IdMatch::Stem`]), and that are different by their folders. An error of the iterator other than
+    /// [`Error::Sample`] is returned in any case.
     ///
     /// # Example
     ///
@@ -78,14 +84,18 @@ impl ConversationDataset {
         let mut dataset =
             Self { samples: Vec::new(), rows: Vec::new(), stops: template.stops(tokenizer)?, source };
         let mut report = DatasetReport::default();
+        let mut pictures = HashMap::new();
         for conversation in conversations {
-            let conversation = conversation?;
+            let sample = match conversation {
+                Err(error) if !matches!(error, Error::Sample { .. }) => return Err(error),
+                conversation => conversation
+                    .and_then(|conversation| template.tokenize(&conversation, tokenizer, max_len))
+                    .and_then(|sample| Ok((dataset.row(&sample)?, sample))),
+            };
             report.read += 1;
-            let sample = template
-                .tokenize(&conversation, tokenizer, max_len)
-                .and_then(|sample| Ok((dataset.row(&sample)?, sample)));
             match sample {
                 Ok((row, sample)) => {
+                    dataset.check_stem(row, &sample, &mut pictures)?;
                     report.kept += 1;
                     report.truncated += usize::from(sample.truncated > 0);
                     dataset.samples.push(sample);
@@ -113,7 +123,37 @@ impl ConversationDataset {
             return Err(missing(format!("sample {:?}: no embeddings were given", sample.id)));
         };
         let row = source.position(image);
-        row.map(Some).ok_or_else(|| missing(format!("sample {:?}, its embedding", sample.id)))
+        row.map(Some).ok_or_else(|| {
+            let by_stem = source.id_match() == IdMatch::Exact && source.position_of_stem(image).is_some();
+            let hint = if by_stem { " (id_match = \"stem\" would find one)" } else { "" };
+            missing(format!("sample {:?}, its embedding{hint}", sample.id))
+        })
+    }
+
+    /// Refuses a second picture for an embedding that was found by its stem; `pictures` are those before, by row.
+    fn check_stem(
+        &self,
+        row: Option<usize>,
+        sample: &Sample,
+        pictures: &mut HashMap<usize, String>,
+    ) -> Result<()> {
+        let by_stem = self.source.as_ref().is_some_and(|source| source.id_match() == IdMatch::Stem);
+        let (Some(row), Some(image), true) = (row, &sample.image, by_stem) else { return Ok(()) };
+        match pictures.get(&row) {
+            Some(first) if !may_be_one(first, image) => {
+                let detail = format!(
+                    "the pictures {first:?} and {image:?} (sample {:?}) have the same stem, {:?}, and one embedding",
+                    sample.id,
+                    stem(image)
+                );
+                Err(Error::config("id_match", detail))
+            }
+            Some(_) => Ok(()),
+            None => {
+                pictures.insert(row, image.clone());
+                Ok(())
+            }
+        }
     }
 
     /// The token that ends an answer.
@@ -298,6 +338,37 @@ mod tests {
         let expected = data.batch(&items, VISUAL_TOKENS, (0, 0), &device).unwrap();
         let found = Batch::new(&data.get_many(items.to_vec()).unwrap(), VISUAL_TOKENS, &device);
         assert_eq!(content(found), content(expected));
+    }
+
+    #[test]
+    fn pictures_are_found_by_their_stems() {
+        use crate::embedding::{EmbeddingTable, NonFinite};
+        let tokenizer = Tokenizer::train(&["a cat"], 270).unwrap();
+        let collect = |images: &[&str], id_match, bad| {
+            let ids = vec!["000123".to_string(), "7".to_string()];
+            let table = EmbeddingTable::new(ids, vec![1.0, 0.0, 0.0, 1.0], 2).unwrap();
+            let source = VisualSource::new(table, 0.0, NonFinite::Error)?.with_id_match(id_match)?;
+            let conversations: Vec<_> =
+                images.iter().map(|image| Ok(Conversation::caption(*image, *image, "a cat"))).collect();
+            let source = Some(Arc::new(source));
+            ConversationDataset::collect(conversations, Template::Plain, &tokenizer, 64, source, bad)
+        };
+        let images = ["coco/000123.jpg", "000123.png", "7"];
+        let (dataset, _) = collect(&images, IdMatch::Stem, BadSamples::Error).unwrap();
+        assert_eq!(dataset.rows, [Some(0), Some(0), Some(1)]);
+
+        let error = collect(&images, IdMatch::Exact, BadSamples::Error).unwrap_err().to_string();
+        assert!(error.contains("id_match = \"stem\"") && error.contains("coco/000123.jpg"), "{error}");
+        let (dataset, report) = collect(&images, IdMatch::Exact, BadSamples::Drop).unwrap();
+        assert_eq!((dataset.len(), report.read), (1, 3));
+        assert!(report.to_string().contains("2 dropped (no embedding)"), "{report}");
+        let error = collect(&["8"], IdMatch::Exact, BadSamples::Error).unwrap_err().to_string();
+        assert!(!error.contains("stem"), "{error}");
+
+        // Which of the two the embedding is of, nobody knows: this is no matter of one sample.
+        let images = ["coco/000123.jpg", "vg/000123.jpg"];
+        let error = collect(&images, IdMatch::Stem, BadSamples::Drop).unwrap_err().to_string();
+        assert!(images.iter().all(|image| error.contains(image)) && error.contains("id_match"), "{error}");
     }
 
     #[test]

@@ -3,6 +3,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::json::Mended;
 use crate::{Error, Result};
 
 /// The policy for conversations that cannot be used.
@@ -25,6 +26,10 @@ pub struct DatasetReport {
     pub kept: usize,
     /// Those of the kept that were cut to fit.
     pub truncated: usize,
+    /// What JSON does not allow and was read nevertheless: for whoever builds the data set to fill in, from
+    /// [`Conversations::mended`](super::Conversations::mended).
+    #[serde(skip_serializing_if = "Mended::is_empty")]
+    pub mended: Mended,
     /// The others, by reason.
     pub(super) dropped: BTreeMap<&'static str, Dropped>,
 }
@@ -66,6 +71,9 @@ impl fmt::Display for DatasetReport {
         }
         for (reason, dropped) in &self.dropped {
             write!(f, "; {} dropped ({reason}), such as {}", dropped.count, dropped.examples[0])?;
+        }
+        if !self.mended.is_empty() {
+            write!(f, "; mended: {}", self.mended)?;
         }
         Ok(())
     }

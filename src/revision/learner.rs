@@ -10,7 +10,7 @@ use burn::train::{Interrupter, Learner, LearningResult, SupervisedTraining};
 
 use super::dataset::{NoSamples, StageBatcher};
 use super::evaluation::mean_nll;
-use super::parameters::first_half_precision;
+use super::parameters::{first_half_precision, fork_for_training};
 use super::run_folder::{RunFolder, RunRecord};
 use super::stage::has_lora;
 use super::stage_model::{StageModel, StepBatch};
@@ -146,13 +146,13 @@ impl ReVisionLearner {
         let run = RunRecord::new(&stage, &train, &model);
         let folder = RunFolder::prepare(&self.directory, &run, self.resume)?;
 
-        let device = model.devices().first().cloned().unwrap_or_default().inner();
+        let device = model.devices().first().cloned().unwrap_or_default();
         let guard =
             GradientGuard::new(stage.max_grad_norm, stage.max_skipped_steps, self.interrupter.clone());
         let loaders = Loaders {
             stage: &stage,
             num_visual_tokens: model.num_visual_tokens(),
-            device: device.clone().autodiff(),
+            device: training_device(&stage, device.clone()),
         };
         let model = prepare_model(&stage, model, &loaders.device, guard.clone())?;
         let checkpointers = checkpointers(&folder.checkpoints())?;
@@ -179,7 +179,7 @@ impl ReVisionLearner {
 
         ending.check(&result)?;
         let model = result.model.into_inner();
-        let valid_loss = valid.map(|valid| mean_nll(&model, &valid, stage.micro_batch_size, &device));
+        let valid_loss = valid.map(|valid| mean_nll(&model, &valid, stage.micro_batch_size, &device.inner()));
         Ok(StageOutcome {
             valid_loss: valid_loss.transpose()?,
             model,
@@ -235,6 +235,12 @@ fn check_inputs<L: LanguageModel>(
     Ok(())
 }
 
+/// The device of a model, with autodiff. Gradient checkpointing that the caller asked for there stays.
+fn training_device(stage: &StageConfig, device: Device) -> Device {
+    let device = device.autodiff();
+    if stage.gradient_checkpointing { device.gradient_checkpointing() } else { device }
+}
+
 /// The model in training on `device`: adapters attached where the stage asks for them, the rest frozen.
 fn prepare_model<L: LanguageModel>(
     stage: &StageConfig,
@@ -246,7 +252,7 @@ fn prepare_model<L: LanguageModel>(
         Trainable::ProjectorAndLora if !has_lora(&model) => stage.lora.attach(model)?,
         _ => model,
     };
-    let model = stage.trainable.apply(model.train())?.fork(device);
+    let model = fork_for_training(stage.trainable.apply(model.train())?, device);
     if let Some(dtype) = first_half_precision(&model, stage.trainable.group()) {
         let detail =
             format!("weights to be trained are {dtype:?}, where AdamW loses its updates: F32 is needed");
@@ -330,6 +336,30 @@ impl Ending {
             Some(interruption) => {
                 stopped(interruption.reason.clone().unwrap_or_else(|| "stopped on request".into()))
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::GradientCheckpointingStrategy::{Balanced, Disabled};
+
+    use super::*;
+
+    #[test]
+    fn gradient_checkpointing_is_that_of_the_stage_or_of_the_device() {
+        let plain = StageConfig::pretrain();
+        let setting = plain.clone().with_gradient_checkpointing(true);
+        let device = Device::default;
+        for (stage, device, expected) in [
+            (&plain, device(), Disabled),
+            (&plain, device().autodiff(), Disabled),
+            (&plain, device().autodiff().gradient_checkpointing(), Balanced),
+            (&setting, device(), Balanced),
+            (&setting, device().autodiff().gradient_checkpointing(), Balanced),
+        ] {
+            let device = training_device(stage, device);
+            assert_eq!(device.gradient_checkpointing_strategy(), Some(expected));
         }
     }
 }

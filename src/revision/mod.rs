@@ -22,6 +22,8 @@ mod conversation;
 mod dataset;
 mod dropped;
 mod evaluation;
+mod id_match;
+mod label_loss;
 mod learner;
 mod model;
 mod parameters;
@@ -39,10 +41,13 @@ mod testing;
 mod tuned;
 
 pub use batch::{Batch, ConversationBatcher};
-pub use conversation::{Conversation, IMAGE_PLACEHOLDER, Role, Sample, Template, Turn, read_conversations};
+pub use conversation::{
+    Conversation, Conversations, IMAGE_PLACEHOLDER, Role, Sample, Template, Turn, read_conversations,
+};
 pub use dataset::ConversationDataset;
 pub use dropped::{BadSamples, DatasetReport};
 pub use evaluation::{CaptionScores, evaluate, mean_nll};
+pub use id_match::IdMatch;
 pub use learner::{ReVisionLearner, StageOutcome};
 pub use model::{ReVision, ReVisionConfig};
 pub use projector::{Projector, ProjectorKind};

@@ -3,10 +3,9 @@ use std::path::Path;
 
 use burn::config::Config;
 use burn::module::{Module, ParamGroup};
-use burn::nn::loss::CrossEntropyLossConfig;
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{Device, Tensor};
 
-use super::{Batch, Projector, ProjectorKind, Sample, tensor_file};
+use super::{Batch, Projector, ProjectorKind, Sample, label_loss, tensor_file};
 use crate::embedding::normalize;
 use crate::language::{GenerationConfig, LanguageModel, LlamaConfig, LlamaDecoder, generate};
 use crate::{Error, Result, atomic};
@@ -119,7 +118,9 @@ impl<L: LanguageModel> ReVision<L> {
 
     /// The mean negative log-likelihood of the labelled tokens, `[1]`, in nats.
     ///
-    /// Logits are computed only at positions that predict a label.
+    /// Logits are computed only at positions that predict a label, and only for a part of them at a time where all would
+    /// take more than 64 MB: then backward needs the gradient by the states in memory, but not the logits. With a
+    /// vocabulary that is trained, a part has at least as many labels as the language model is wide.
     ///
     /// # Panics
     ///
@@ -129,9 +130,7 @@ impl<L: LanguageModel> ReVision<L> {
         let hidden = self.language.forward(self.splice(batch), None);
         let [rows, time, width] = hidden.dims();
         let hidden = hidden.reshape([rows * time, width]).select(0, batch.predicting.clone());
-        let logits = self.language.logits(hidden).cast(DType::F32);
-        let device = logits.device();
-        CrossEntropyLossConfig::new().init(&device).forward(logits, batch.targets.clone())
+        label_loss::mean_nll(&self.language, hidden, batch.targets.clone())
     }
 
     /// Continues a prompt about each picture, `[pictures, embedding_dim]`, up to one of the tokens `end`; see

@@ -1,5 +1,5 @@
-use burn::module::{Module, ModuleVisitor, Param, ParamGroup};
-use burn::tensor::{DType, Int, Tensor};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamGroup};
+use burn::tensor::{DType, Device, GradientCheckpointingStrategy, Int, Tensor};
 
 use crate::fingerprint::Fingerprint;
 
@@ -80,4 +80,20 @@ pub(super) fn fingerprint_outside<M: Module>(module: &M, group: ParamGroup) -> S
     let mut values = Values { path: Vec::new(), group, hash: Fingerprint::new() };
     module.visit(&mut values);
     values.hash.finish()
+}
+
+/// Forks a module onto a device with autodiff, and computes gradients there as the device says: weights keep the gradient
+/// checkpointing that they had, and an operation on tensors that differ in it panics.
+pub(super) fn fork_for_training<M: Module>(module: M, device: &Device) -> M {
+    struct Follow(GradientCheckpointingStrategy);
+    impl ModuleMapper for Follow {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            param.map(|tensor| tensor.with_gradient_checkpointing_strategy(self.0))
+        }
+    }
+    let module = module.fork(device);
+    match device.gradient_checkpointing_strategy() {
+        Some(strategy) => module.map(&mut Follow(strategy)),
+        None => module,
+    }
 }

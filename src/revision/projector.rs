@@ -101,13 +101,15 @@ impl Projector {
         Ok(Self { layers, input, output })
     }
 
-    /// Reads a projector from a file with LLaVA's or Bunny's keys: `.safetensors`, or what PyTorch saves as `.bin`, `.pt`
-    /// or `.pth`, be it a projector alone (`mm_projector.bin`) or a whole checkpoint. Its shape and widths are those of
-    /// the file.
+    /// Reads a projector from a file: `.safetensors`, what PyTorch saves as `.bin`, `.pt` or `.pth`, or llama.cpp's `mmproj`,
+    /// a `.gguf`; be it a projector alone (`mm_projector.bin`) or a whole checkpoint. Its shape and widths are those of the
+    /// file.
     ///
-    /// Keys are `model.mm_projector.weight` and `.bias`, or `model.mm_projector.0.weight`, `.0.bias`, `.2.weight` and so
-    /// on, also with `module.` or `base_model.model.` in front, or without `model.` or all of that. Values are f16, bf16,
-    /// f32 or f64. Nothing in a file of PyTorch is executed.
+    /// Keys are those of LLaVA and Bunny (`model.mm_projector.weight` and `.bias`, or `model.mm_projector.0.weight`,
+    /// `.0.bias`, `.2.weight` and so on), of LLaVA in `transformers` (`model.multi_modal_projector.linear_1.weight` and so
+    /// on) or of llama.cpp (`mm.0.weight` and so on); also with `module.`, `_orig_mod.`, `base_model.model.` or
+    /// `transformer.` in front, or without `model.` or all of that. Values are f16, bf16, f32 or f64, in a GGUF file also
+    /// Q8_0, Q4_0 and Q4_1. Nothing in a file of PyTorch is executed.
     ///
     /// # Errors
     ///
@@ -148,9 +150,13 @@ impl Projector {
     /// Writes a file that LLaVA, Bunny and [`read`](Self::read) read: `.safetensors`, or `.bin` for PyTorch. The file is
     /// complete or absent.
     ///
+    /// `.gguf` gives the projector of an `mmproj`, with the names and keys of llama.cpp (type `mlp`: one or two affine maps),
+    /// matrices as `float` and biases in float32. The image tower, which llama.cpp expects in the same file, is not in it.
+    ///
     /// # Errors
     ///
-    /// [`Error::Format`] for another extension, or a value that `float` cannot represent; [`Error::Io`] where the file
+    /// [`Error::Format`] for another extension, a value that `float` cannot represent, or, for llama.cpp, more than two
+    /// affine maps or float64; [`Error::Io`] where the file
     /// cannot be written; [`Error::Config`] for an identity, which has no weights.
     ///
     /// # Example

@@ -55,7 +55,18 @@ impl RunRecord {
     /// The record in the file `path`.
     fn read(path: &Path) -> Result<Self> {
         let json = std::fs::read(path).map_err(|source| Error::io(path, source))?;
-        serde_json::from_slice(&json).map_err(|source| Error::format(path, source.to_string()))
+        let wrong = |source: serde_json::Error| Error::format(path, source.to_string());
+        let mut record: Value = serde_json::from_slice(&json).map_err(wrong)?;
+        // Settings that came later had their default then.
+        if let (Some(Value::Object(stage)), Value::Object(defaults)) = (
+            record.get_mut("stage"),
+            serde_json::to_value(StageConfig::new()).expect("settings are plain data"),
+        ) {
+            defaults.into_iter().for_each(|(key, default)| {
+                stage.entry(key).or_insert(default);
+            });
+        }
+        serde_json::from_value(record).map_err(wrong)
     }
 
     fn write(&self, path: &Path) -> Result<()> {

@@ -1,6 +1,9 @@
+use std::sync::OnceLock;
+
 use burn::tensor::Device;
 use rand_distr::{Distribution, StandardNormal};
 
+use super::id_match::{IdMatch, Stems};
 use super::shown_alignment::ShownAlignment;
 use crate::alignment::Aligner;
 use crate::embedding::{
@@ -22,12 +25,24 @@ pub struct VisualSource {
     alignment: Option<ShownAlignment>,
     noise: f64,
     report: RowReport,
+    id_match: IdMatch,
+    /// By stems, made when it is asked for; `None` where they are not different.
+    stems: OnceLock<Option<Stems>>,
 }
 
 #[derive(Debug)]
 enum Rows {
     Table(EmbeddingTable),
     Store(Box<StoreLookup>),
+}
+
+impl Rows {
+    fn stems(&self) -> Result<Stems> {
+        match self {
+            Self::Table(table) => Stems::of_table(table),
+            Self::Store(store) => Stems::of_store(store),
+        }
+    }
 }
 
 impl VisualSource {
@@ -42,7 +57,7 @@ impl VisualSource {
         check_noise(noise)?;
         // Not to unit length yet: noise comes first.
         let (rows, kept, report) = clean_rows(table.rows(), table.dim(), policy, "embeddings to show", 0)?;
-        Ok(Self { rows: Rows::Table(table.with_rows(rows, &kept)?), alignment: None, noise, report })
+        Ok(Self::of_rows(Rows::Table(table.with_rows(rows, &kept)?), noise, report))
     }
 
     /// The rows of a store of any size, with noise as in [`new`](Self::new). Only the ids are read now; a row that is not
@@ -55,12 +70,30 @@ impl VisualSource {
     /// [`Error::Config`] for noise that is negative or not finite.
     pub fn open(store: &Store, noise: f64) -> Result<Self> {
         check_noise(noise)?;
-        Ok(Self {
-            rows: Rows::Store(Box::new(StoreLookup::open(store)?)),
-            alignment: None,
-            noise,
-            report: RowReport::default(),
-        })
+        Ok(Self::of_rows(Rows::Store(Box::new(StoreLookup::open(store)?)), noise, RowReport::default()))
+    }
+
+    fn of_rows(rows: Rows, noise: f64, report: RowReport) -> Self {
+        Self { rows, alignment: None, noise, report, id_match: IdMatch::Exact, stems: OnceLock::new() }
+    }
+
+    /// Compares pictures with the ids of the embeddings in this way; by default, exactly.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] that names both, where the ids of two embeddings have the same stem and these are to be compared;
+    /// for a store, those of [`open`](Self::open) as well.
+    pub fn with_id_match(mut self, id_match: IdMatch) -> Result<Self> {
+        if id_match == IdMatch::Stem {
+            self.stems = OnceLock::from(Some(self.rows.stems()?));
+        }
+        self.id_match = id_match;
+        Ok(self)
+    }
+
+    /// How pictures are compared with the ids of the embeddings.
+    pub fn id_match(&self) -> IdMatch {
+        self.id_match
     }
 
     /// The same rows with other noise, as in [`new`](Self::new).
@@ -142,10 +175,17 @@ impl VisualSource {
 
     /// The row of the embedding with this id, where there is one.
     pub fn position(&self, id: &str) -> Option<usize> {
-        match &self.rows {
-            Rows::Table(table) => table.position(id),
-            Rows::Store(store) => store.position(id),
+        match (self.id_match, &self.rows) {
+            (IdMatch::Stem, _) => self.position_of_stem(id),
+            (IdMatch::Exact, Rows::Table(table)) => table.position(id),
+            (IdMatch::Exact, Rows::Store(store)) => store.position(id),
         }
+    }
+
+    /// The row of the embedding whose id has the same stem. Where stems are not compared otherwise, it is for a hint: all
+    /// ids are read once, and there is none where two have the same stem.
+    pub(super) fn position_of_stem(&self, id: &str) -> Option<usize> {
+        self.stems.get_or_init(|| self.rows.stems().ok()).as_ref()?.position(id)
     }
 
     /// A number that changes with the embeddings and the noise. For a store, it is computed from names, sizes and both ends
@@ -266,6 +306,35 @@ mod tests {
         let source = VisualSource::new(table, 0.0, NonFinite::Skip).unwrap();
         assert_eq!((source.report().kept, source.report().skipped), (1, 1));
         assert!(source.position("0").is_none() && source.position("1").is_some());
+    }
+
+    #[test]
+    fn stems_are_compared_where_it_is_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let sources = |ids: [&str; 3]| {
+            let rows = vec![1.0, 0.0, 0.0, 1.0, 1.0, 1.0];
+            let table = EmbeddingTable::new(ids.map(String::from).to_vec(), rows, 2).unwrap();
+            let path = folder.path().join("rows.npy");
+            crate::embedding::write_table(&table, &path).unwrap();
+            let store = VisualSource::open(&Store::open(&path).unwrap(), 0.0).unwrap();
+            [VisualSource::new(table, 0.0, NonFinite::Error).unwrap(), store]
+        };
+        for source in sources(["coco/1.jpg", "000002", "b/v1.5"]) {
+            assert_eq!((source.position("coco/1.jpg"), source.position("1")), (Some(0), None));
+            assert_eq!(source.position_of_stem("1"), Some(0));
+            let source = source.with_id_match(IdMatch::Stem).unwrap();
+            let found = ["1", "x/y/000002.jpg", "v1.5.png", "2", "coco"].map(|id| source.position(id));
+            assert_eq!(found, [Some(0), Some(1), Some(2), None, None]);
+            let source = source.with_id_match(IdMatch::Exact).unwrap();
+            assert_eq!(source.position("1"), None);
+        }
+        for source in sources(["coco/1.jpg", "2", "vg/1.png"]) {
+            assert_eq!((source.position("vg/1.png"), source.position_of_stem("1")), (Some(2), None));
+            let error = source.with_id_match(IdMatch::Stem).unwrap_err().to_string();
+            for part in ["id_match", "\"coco/1.jpg\"", "\"vg/1.png\"", "stem, \"1\""] {
+                assert!(error.contains(part), "{error}");
+            }
+        }
     }
 
     #[test]

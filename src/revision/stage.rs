@@ -191,6 +191,10 @@ pub struct StageConfig {
     /// The seed of the order and of the noise.
     #[config(default = 0)]
     pub seed: u64,
+    /// Whether results of cheap operations are computed again for the gradients instead of being kept: less memory, more
+    /// time, and the same gradients. Without it, a model on a device with gradient checkpointing has it nevertheless.
+    #[config(default = false)]
+    pub gradient_checkpointing: bool,
 }
 
 impl StageConfig {

@@ -167,6 +167,7 @@ impl<L: LanguageModel> InferenceStep for StageModel<L> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::revision::parameters::fork_for_training;
     use crate::revision::testing::{VISUAL_TOKENS, dataset, model, weights};
     use approx::assert_abs_diff_eq;
     use burn::module::Param;
@@ -232,6 +233,33 @@ mod tests {
         let model = model.optimize(&mut optimizer, 1e-2.into(), output.grads);
         let changed = before.iter().zip(weights(&model)).filter(|((_, old), (_, new))| old != new).count();
         assert_eq!(changed, weights(&model.into_inner().projector).len());
+    }
+
+    /// What backward computes again is what forward computed.
+    #[test]
+    fn gradients_are_the_same_with_gradient_checkpointing() {
+        for trainable in [Trainable::Projector, Trainable::ProjectorAndLanguage] {
+            let model = trainable.apply(model().train()).unwrap();
+            let gradients = |device: Device| {
+                let stage =
+                    StageModel::new(fork_for_training(model.clone(), &device), trainable, guard(None));
+                let step = TrainStep::step(&stage, step_batch(&[&[0, 2], &[1, 3, 4]], &device));
+                let mut collected = Collect(step.grads, Vec::new());
+                stage.visit(&mut collected);
+                (step.item.loss.into_scalar::<f64>(), collected.1)
+            };
+            let plain = gradients(Device::default().autodiff());
+            let again = gradients(Device::default().autodiff().gradient_checkpointing());
+            assert!(!plain.1.is_empty());
+            assert_eq!(plain, again);
+        }
+
+        struct Collect(GradientsParams, Vec<burn::tensor::TensorData>);
+        impl ModuleVisitor for Collect {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                self.1.extend(self.0.remove::<D>(param.id).map(Tensor::into_data));
+            }
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ The files in DIR come from
 
     PROJECTOR_FILES=DIR cargo test --lib files_for_pytorch -- --ignored
 
-Needs torch (made with 2.9.0) and safetensors; where only the CUDA build of torch can be had, see
+Needs torch (made with 2.9.0), safetensors and gguf (made with 0.19); where only the CUDA build of torch can be had, see
 benches/compare/torch_cpu_from_pypi.py. All arrays follow one rule, which the tests know as well: value i of array
 number a is a + (i - 3) / 8, which every float type holds exactly.
 """
@@ -18,6 +18,7 @@ import pathlib
 import sys
 import zipfile
 
+import gguf
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -81,6 +82,29 @@ def checkpoint():
     return data | others
 
 
+def hugging_face(prefix):
+    """The names that LLaVA has in transformers, beside others of the model."""
+    names = [f"linear_{layer}.{part}" for layer in (1, 2) for part in ("weight", "bias")]
+    pairs = zip(names, SHAPES.items())
+    data = {prefix + "multi_modal_projector." + name: values(i, shape) for i, (name, (_, shape)) in enumerate(pairs)}
+    return {"language_model.model.norm.weight": torch.ones(3)} | data
+
+
+def mmproj(name):
+    """As `convert_hf_to_gguf.py --mmproj` of llama.cpp writes it: matrices in float16, the rest in float32."""
+    writer = gguf.GGUFWriter(FOLDER / name, "clip")
+    writer.add_type("mmproj")
+    writer.add_bool(gguf.Keys.Clip.HAS_VISION_ENCODER, True)
+    writer.add_clip_projector_type("mlp")
+    writer.add_tensor("v.post_ln.weight", torch.ones(3).numpy())
+    for name, value in projector("mm.").items():
+        writer.add_tensor(name, (value.half() if value.dim() > 1 else value).numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
 def make():
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name, dtype in DTYPES.items():
@@ -97,10 +121,17 @@ def make():
     save("unchecked.bin", projector())
     repack("f32.bin", "deflated.bin", zipfile.ZIP_DEFLATED)
     repack("f16.bin", "big_endian.bin", change=swap)
+    save("compiled.bin", projector("_orig_mod.model.mm_projector."))
+    save("mpt.bin", projector("module.transformer.mm_projector."))
+    save("transformers.bin", hugging_face("model."))
+    save_file(hugging_face(""), FOLDER / "transformers.safetensors")
+    mmproj("mmproj.gguf")
+    # What one process of a run with ZeRO-3 saves of weights that lie on several devices.
+    save("zero3.bin", {key: torch.empty(0) for key in projector()})
     save_file(projector(dtype=torch.bfloat16) | {"lm_head.weight": torch.ones(3, 2)}, FOLDER / "bf16.safetensors")
     save_file(projector(""), FOLDER / "f32.safetensors")
     for path in sorted(FOLDER.glob("*.[bp]*")):
-        if path.name not in {"bf16.safetensors", "legacy.bin"}:
+        if path.name not in {"bf16.safetensors", "legacy.bin", "zero3.bin"} and "transformers" not in path.name:
             check(path, torch.load(path, weights_only=path.name != "dict.pt"))  # protocol 4
 
 
@@ -115,10 +146,29 @@ def check(path, data):
         assert torch.equal(data[keys[0]].detach().float(), expected), (path, name, data[keys[0]], expected)
 
 
+def check_gguf(path):
+    """Compares an mmproj with what llama.cpp looks for in one."""
+    reader = gguf.GGUFReader(path)
+    field = lambda key: reader.get_field(key).contents()
+    assert (field("general.architecture"), field("clip.projector_type")) == ("clip", "mlp")
+    assert field("clip.has_llava_projector") and not field("clip.has_vision_encoder")
+    shapes = dict(list(SHAPES.items())[:2]) if path.stem.endswith("_linear") else SHAPES
+    assert [tensor.name for tensor in reader.tensors] == ["mm." + name for name in shapes]
+    for number, (tensor, shape) in enumerate(zip(reader.tensors, shapes.values())):
+        found = gguf.dequantize(tensor.data, tensor.tensor_type).reshape(shape)
+        assert torch.equal(torch.from_numpy(found.copy()).float(), values(number, shape)), (path, tensor.name)
+        if len(shape) == 1:
+            assert tensor.tensor_type == gguf.GGMLQuantizationType.F32
+
+
 def read(folder):
     paths = sorted(pathlib.Path(folder).iterdir())
     for path in paths:
         dtype = DTYPES[path.stem.split("_")[0]]
+        if path.suffix == ".gguf":
+            check_gguf(path)
+            print("fine:", path.name)
+            continue
         if path.suffix == ".safetensors":
             loaded = [load_file(path)]
         else:

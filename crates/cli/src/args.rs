@@ -104,12 +104,12 @@ pub enum Command {
         BLEU-4, ROUGE-L and CIDEr-D, over lower-case words."
     )]
     Eval(EvalCommand),
-    /// Write the projector of a model under LLaVA's keys, for PyTorch or as .safetensors
+    /// Write the projector of a model under LLaVA's keys, for PyTorch or as .safetensors, or for llama.cpp
     #[command(
         after_help = "Example:\n  burn-revision export --model runs/stage1/model --output mm_projector.bin --dtype f16"
     )]
     Export(ExportCommand),
-    /// Make a model of a projector with LLaVA's or Bunny's keys and a language model
+    /// Make a model of a projector with the keys of LLaVA, Bunny, transformers or llama.cpp and a language model
     #[command(
         after_help = "Example:\n  burn-revision import --projector mm_projector.bin --language-model Llama-3-8B-Instruct/ \
         --visual-tokens 576 --template llama --output model/"

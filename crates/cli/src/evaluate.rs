@@ -22,19 +22,21 @@ pub fn evaluate(command: &EvalCommand, output: &OutputOptions) -> Result<Outcome
     let writing = generation(&command.writing)?;
     let saved = SavedReVision::load(&command.model, &device)?;
     let store = Store::open_key(&command.pictures.embeddings, command.pictures.key.as_deref())?;
-    let source = pictures(&command.pictures, &store, &saved, &device)?;
+    let source = pictures(&command.pictures, &store, &saved, &device)?.with_id_match(command.id_match)?;
     let SavedReVision { model, tokenizer, template, .. } = saved;
     // Adapters are merged into the weights once, not at every token.
     let model = model.materialize();
     check_dim(&source, &model)?;
-    let (dataset, report) = ConversationDataset::collect(
-        read_conversations(&command.conversations)?.take(command.samples.unwrap_or(usize::MAX)),
+    let mut conversations = read_conversations(&command.conversations)?;
+    let (dataset, mut report) = ConversationDataset::collect(
+        conversations.by_ref().take(command.samples.unwrap_or(usize::MAX)),
         template,
         &tokenizer,
         model.language.max_positions().saturating_sub(model.num_visual_tokens()),
         Some(Arc::new(source)),
         command.bad_samples,
     )?;
+    report.mended = conversations.mended();
     if !output.quiet {
         eprintln!("{report}");
     }

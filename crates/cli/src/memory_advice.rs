@@ -17,7 +17,7 @@ pub fn install() {
 }
 
 const MEMORY_ADVICE: &str = "advice: the device has too little memory for this. A smaller micro_batch_size changes nothing but rounding; \
-     then fewer num_visual_tokens or a smaller max_length; then precision = \"bf16\" for a frozen language model; \
+     gradient_checkpointing = true takes more time; then fewer num_visual_tokens or a smaller max_length; then precision = \"bf16\" for a frozen language model; \
      then adapters, trainable = \"projector-and-lora\"; or compute in the host's memory: BURN_DEVICE=flex";
 
 /// Whether the message of a panic is about memory; the words are those of CubeCL, wgpu, CUDA and LibTorch.

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::run_description::Precision;
 use burn_revision::embedding::FloatType;
-use burn_revision::revision::{BadSamples, Template};
+use burn_revision::revision::{BadSamples, IdMatch, Template};
 
 #[derive(Args)]
 pub struct TrainCommand {
@@ -80,7 +80,7 @@ pub struct EvalCommand {
     /// The folder of a trained model
     #[arg(long, value_name = "DIR")]
     pub model: PathBuf,
-    /// Conversations in LLaVA's format: .json, .jsonl or a folder of them
+    /// Conversations: .json, .jsonl or a folder of them, as `train` reads them
     #[arg(long, value_name = "PATH")]
     pub conversations: PathBuf,
     #[command(flatten)]
@@ -88,6 +88,9 @@ pub struct EvalCommand {
     /// Measure the first N conversations only
     #[arg(long, value_name = "N")]
     pub samples: Option<usize>,
+    /// How images of conversations are compared with ids: exact, or stem (without folders and extension)
+    #[arg(long, value_name = "HOW", default_value = "exact", value_parser = id_match)]
+    pub id_match: IdMatch,
     /// Conversations that cannot be used: error or drop
     #[arg(long, value_name = "POLICY", default_value = "error", value_parser = bad_samples)]
     pub bad_samples: BadSamples,
@@ -103,7 +106,7 @@ pub struct ExportCommand {
     /// The folder of a trained model
     #[arg(long, value_name = "DIR")]
     pub model: PathBuf,
-    /// The file to write: .safetensors, or .bin for PyTorch
+    /// The file to write: .safetensors, .bin for PyTorch, or .gguf with llama.cpp's keys
     #[arg(long, value_name = "FILE")]
     pub output: PathBuf,
     /// The type of the values: f16, bf16 or f32
@@ -113,7 +116,7 @@ pub struct ExportCommand {
 
 #[derive(Args)]
 pub struct ImportCommand {
-    /// The projector: .safetensors, or what PyTorch saved
+    /// The projector, alone or in a larger model: .safetensors, what PyTorch saved, or llama.cpp's mmproj .gguf
     #[arg(long, value_name = "FILE")]
     pub projector: PathBuf,
     /// The language model: a GGUF file or a folder of Hugging Face
@@ -131,6 +134,14 @@ pub struct ImportCommand {
     /// The folder of the model
     #[arg(long, value_name = "DIR")]
     pub output: PathBuf,
+}
+
+fn id_match(text: &str) -> Result<IdMatch, String> {
+    match text {
+        "exact" => Ok(IdMatch::Exact),
+        "stem" => Ok(IdMatch::Stem),
+        _ => Err(format!("expected exact or stem, found {text:?}")),
+    }
 }
 
 fn bad_samples(text: &str) -> Result<BadSamples, String> {

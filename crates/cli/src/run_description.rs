@@ -3,7 +3,9 @@ use std::path::{Path, PathBuf};
 use burn::tensor::FloatDType;
 use serde::Deserialize;
 
-use burn_revision::revision::{BadSamples, LoraConfig, ProjectorKind, StageConfig, Template, Trainable};
+use burn_revision::revision::{
+    BadSamples, IdMatch, LoraConfig, ProjectorKind, StageConfig, Template, Trainable,
+};
 use burn_revision::{Error, Result};
 
 /// The section of `train --help` on the file.
@@ -16,10 +18,13 @@ pub const HELP: &str = r#"Example, stage 1 on aligned captions:
   [projector]
   kind = "mlp2x_gelu"
   num_visual_tokens = 16
-  # weights = "mm_projector.bin"          # start from a projector with LLaVA's keys
+  # weights = "mm_projector.bin"          # start from a projector of LLaVA, transformers or llama.cpp (mmproj)
 
   [data]
-  conversations = "captions.jsonl"        # LLaVA's format: id, image, conversations
+  conversations = "captions.jsonl"        # .json, .jsonl or a folder of them, a conversation as one of
+                                          #   id, image, conversations of from and value (LLaVA)
+                                          #   messages of role and content, images (chat APIs)
+                                          #   id, caption (its embedding has this id)
   embeddings = "captions.npy"             # an `image` of the conversations is an id of these
   stats = "realign.safetensors"           # of `fit`: the embeddings are texts, aligned as they are read
   # aligned_with = "realign.safetensors"  # instead of `stats`: `align` or `apply` aligned them already
@@ -28,6 +33,7 @@ pub const HELP: &str = r#"Example, stage 1 on aligned captions:
   # valid_embeddings = "pictures.npy"     # by default those above
   # max_length = 2048                     # text tokens at the most
   # noise = 0.0                           # standard deviation a coordinate, drawn anew at every step
+  # id_match = "exact"                    # or "stem": an image a/1.jpg is the id 1, without folders and extension
   # bad_samples = "error"                 # or "drop": leave out and report what cannot be used
 
   [stage]
@@ -37,6 +43,7 @@ pub const HELP: &str = r#"Example, stage 1 on aligned captions:
   # learning_rate, micro_batch_size, epochs, max_steps, warmup_ratio, weight_decay, max_grad_norm,
   # checkpoint_steps, keep_checkpoints, seed
   # lora = { rank = 16, alpha = 32.0 }
+  # gradient_checkpointing = false        # true: less memory, more time
 
 Stage 2 begins with `from = "runs/stage1/model"` in place of `language_model` and `[projector]`. The model keeps the
 statistics of its texts; embeddings without `stats` or `aligned_with` are then pictures, moved where the method moves
@@ -100,6 +107,8 @@ pub struct DataSection {
     #[serde(default)]
     pub noise: f64,
     #[serde(default)]
+    pub id_match: IdMatch,
+    #[serde(default)]
     pub bad_samples: BadSamples,
 }
 
@@ -130,6 +139,7 @@ pub struct StageSection {
     pub checkpoint_steps: Option<usize>,
     pub keep_checkpoints: Option<usize>,
     pub seed: Option<u64>,
+    pub gradient_checkpointing: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -192,6 +202,7 @@ impl StageSection {
         set(&mut stage.checkpoint_steps, &self.checkpoint_steps);
         set(&mut stage.keep_checkpoints, &self.keep_checkpoints);
         set(&mut stage.seed, &self.seed);
+        set(&mut stage.gradient_checkpointing, &self.gradient_checkpointing);
         stage.max_steps = self.max_steps.or(stage.max_steps);
         stage.max_grad_norm = self.max_grad_norm.or(stage.max_grad_norm);
         let lora = self.lora.as_ref();
@@ -235,6 +246,7 @@ mod tests {
         let uncommented = read(&uncommented).unwrap();
         assert_eq!(uncommented.stage.config().to_string(), run.stage.config().to_string());
         assert_eq!(uncommented.data.bad_samples, run.data.bad_samples);
+        assert_eq!(uncommented.data.id_match, run.data.id_match);
     }
 
     #[test]

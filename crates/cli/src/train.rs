@@ -163,16 +163,19 @@ fn dataset(
             (None, None, Some(_)) => VisualSource::open(&store, noise),
             _ => saved.pictures(&store, device)?.with_noise(noise),
         };
-        source
+        source?.with_id_match(data.id_match)
     });
     let model = &saved.model;
     let longest = model.language.max_positions().saturating_sub(model.num_visual_tokens());
-    ConversationDataset::collect(
-        read_conversations(conversations)?,
+    let mut conversations = read_conversations(conversations)?;
+    let (dataset, mut report) = ConversationDataset::collect(
+        conversations.by_ref(),
         saved.template,
         &saved.tokenizer,
         data.max_length.unwrap_or(MAX_LENGTH).min(longest),
         source.transpose()?.map(Arc::new),
         data.bad_samples,
-    )
+    )?;
+    report.mended = conversations.mended();
+    Ok((dataset, report))
 }

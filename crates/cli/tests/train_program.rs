@@ -6,7 +6,7 @@ mod trainer;
 use burn::module::{Module, ParamGroup};
 use burn::tensor::Device;
 use burn_revision::revision::SavedReVision;
-use serde_json::Value;
+use serde_json::{Value, json};
 use trainer::{CAPTIONS, Trainer};
 
 const SHORT: &str = "max_steps = 6\ncheckpoint_steps = 3\nlearning_rate = 0.01\nmicro_batch_size = 8";
@@ -94,12 +94,56 @@ fn scores_are_those_of_the_texts_in_the_file() {
     assert!(String::from_utf8_lossy(&printed).contains(&nll));
 }
 
+/// The same conversations in another form, whose images have folders and endings: the same model, the same scores.
+#[test]
+fn conversations_of_other_tools_are_the_same_conversations() {
+    let trainer = Trainer::new();
+    let message = |i: usize, caption: &str| {
+        let picture = json!([{ "type": "image", "image": format!("pictures/p{i}.jpg") }]);
+        let turns =
+            json!([{ "role": "user", "content": picture }, { "role": "assistant", "content": caption }]);
+        json!({ "id": format!("c{i}"), "messages": turns })
+    };
+    let messages: Vec<Value> = CAPTIONS.iter().enumerate().map(|(i, caption)| message(i, caption)).collect();
+    trainer.write("messages.json", &json!({ "version": 1, "data": messages }).to_string());
+    trainer.stage_1("one", "valid = 'captions.jsonl'", SHORT);
+    let one = trainer.json("train --config one.toml");
+
+    trainer.stage_1("two", "valid = 'messages.json'", SHORT);
+    let text = std::fs::read_to_string(trainer.path("two.toml")).unwrap();
+    let text = text.replace("'captions.jsonl'", "'messages.json'");
+    trainer.write("two.toml", &text);
+    trainer.shell.refused("train --config two.toml", 3, "id_match = \"stem\" would find one");
+    trainer.write("two.toml", &text.replace("[data]", "[data]\nid_match = 'stem'"));
+    let two = trainer.json("train --config two.toml");
+    assert_eq!(two["valid_loss"], one["valid_loss"]);
+    assert_eq!(two["data"]["kept"], CAPTIONS.len());
+
+    let line = "eval --model one/model --conversations messages.json --embeddings seen.npy";
+    trainer.shell.refused(line, 3, "id_match = \"stem\" would find one");
+    let found = trainer.json(&format!("{line} --id-match stem"));
+    assert_eq!(found["scores"], trainer.scores("one/model", "captions.jsonl"));
+    trainer.shell.refused(&format!("{line} --id-match names"), 2, "expected exact or stem");
+
+    // What has no use here is left out where it is asked for, and what was mended is said.
+    let tool = json!({ "id": "t", "messages": [{ "role": "tool", "content": "42" }] });
+    let captions = String::from_utf8(trainer.shell.bytes("captions.jsonl")).unwrap();
+    trainer.write("mixed.jsonl", &format!("\u{feff}{tool}\n{captions}"));
+    let line = line.replace("messages.json", "mixed.jsonl");
+    trainer.shell.refused(&line, 3, "\"tool\"");
+    let found = trainer.json(&format!("{line} --bad-samples drop"));
+    let data = &found["data"];
+    assert_eq!((&data["read"], &data["kept"]), (&13.into(), &12.into()));
+    assert_eq!(data["dropped"]["unusable"]["count"], 1);
+    assert_eq!(data["mended"]["byte_order_marks"], 1);
+}
+
 #[test]
 fn a_projector_that_goes_out_and_comes_back_is_the_same_model() {
     let trainer = Trainer::new();
     trainer.stage_1("one", "", SHORT);
     trainer.run("train --config one.toml --quiet");
-    for file in ["mm_projector.bin", "projector.safetensors"] {
+    for file in ["mm_projector.bin", "projector.safetensors", "mmproj.gguf"] {
         trainer.run(&format!("export --model one/model --output {file}"));
         trainer.run(&format!(
             "import --projector {file} --language-model lm --visual-tokens 2 --template plain --output back"

@@ -1,15 +1,16 @@
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 
-use crate::embedding::{Shard, Store};
-use crate::{Error, Result};
+use crate::Result;
+use crate::embedding::Shard;
 
-/// Where every id of a store stands.
+/// Where every id of a store stands, or a part of every id.
 ///
 /// An id is kept as a hash of 128 bits, whose keys are chosen at random when the index is made: among `n` ids, two
 /// share one with a probability of `n^2 / 2^129`, which is `10^-21` for a thousand million, and ids
 /// that do cannot be constructed. So the ids themselves need neither be kept nor read again.
-pub(super) struct IdIndex {
+#[derive(Debug)]
+pub(crate) struct IdIndex {
     keys: [RandomState; 2],
     rows: usize,
     /// By their hashes; empty where no shard has ids, so that all are row numbers.
@@ -17,24 +18,25 @@ pub(super) struct IdIndex {
 }
 
 /// 24 bytes.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry {
     hash: [u64; 2],
     row: usize,
 }
 
 impl IdIndex {
-    /// Reads all ids of a store once.
+    /// Reads all ids of a store once, and keeps where `part` of each stands.
     ///
     /// # Errors
     ///
-    /// Those of [`super::StoreLookup::open`].
-    pub fn read(store: &Store) -> Result<Self> {
+    /// Those of [`super::StoreLookup::open`] but for ids that stand twice: see [`first_double`](Self::first_double).
+    pub(super) fn read(shards: &[Shard], part: fn(&str) -> &str) -> Result<Self> {
         let keys = [RandomState::new(), RandomState::new()];
-        let mut index = Self { keys, rows: store.len(), entries: Vec::new() };
+        let rows = shards.iter().map(Shard::len).sum();
+        let mut index = Self { keys, rows, entries: Vec::new() };
         let mut numbered = Vec::new();
-        for (shard, rows) in with_rows(store) {
-            let has_ids = shard.each_id(|row, id| index.add(rows.start + row, id))?;
+        for (shard, rows) in with_rows(shards) {
+            let has_ids = shard.each_id(|row, id| index.add(rows.start + row, part(id)))?;
             if !has_ids {
                 numbered.push(rows);
             }
@@ -46,13 +48,7 @@ impl IdIndex {
             index.add(row, &row.to_string());
         }
         index.entries.sort_unstable();
-        match index.first_double() {
-            None => Ok(index),
-            Some((first, second)) => {
-                let id = id_at(store, first)?;
-                Err(store.name_in(Error::DuplicateId { what: String::new(), id, first, second }))
-            }
-        }
+        Ok(index)
     }
 
     fn add(&mut self, row: usize, id: &str) {
@@ -68,13 +64,13 @@ impl IdIndex {
     }
 
     /// The two rows of the id that is the first to be repeated.
-    fn first_double(&self) -> Option<(usize, usize)> {
+    pub(crate) fn first_double(&self) -> Option<(usize, usize)> {
         let doubles = self.entries.windows(2).filter(|pair| pair[0].hash == pair[1].hash);
         doubles.map(|pair| (pair[0].row, pair[1].row)).min_by_key(|(_, second)| *second)
     }
 
     /// The row of an id.
-    pub fn position(&self, id: &str) -> Option<usize> {
+    pub(crate) fn position(&self, id: &str) -> Option<usize> {
         if self.entries.is_empty() {
             return row_number(id).filter(|row| *row < self.rows);
         }
@@ -85,14 +81,14 @@ impl IdIndex {
 
     /// The memory that it takes.
     #[cfg(test)]
-    pub fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.entries.capacity() * size_of::<Entry>()
     }
 }
 
 /// The shards, each with the numbers of its rows in the store.
-fn with_rows(store: &Store) -> impl Iterator<Item = (&Shard, Range<usize>)> {
-    store.shards().iter().scan(0, |first, shard| {
+fn with_rows(shards: &[Shard]) -> impl Iterator<Item = (&Shard, Range<usize>)> {
+    shards.iter().scan(0, |first, shard| {
         let rows = *first..*first + shard.len();
         *first = rows.end;
         Some((shard, rows))
@@ -100,9 +96,9 @@ fn with_rows(store: &Store) -> impl Iterator<Item = (&Shard, Range<usize>)> {
 }
 
 /// The id of one row, for an error: it takes as long as reading all ids of its shard.
-fn id_at(store: &Store, row: usize) -> Result<String> {
+pub(super) fn id_at(shards: &[Shard], row: usize) -> Result<String> {
     let mut id = row.to_string();
-    if let Some((shard, rows)) = with_rows(store).find(|(_, rows)| rows.contains(&row)) {
+    if let Some((shard, rows)) = with_rows(shards).find(|(_, rows)| rows.contains(&row)) {
         shard.each_id(|number, found| {
             if rows.start + number == row {
                 id = found.to_string();

@@ -19,7 +19,8 @@ use std::path::{Path, PathBuf};
 
 use super::Store;
 use crate::{Error, Result};
-use index::IdIndex;
+pub(crate) use index::IdIndex;
+use index::id_at;
 use reader::Reader;
 
 /// The rows of a [`Store`] by id, for sets that do not fit in memory: opening reads the ids once, and after that only
@@ -63,7 +64,11 @@ impl StoreLookup {
     /// has none, [`Error::DuplicateId`] with both files and rows where an id stands twice.
     pub fn open(store: &Store) -> Result<Self> {
         let shards = store.shared_shards();
-        let ids = IdIndex::read(store)?;
+        let ids = IdIndex::read(&shards, |id| id)?;
+        if let Some((first, second)) = ids.first_double() {
+            let id = id_at(&shards, first)?;
+            return Err(store.name_in(Error::DuplicateId { what: String::new(), id, first, second }));
+        }
         let fingerprint = identity::fingerprint(&shards)?;
         let reader = Reader::new(shards)?;
         Ok(Self { place: store.place().to_path_buf(), ids, reader, fingerprint })
@@ -78,6 +83,29 @@ impl StoreLookup {
     /// The row of an id, counted over all shards.
     pub fn position(&self, id: &str) -> Option<usize> {
         self.ids.position(id)
+    }
+
+    /// Where `part` of every id stands; all ids are read once more.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading the ids, as in [`open`](Self::open). A part may stand several times.
+    pub(crate) fn index_by(&self, part: fn(&str) -> &str) -> Result<IdIndex> {
+        IdIndex::read(self.reader.shards(), part)
+    }
+
+    /// The id of a row: all ids of its file are read.
+    ///
+    /// # Errors
+    ///
+    /// As in [`open`](Self::open).
+    pub(crate) fn id_at(&self, row: usize) -> Result<String> {
+        id_at(self.reader.shards(), row)
+    }
+
+    /// Where the store lies.
+    pub(crate) fn place(&self) -> &Path {
+        &self.place
     }
 
     /// The number of rows.

@@ -71,6 +71,11 @@ impl Reader {
         self.parts.weight()
     }
 
+    /// All shards.
+    pub fn shards(&self) -> &[Shard] {
+        &self.shards
+    }
+
     /// The file of a row, and the row's number there.
     pub fn locate(&self, row: usize) -> (&Path, usize) {
         let shard = self.starts.partition_point(|start| *start <= row).saturating_sub(1);

@@ -1,17 +1,20 @@
 //! Conversations, from files to labelled tokens.
 
 mod chat;
+mod entry;
+mod file;
 mod read;
 mod sample;
 mod template;
 #[cfg(test)]
 mod tests;
+mod wrapper;
 
 use serde::{Deserialize, Serialize};
 
 use crate::language::MessageRole;
 
-pub use read::read_conversations;
+pub use read::{Conversations, read_conversations};
 pub use sample::Sample;
 pub use template::Template;
 

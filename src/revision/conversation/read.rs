@@ -1,28 +1,33 @@
-use std::fmt;
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read};
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-use serde_json::Value;
-
-use super::{Conversation, Role, Turn};
+use super::Conversation;
+use super::file::ConversationFile;
+use crate::json::Mended;
 use crate::{Error, Result};
 
-/// The maximum length of a conversation in bytes: one that never ends is refused before it fills the memory.
-pub(super) const LONGEST: usize = 1 << 26;
-const EXCERPT: usize = 60;
-
-/// Reads conversations one by one: LLaVA's JSON (one array), JSON Lines (an object a line), or a folder of such files,
-/// `*.json` and `*.jsonl`, in the order of their names. The first character of a file tells the two formats apart.
+/// Reads conversations one by one: JSON (one array, or an object with one array in it, such as `{"data": [...]}`), JSON
+/// Lines (an object a line), or a folder of such files, `*.json` and `*.jsonl`, in the order of their names. The first
+/// characters of a file tell the formats apart.
 ///
-/// A conversation without `id` gets the name of its file and its index there, `file:0`. Ids and pictures may be numbers,
-/// a picture may be a list of one. Unknown keys are ignored.
+/// | keys of a conversation | from |
+/// |---|---|
+/// | `conversations` of `from`, `value`; `image` | LLaVA, Bunny, InternVL |
+/// | `messages` of `role`, `content`; `images` | chat APIs, TRL, LLaMA-Factory |
+/// | `id`, `caption` | the ReVision authors: the embedding has the same `id` |
+///
+/// `content` is a text, or a list of parts of the types `text` and `image`; a part `image` stands for `<image>`, and may
+/// name its picture itself. The names of keys and speakers may also be mixed. A conversation without `id` gets the name of
+/// its file and its index there, `file:0`. Ids and pictures may be numbers. Unknown keys are ignored.
+///
+/// A byte order mark, halves of surrogate pairs and Python's `NaN` and `Infinity` are read, and counted by
+/// [`mended`](Conversations::mended).
 ///
 /// # Errors
 ///
 /// [`Error::Io`] and [`Error::Format`], here or from the iterator, with the file, the line, and the index or the id of
-/// the conversation. The iterator ends after an error.
+/// the conversation; the iterator ends after these. [`Error::Sample`] for a conversation that is well-formed and cannot be
+/// used, as it has several pictures or turns of tools; the iterator goes on after it.
 ///
 /// # Example
 ///
@@ -38,9 +43,7 @@ const EXCERPT: usize = 60;
 /// # Ok(())
 /// # }
 /// ```
-pub fn read_conversations<P: AsRef<Path>>(
-    path: P,
-) -> Result<impl Iterator<Item = Result<Conversation>> + fmt::Debug + use<P>> {
+pub fn read_conversations(path: impl AsRef<Path>) -> Result<Conversations> {
     Conversations::open(path.as_ref())
 }
 
@@ -58,12 +61,14 @@ fn files_of(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The conversations of a file or of the files of a folder.
+/// The conversations of a file or of the files of a folder, from [`read_conversations`].
 #[derive(Debug)]
-struct Conversations {
+pub struct Conversations {
     file: Option<ConversationFile>,
     /// The next files, in reverse order.
     files: Vec<PathBuf>,
+    /// What was mended in the files before.
+    mended: Mended,
 }
 
 impl Iterator for Conversations {
@@ -73,10 +78,15 @@ impl Iterator for Conversations {
         loop {
             match self.file.as_mut()?.next_conversation() {
                 Ok(Some(conversation)) => return Some(Ok(conversation)),
-                Ok(None) => match self.files.pop().map(ConversationFile::open).transpose() {
-                    Ok(file) => self.file = file,
-                    Err(error) => return self.fail(error),
-                },
+                Ok(None) => {
+                    self.close();
+                    match self.files.pop().map(ConversationFile::open).transpose() {
+                        Ok(file) => self.file = file,
+                        Err(error) => return self.fail(error),
+                    }
+                }
+                // One conversation, which a data set may leave out.
+                Err(error @ Error::Sample { .. }) => return Some(Err(error)),
                 Err(error) => return self.fail(error),
             }
         }
@@ -89,250 +99,23 @@ impl Conversations {
         files.reverse();
         let first =
             files.pop().ok_or_else(|| Error::format(path, "expected files *.json or *.jsonl, found none"))?;
-        Ok(Self { file: Some(ConversationFile::open(first)?), files })
+        Ok(Self { file: Some(ConversationFile::open(first)?), files, mended: Mended::default() })
+    }
+
+    /// What JSON does not allow and was read nevertheless, in the conversations so far.
+    pub fn mended(&self) -> Mended {
+        let mut mended = self.mended;
+        mended += self.file.as_ref().map_or(Mended::default(), |file| file.mended);
+        mended
+    }
+
+    fn close(&mut self) {
+        self.mended = self.mended();
+        self.file = None;
     }
 
     fn fail(&mut self, error: Error) -> Option<Result<Conversation>> {
-        self.file = None;
+        self.close();
         Some(Err(error))
     }
-}
-
-#[derive(Debug)]
-struct ConversationFile {
-    path: PathBuf,
-    reader: BufReader<File>,
-    /// One array, or an object a line.
-    array: bool,
-    /// The line of the next character, counted from one.
-    line: usize,
-    /// The number of conversations read.
-    index: usize,
-}
-
-impl ConversationFile {
-    fn open(path: PathBuf) -> Result<Self> {
-        let file = File::open(&path).map_err(|source| Error::io(&path, source))?;
-        let mut file = Self { path, reader: BufReader::new(file), array: false, line: 1, index: 0 };
-        if file.buffer()?.starts_with(b"\xef\xbb\xbf") {
-            file.reader.consume(3);
-        }
-        match file.skip_space()? {
-            Some(b'[') => {
-                file.reader.consume(1);
-                file.array = true;
-                Ok(file)
-            }
-            Some(b'{') => Ok(file),
-            other => Err(file.unexpected("an array, or an object a line", other)),
-        }
-    }
-
-    fn next_conversation(&mut self) -> Result<Option<Conversation>> {
-        let first = self.skip_space()?;
-        if self.array && !self.next_of_array(first)? || first.is_none() {
-            return Ok(None);
-        }
-        let begin = self.line;
-        let object = if self.array { self.object()? } else { self.text_line()? };
-        let fail = |line: usize, detail: String| self.wrong(line, detail);
-        let entry: Entry = serde_json::from_slice(&object)
-            .map_err(|error| fail(begin + error.line().saturating_sub(1), error.to_string()))?;
-        let conversation = entry.read(self.stem(), self.index).map_err(|detail| fail(begin, detail))?;
-        self.index += 1;
-        Ok(Some(conversation))
-    }
-
-    /// Moves to the next object of the array, or past its end.
-    fn next_of_array(&mut self, first: Option<u8>) -> Result<bool> {
-        let first = match first {
-            Some(b']') => {
-                self.reader.consume(1);
-                return match self.skip_space()? {
-                    None => Ok(false),
-                    other => Err(self.unexpected("nothing after the array", other)),
-                };
-            }
-            Some(b',') if self.index > 0 => {
-                self.reader.consume(1);
-                self.skip_space()?
-            }
-            other if self.index > 0 => return Err(self.unexpected("a comma or the end of the array", other)),
-            other => other,
-        };
-        match first {
-            Some(b'{') => Ok(true),
-            other => Err(self.unexpected("a conversation, which is an object", other)),
-        }
-    }
-
-    /// The text of the object that begins here. Only braces and texts matter for where it ends; whether it is JSON, the
-    /// parser says.
-    fn object(&mut self) -> Result<Vec<u8>> {
-        let (mut object, begin) = (Vec::new(), self.line);
-        let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
-        loop {
-            let buffer = self.buffer()?;
-            if buffer.is_empty() {
-                return Err(self.wrong(begin, "the file ends inside this conversation".into()));
-            }
-            let mut taken = 0;
-            for byte in buffer {
-                taken += 1;
-                match byte {
-                    _ if escaped => escaped = false,
-                    b'\\' => escaped = quoted,
-                    b'"' => quoted = !quoted,
-                    b'{' if !quoted => depth += 1,
-                    b'}' if !quoted => depth -= 1,
-                    _ => {}
-                }
-                if depth == 0 {
-                    break;
-                }
-            }
-            self.take(taken, &mut object);
-            if depth == 0 {
-                return Ok(object);
-            }
-            self.check_length(begin, object.len())?;
-        }
-    }
-
-    fn text_line(&mut self) -> Result<Vec<u8>> {
-        let (mut text, begin) = (Vec::new(), self.line);
-        let mut reader = (&mut self.reader).take(LONGEST as u64 + 1);
-        reader.read_until(b'\n', &mut text).map_err(|source| Error::io(&self.path, source))?;
-        self.line += usize::from(text.ends_with(b"\n"));
-        self.check_length(begin, text.len()).map(|()| text)
-    }
-
-    fn check_length(&self, line: usize, length: usize) -> Result<()> {
-        if length > LONGEST {
-            return Err(self.wrong(line, format!("a conversation of more than {LONGEST} bytes")));
-        }
-        Ok(())
-    }
-
-    fn buffer(&mut self) -> Result<&[u8]> {
-        self.reader.fill_buf().map_err(|source| Error::io(&self.path, source))
-    }
-
-    /// Moves bytes of the buffer to `out`.
-    fn take(&mut self, count: usize, out: &mut Vec<u8>) {
-        let bytes = &self.reader.buffer()[..count];
-        self.line += bytes.iter().filter(|byte| **byte == b'\n').count();
-        out.extend_from_slice(bytes);
-        self.reader.consume(count);
-    }
-
-    /// The next byte that is not white space, which stays.
-    fn skip_space(&mut self) -> Result<Option<u8>> {
-        loop {
-            let buffer = self.buffer()?;
-            if buffer.is_empty() {
-                return Ok(None);
-            }
-            let space = buffer.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).count();
-            let next = buffer.get(space).copied();
-            self.take(space, &mut Vec::new());
-            if next.is_some() {
-                return Ok(next);
-            }
-        }
-    }
-
-    fn stem(&self) -> String {
-        self.path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
-    }
-
-    fn unexpected(&self, expected: &str, found: Option<u8>) -> Error {
-        let found = match found {
-            Some(byte) => format!("{:?}", char::from(byte)),
-            None => "the end of the file".into(),
-        };
-        self.wrong(self.line, format!("expected {expected}, found {found}"))
-    }
-
-    fn wrong(&self, line: usize, detail: String) -> Error {
-        Error::format(&self.path, format!("line {line}, conversation {}: {detail}", self.index))
-    }
-}
-
-/// A conversation as in a file.
-#[derive(Deserialize)]
-struct Entry {
-    id: Option<Value>,
-    image: Option<Value>,
-    conversations: Option<Value>,
-}
-
-impl Entry {
-    fn read(self, stem: String, index: usize) -> Result<Conversation, String> {
-        let id = match self.id {
-            None => format!("{stem}:{index}"),
-            Some(id) => {
-                name(id).map_err(|found| format!("\"id\": expected a text or a number, found {found}"))?
-            }
-        };
-        let (image, turns) = picture(self.image)
-            .and_then(|image| Ok((image, turns(self.conversations)?)))
-            .map_err(|detail| format!("id {id:?}: {detail}"))?;
-        Ok(Conversation { id, image, turns })
-    }
-}
-
-fn name(value: Value) -> Result<String, String> {
-    match value {
-        Value::String(text) => Ok(text),
-        Value::Number(number) => Ok(number.to_string()),
-        other => Err(excerpt(&other)),
-    }
-}
-
-fn picture(value: Option<Value>) -> Result<Option<String>, String> {
-    let value = match value {
-        Some(Value::Array(mut pictures)) if pictures.len() < 2 => pictures.pop(),
-        Some(Value::Array(pictures)) => {
-            return Err(format!(
-                "\"image\": expected one picture, as one a conversation is supported, found {}",
-                pictures.len()
-            ));
-        }
-        other => other,
-    };
-    let fail = |found| format!("\"image\": expected a text, a number or a list of one, found {found}");
-    value.map(name).transpose().map_err(fail)
-}
-
-fn turns(value: Option<Value>) -> Result<Vec<Turn>, String> {
-    match value {
-        Some(Value::Array(turns)) if !turns.is_empty() => turns
-            .iter()
-            .enumerate()
-            .map(|(index, value)| turn(value).map_err(|detail| format!("turn {index}: {detail}")))
-            .collect(),
-        other => {
-            let found = other.as_ref().map_or("nothing".into(), excerpt);
-            Err(format!("\"conversations\": expected a list of turns, found {found}"))
-        }
-    }
-}
-
-fn turn(value: &Value) -> Result<Turn, String> {
-    let found = |key: &str| value.get(key).map_or("nothing".into(), excerpt);
-    let from = value.get("from").and_then(|from| Role::deserialize(from).ok()).ok_or_else(|| {
-        format!("\"from\": expected human, gpt, system, user or assistant, found {}", found("from"))
-    })?;
-    let text = value.get("value").and_then(Value::as_str);
-    let text = text.ok_or_else(|| format!("\"value\": expected a text, found {}", found("value")))?;
-    Ok(Turn::new(from, text))
-}
-
-fn excerpt(value: &Value) -> String {
-    let mut text = value.to_string();
-    if let Some((end, _)) = text.char_indices().nth(EXCERPT) {
-        text.replace_range(end.., "...");
-    }
-    text
 }

@@ -80,9 +80,8 @@ impl ProjectorArrays {
         Ok(Self { layers })
     }
 
-    /// Sorts the arrays of the file `path` into layers. Every one must be the weight or the bias of a layer:
-    /// `model.mm_projector.weight` and `.bias`, or `model.mm_projector.0.weight`, `.0.bias`, `.2.weight` and so on,
-    /// also with `module.` or `base_model.model.` in front, or without `model.` or all of that.
+    /// Sorts the arrays of the file `path` into layers. Every one must be the weight or the bias of a layer, by one of the
+    /// names of [`super::keys`].
     ///
     /// # Errors
     ///
@@ -150,16 +149,20 @@ impl ProjectorArrays {
 
     /// All arrays under LLaVA's names.
     pub(super) fn named(&self) -> Vec<ArrayView<'_>> {
+        self.placed().map(|(place, shape, values)| ArrayView { name: place.key(), shape, values }).collect()
+    }
+
+    /// The place, shape and values of all arrays.
+    pub(super) fn placed(&self) -> impl Iterator<Item = (Place, Vec<usize>, &[f32])> {
         let single = self.layers.len() == 1;
-        let arrays = self.layers.iter().enumerate().flat_map(|(index, layer)| {
+        self.layers.iter().enumerate().flat_map(move |(index, layer)| {
             let place = |part| Place { layer: (!single).then_some(index), part };
             let ProjectorLayer { output, input, weight, bias } = layer;
             [
-                ArrayView { name: place(Part::Weight).key(), shape: vec![*output, *input], values: weight },
-                ArrayView { name: place(Part::Bias).key(), shape: vec![*output], values: bias },
+                (place(Part::Weight), vec![*output, *input], weight.as_slice()),
+                (place(Part::Bias), vec![*output], bias.as_slice()),
             ]
-        });
-        arrays.collect()
+        })
     }
 }
 
@@ -180,7 +183,16 @@ fn take(path: &Path, places: &mut HashMap<Place, NamedArray>, place: Place) -> R
     Err(wrong(path, &place.key(), format!("expected in the file, found none; not yet used: {others:?}")))
 }
 
+/// What is left of a weight in a checkpoint that was saved by one process of many.
+const PARTITIONED: &str = "found no values, shape [0], as DeepSpeed ZeRO-3 leaves in place of weights that lie on several \
+    devices; run the zero_to_fp32.py that it saved beside the checkpoint, and read the file which that writes";
+
 fn checked(path: &Path, weight: NamedArray, bias: NamedArray) -> Result<ProjectorLayer> {
+    for array in [&weight, &bias] {
+        if array.shape == [0] {
+            return Err(wrong(path, &array.name, PARTITIONED));
+        }
+    }
     let &[output, input] = weight.shape.as_slice() else {
         return Err(wrong(
             path,

@@ -1,13 +1,14 @@
-//! Projectors as files: the weights that LLaVA and Bunny train, under their names.
+//! Projectors as files: the weights that LLaVA and Bunny train, under their names and those of other programs.
 //!
-//! * [`read_projector`] reads the projector's arrays from a `.safetensors` file or from what `torch.save` wrote, be it a
-//!   projector alone (`mm_projector.bin`) or a whole checkpoint;
+//! * [`read_projector`] reads the projector's arrays from a `.safetensors` file, from what `torch.save` wrote, or from the
+//!   `mmproj` of llama.cpp, be it a projector alone (`mm_projector.bin`) or a whole checkpoint;
 //! * [`ProjectorArrays`] puts them in order, and accounts for each of them;
 //! * [`write_projector`] writes a file that LLaVA and Bunny read.
 //!
 //! ```text
 //! keys    which names are the projector's, and which layer they mean
 //! layers  the layers of a projector, in order and checked
+//! mmproj  the GGUF files of llama.cpp
 //! ```
 //!
 //! Sources: `llava/model/multimodal_projector/builder.py` and `llava/train/train.py` of LLaVA, arXiv 2304.08485, and
@@ -15,6 +16,7 @@
 
 mod keys;
 mod layers;
+mod mmproj;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +35,7 @@ pub(super) use layers::{ProjectorArrays, ProjectorLayer};
 enum FileKind {
     Safetensors,
     Torch,
+    Gguf,
 }
 
 impl FileKind {
@@ -41,20 +44,23 @@ impl FileKind {
         match extension.to_ascii_lowercase().as_str() {
             "safetensors" => Ok(Self::Safetensors),
             "bin" | "pt" | "pth" => Ok(Self::Torch),
+            "gguf" => Ok(Self::Gguf),
             _ => Err(Error::format(
                 path,
-                format!("expected a file .safetensors, .bin, .pt or .pth, found extension {extension:?}"),
+                format!(
+                    "expected a file .safetensors, .bin, .pt, .pth or .gguf, found extension {extension:?}"
+                ),
             )),
         }
     }
 }
 
-/// The projector's arrays in a file `.safetensors`, `.bin`, `.pt` or `.pth`, in the order of the file, as float32.
+/// The projector's arrays in a file `.safetensors`, `.bin`, `.pt`, `.pth` or `.gguf`, in the order of the file, as float32.
 ///
-/// Where a name contains `mm_projector.`, only the arrays with such names are read, so that a projector is read from a
-/// large checkpoint in little memory. Where no name does, all names have to be those of layers
-/// (`0.weight`, `0.bias`, ...). Float types are f16, bf16, f32 and f64; views of shared storage, with any strides,
-/// are read as the tensors that they are.
+/// Where a name is that of a projector in a larger model, only the arrays with such names are read, so that a projector
+/// is read from a large checkpoint in little memory. Where none is, all names have to be those of layers
+/// (`0.weight`, `0.bias`, ...). Float types are f16, bf16, f32 and f64, in a GGUF file also Q8_0, Q4_0 and Q4_1; views of
+/// shared storage, with any strides, are read as the tensors that they are.
 ///
 /// # Errors
 ///
@@ -64,6 +70,7 @@ fn read_projector(path: &Path) -> Result<Vec<NamedArray>> {
     match FileKind::of(path)? {
         FileKind::Safetensors => read_safetensors(path),
         FileKind::Torch => torch::read(path, |names| keys::select(path, names.iter().copied())),
+        FileKind::Gguf => mmproj::read(path),
     }
 }
 
@@ -90,21 +97,22 @@ fn read_safetensors(path: &Path) -> Result<Vec<NamedArray>> {
 /// `model.mm_projector.weight`, as they name a linear projector.
 ///
 /// The extension decides: `.safetensors`, or the format of `torch.save` for `.bin`, `.pt` and `.pth`, which
-/// `torch.load(path, weights_only=True)` reads. The same projector gives the same bytes, and the file is complete or
-/// absent.
+/// `torch.load(path, weights_only=True)` reads, or for `.gguf` that of llama.cpp, with its names ([`mmproj::write`]). The
+/// same projector gives the same bytes, and the file is complete or absent.
 ///
 /// # Errors
 ///
-/// [`Error::Format`] for another extension, or a value that `float` cannot hold; [`Error::Io`] where the file cannot
+/// [`Error::Format`] for another extension, a value that `float` cannot hold, or what llama.cpp has no place for; [`Error::Io`] where the file cannot
 /// be written.
 pub(super) fn write_projector(path: &Path, projector: &ProjectorArrays, float: FloatType) -> Result<()> {
-    let kind = FileKind::of(path)?;
+    let write = match FileKind::of(path)? {
+        FileKind::Safetensors => safetensors::write,
+        FileKind::Torch => torch::write,
+        FileKind::Gguf => return mmproj::write(path, projector, float),
+    };
     let arrays = projector.named();
     for array in &arrays {
         array.check_range(path, float)?;
     }
-    match kind {
-        FileKind::Safetensors => safetensors::write(path, &arrays, float),
-        FileKind::Torch => torch::write(path, &arrays, float),
-    }
+    write(path, &arrays, float)
 }

@@ -10,6 +10,8 @@ use burn::tensor::{bf16, f16};
 use proptest::prelude::*;
 
 use super::*;
+use crate::weights::array::ArrayView;
+use crate::weights::gguf::{self, GgufArray, GgufFile, Value};
 
 const FLOATS: [FloatType; 4] = [FloatType::F32, FloatType::F16, FloatType::BF16, FloatType::F64];
 
@@ -46,8 +48,8 @@ fn error_of(arrays: &[NamedArray]) -> String {
 fn what_pytorch_writes_is_read() {
     let mut paths: Vec<PathBuf> =
         fs::read_dir(fixture("")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    paths.retain(|path| !path.ends_with("legacy.bin"));
-    assert!(paths.len() >= 14, "{paths:?}");
+    paths.retain(|path| !path.ends_with("legacy.bin") && !path.ends_with("zero3.bin"));
+    assert!(paths.len() >= 19, "{paths:?}");
     for path in paths {
         assert_eq!(ProjectorArrays::read(&path).unwrap(), expected(), "{}", path.display());
     }
@@ -67,10 +69,22 @@ fn names_and_shapes_are_those_of_the_file() {
 }
 
 #[test]
+fn the_empty_weights_of_one_process_are_named() {
+    let error = ProjectorArrays::read(&fixture("zero3.bin")).unwrap_err().to_string();
+    for part in ["zero3.bin: \"model.mm_projector.0.weight\"", "shape [0]", "ZeRO-3", "zero_to_fp32.py"] {
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
 fn a_checkpoint_gives_the_projector_alone() {
     for name in ["checkpoint.bin", "bf16.safetensors"] {
         let arrays = read_projector(&fixture(name)).unwrap();
         assert!(arrays.len() == 4 && arrays.iter().all(|array| array.name.contains("mm_projector.")));
+    }
+    for (name, mark) in [("transformers.bin", "multi_modal_projector."), ("mmproj.gguf", "mm.")] {
+        let arrays = read_projector(&fixture(name)).unwrap();
+        assert!(arrays.len() == 4 && arrays.iter().all(|array| array.name.contains(mark)), "{name}");
     }
 }
 
@@ -80,7 +94,8 @@ fn other_files_are_refused_by_name() {
     let legacy = error("legacy.bin");
     assert!(legacy.contains("legacy.bin: ") && legacy.contains("PyTorch 1.6"), "{legacy}");
     assert!(
-        error("f32.npz").contains("expected a file .safetensors, .bin, .pt or .pth, found extension \"npz\"")
+        error("f32.npz")
+            .contains("expected a file .safetensors, .bin, .pt, .pth or .gguf, found extension \"npz\"")
     );
     assert!(matches!(read_projector(&fixture("none.bin")), Err(Error::Io { .. })));
     let to = Path::new("no/such/folder/p.npz");
@@ -119,6 +134,52 @@ fn written_names_are_llavas() {
     }
 }
 
+#[test]
+fn a_file_for_llama_cpp_has_its_names_and_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mmproj.gguf");
+    for (projector, names) in [
+        (expected(), &["mm.0.weight", "mm.0.bias", "mm.2.weight", "mm.2.bias"][..]),
+        (linear(), &["mm.0.weight", "mm.0.bias"]),
+    ] {
+        for float in [FloatType::F32, FloatType::F16, FloatType::BF16] {
+            write_projector(&path, &projector, float).unwrap();
+            assert_eq!(ProjectorArrays::read(&path).unwrap(), projector, "{float}");
+            let file = GgufFile::open(&path).unwrap();
+            let found: Vec<_> = file.tensors().iter().map(|tensor| tensor.name()).collect();
+            assert_eq!(found, names);
+            let keys = file.metadata();
+            assert_eq!(keys.text("general.architecture").unwrap(), Some("clip"));
+            assert_eq!(keys.text("clip.projector_type").unwrap(), Some("mlp"));
+            assert_eq!(keys.boolean("clip.has_llava_projector").unwrap(), Some(true));
+            let width = keys.count("clip.vision.projection_dim").unwrap();
+            assert_eq!(width, Some(projector.output()));
+        }
+    }
+    let error = |projector: &ProjectorArrays, float| {
+        write_projector(&folder.path().join("p.gguf"), projector, float).unwrap_err().to_string()
+    };
+    assert!(
+        error(&expected(), FloatType::F64)
+            .contains("p.gguf: llama.cpp computes with f32, f16 or bf16, found f64")
+    );
+    let layer = || ProjectorLayer::new([1, 1], vec![1.0], vec![0.0]).unwrap();
+    let deep = ProjectorArrays::new(vec![layer(), layer(), layer()]).unwrap();
+    assert!(error(&deep, FloatType::F32).contains("1 or 2 layers, found 3"));
+    assert!(!folder.path().join("p.gguf").exists());
+}
+
+#[test]
+fn a_projector_of_another_type_is_refused_by_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ldp.gguf");
+    let keys = [("clip.projector_type", Value::String("ldpv2".into()))];
+    let array = ArrayView { name: "mm.0.weight".into(), shape: vec![1, 1], values: &[1.0] };
+    gguf::write(&path, &keys, &[GgufArray { array, float: FloatType::F32 }]).unwrap();
+    let error = read_projector(&path).unwrap_err().to_string();
+    assert!(error.contains("clip.projector_type") && error.contains("\"ldpv2\""), "{error}");
+}
+
 /// Makes the files that `tests/reference/make_projector_fixtures.py DIR` has PyTorch read.
 #[test]
 #[ignore = "writes files for another program"]
@@ -128,6 +189,10 @@ fn files_for_pytorch() {
         for extension in ["bin", "safetensors"] {
             write_projector(&folder.join(format!("{float}.{extension}")), &expected(), float).unwrap();
             write_projector(&folder.join(format!("{float}_linear.{extension}")), &linear(), float).unwrap();
+        }
+        if float != FloatType::F64 {
+            write_projector(&folder.join(format!("{float}.gguf")), &expected(), float).unwrap();
+            write_projector(&folder.join(format!("{float}_linear.gguf")), &linear(), float).unwrap();
         }
     }
 }
@@ -198,7 +263,9 @@ fn shapes_must_fit_each_other() {
         (&[4, 3], &[4, 1], "\"0.bias\": expected shape [4], the rows of \"0.weight\", found [4, 1]"),
         (&[4], &[4], "\"0.weight\": expected a shape [out, in], found [4]"),
         (&[4, 0], &[4], "\"0.weight\": expected rows and columns, found [4, 0]"),
-        (&[0, 4], &[0], "\"0.weight\": expected rows and columns, found [0, 4]"),
+        (&[0, 4], &[4], "\"0.weight\": expected rows and columns, found [0, 4]"),
+        (&[0], &[0], "\"0.weight\": found no values, shape [0], as DeepSpeed ZeRO-3"),
+        (&[4, 3], &[0], "\"0.bias\": found no values, shape [0], as DeepSpeed ZeRO-3"),
     ] {
         let error = error_of(&pair(weight, bias));
         assert!(error.contains(expected), "{error}");

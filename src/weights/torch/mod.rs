@@ -10,6 +10,11 @@
 //! The stack machine of [`crate::pickle`] goes over the pickle, and nothing in it is executed; here is what becomes of
 //! tensors, text, numbers and dicts. Whatever else a file asks for is an error.
 //!
+//! Burn's `PytorchStore` (crate `pytorch-reader`, 0.22.1) executes nothing either, and reads files from before PyTorch 1.6 as
+//! well. It is not used here since it takes views that repeat values, so that a few kilobytes may become a tensor of its
+//! limit of 10 GiB, refuses big-endian files, and keeps objects that it does not know; and since the machine of
+//! [`crate::pickle`] would stay, for pickles of embeddings.
+//!
 //! ```text
 //! archive   the zip file: its entries, checked before they are read
 //! values    what the stack and the memo of the machine hold

@@ -50,6 +50,7 @@ fn descriptions_that_say_nothing_sensible() {
         ("batch_size = 4", "batch_size = 0", 2, ["batch_size", "0"]),
         ("batch_size = 4", "micro_batch_size = 0", 2, ["micro_batch_size", "0"]),
         ("batch_size = 4", "learning_rate = -1.0", 2, ["learning_rate", "-1"]),
+        ("[data]", "[data]\nid_match = 'name'", 3, ["run.toml", "name"]),
         ("[data]", "[data]\nnoise = -0.5", 2, ["noise", "-0.5"]),
         ("language_model = 'lm'", "from = 'lm'", 3, ["run.toml", "[projector]"]),
         ("'lm'", "'nowhere'", 4, ["nowhere", "No such file"]),

@@ -1,4 +1,5 @@
 mod chatting;
+mod forms;
 mod plain;
 mod reading;
 
