@@ -48,6 +48,7 @@ pub mod encoder;
 mod error;
 mod fingerprint;
 pub mod geometry;
+mod json;
 pub mod language;
 mod pickle;
 mod random;

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
-use super::{npy, records, tensors};
+use super::records::{self, Tally};
+use super::{npy, tensors};
 
 fn corpus(extension: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/matrices");
@@ -111,7 +112,8 @@ fn damaged_safetensors_headers_are_results() {
 fn damaged_records_are_results() {
     fuzz("jsonl", 3, |bytes| {
         let found: Vec<_> =
-            records::read_lines(Path::new("mutant.jsonl"), Cursor::new(bytes.to_vec())).collect();
+            records::read_lines(Path::new("mutant.jsonl"), bytes, &Tally::default(), records::parse_with_id)
+                .collect();
         for record in found.iter().flatten() {
             assert!(records::id(record).is_some());
         }

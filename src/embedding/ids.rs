@@ -2,28 +2,21 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Visitor};
 
-use super::records::{self, Records, of_id};
+use super::records::{Record, of_id, parse_with_id};
 use crate::Result;
+use crate::json::Mended;
 
-/// The ids in the file at `path`, if there is one, as records that need not hold anything else.
-pub(super) fn read_sidecar_ids(path: &Path) -> Result<Option<Records<'static>>> {
-    Ok(records::open_sidecar(path)?.map(|file| read_ids(path, file)))
-}
-
-fn read_ids(path: &Path, file: impl Read + Send + 'static) -> Records<'static> {
-    let path = path.to_path_buf();
-    let lines = BufReader::with_capacity(1 << 18, file).lines().enumerate();
-    Box::new(lines.filter_map(move |(number, line)| match line.as_deref().ok().and_then(id_of) {
-        Some(id) => Some(Ok(of_id(id.into_owned()))),
+/// A line's id as a record that need not hold anything else.
+pub(super) fn parse(line: &str, mended: &mut Mended) -> Result<Record, String> {
+    match id_of(line) {
+        Some(id) => Ok(of_id(id.into_owned())),
         // The parser of whole records has the error messages.
-        None => records::parse(&path, number + 1, line).transpose(),
-    }))
+        None => parse_with_id(line, mended),
+    }
 }
 
 /// The id of a line, where it is plainly an object with one; captions and all else are passed over.
@@ -76,9 +69,8 @@ impl<'de> Visitor<'de> for IdVisitor {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Cursor;
-
     use super::*;
+    use crate::embedding::records;
 
     /// One line each, so that an error in one does not hide the next.
     const LINES: [&str; 17] = [
@@ -91,33 +83,24 @@ mod tests {
         r#"{"id": 1.0}"#,
         r#"{"id": -0}"#,
         r#"{"id": 1e3}"#,
+        r#"{"id": 1.5}"#,
         r#"{"id": null}"#,
         r#"{"id": ["a"]}"#,
         r#"{"name": "a"}"#,
         r#"["a"]"#,
         r#"{"id": "a", "caption": }"#,
         r#"{"id": "a"} {"id": "b"}"#,
-        "",
-        "  \t ",
+        r#"{"id": "\ud83d", "score": NaN}"#,
     ];
 
     #[test]
     fn lines_are_read_or_refused_as_whole_records_are() {
         for line in LINES {
-            let file = || Cursor::new(format!("\n{line}\n").into_bytes());
-            let told = |records: Records<'static>| -> Vec<_> {
-                let id = |record: Result<_>| record.map(|record| records::id(&record).unwrap());
-                records.map(|record| id(record).map_err(|error| error.to_string())).collect()
+            let told = |parse: fn(&str, &mut Mended) -> Result<Record, String>| {
+                let mut mended = Mended::default();
+                parse(line, &mut mended).map(|record| records::id(&record).unwrap())
             };
-            let path = Path::new("ids.jsonl");
-            assert_eq!(told(read_ids(path, file())), told(records::read_lines(path, file())), "{line}");
+            assert_eq!(told(parse), told(parse_with_id), "{line}");
         }
-    }
-
-    #[test]
-    fn bytes_that_are_no_text_are_an_error_with_their_line() {
-        let found: Vec<_> = read_ids(Path::new("ids.jsonl"), &b"{\"id\": 1}\n\"\xFF\"\n"[..]).collect();
-        assert!(found[0].is_ok());
-        assert!(found[1].as_ref().unwrap_err().to_string().contains("ids.jsonl: line 2"));
     }
 }

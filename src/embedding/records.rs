@@ -1,12 +1,14 @@
 //! What stands beside the vectors: ids, captions and any other fields, one JSON object a row.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Map, Value};
 
 use crate::fingerprint::Fingerprint;
+use crate::json::{self, Lines, Mended};
 use crate::{Error, Result};
 
 /// The fields of one row but its vector; `id` is text or a whole number.
@@ -17,11 +19,22 @@ pub(crate) type Records<'a> = Box<dyn Iterator<Item = Result<Record>> + Send + '
 
 /// The id of a record. Numbers are accepted since many annotation files number their samples.
 pub(crate) fn id(record: &Record) -> Option<String> {
-    match record.get("id")? {
+    id_of(record.get("id")?)
+}
+
+/// A value as an id. pandas makes `1.0` of a `1` in a column that once had a gap: that is the id `1`.
+pub(super) fn id_of(value: &Value) -> Option<String> {
+    match value {
         Value::String(id) => Some(id.clone()),
         Value::Number(id) if id.is_i64() || id.is_u64() => Some(id.to_string()),
+        Value::Number(id) => id.as_f64().and_then(whole).map(|id| id.to_string()),
         _ => None,
     }
+}
+
+/// The whole number that a float is, where every whole number up to it is a float.
+fn whole(value: f64) -> Option<i64> {
+    (value.fract() == 0.0 && value.abs() < (1_u64 << 53) as f64).then_some(value as i64)
 }
 
 /// The record of a row that has no other field than its id.
@@ -34,42 +47,67 @@ pub(crate) fn sidecar(path: &Path) -> PathBuf {
     path.with_extension("jsonl")
 }
 
-/// Reads the records of the file at `path`, if there is one: one JSON object with an `id` a line.
-pub(super) fn read_sidecar(path: &Path) -> Result<Option<Records<'static>>> {
-    Ok(open_sidecar(path)?.map(|file| read_lines(path, file)))
+/// What was mended in a file of records: as much as the pass that found most.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tally(Arc<Mutex<Mended>>);
+
+impl Tally {
+    pub fn get(&self) -> Mended {
+        *self.0.lock().expect("nothing panics with it")
+    }
+
+    fn found(&self, found: Mended) {
+        let mut most = self.0.lock().expect("nothing panics with it");
+        *most = most.most(found);
+    }
 }
 
 /// Opens the file of records at `path`, if there is one.
 pub(super) fn open_sidecar(path: &Path) -> Result<Option<File>> {
     match File::open(path) {
         Ok(file) => Ok(Some(file)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::io(path, error)),
     }
 }
 
-/// The records that stand in `file`, which errors call `path`.
-pub(super) fn read_lines(path: &Path, file: impl Read + Send + 'static) -> Records<'static> {
-    let path = path.to_path_buf();
-    let lines = BufReader::with_capacity(1 << 18, file).lines().enumerate();
-    Box::new(lines.filter_map(move |(number, line)| parse(&path, number + 1, line).transpose()))
+/// The records that stand in `file`, which errors call `path`: one JSON object a line, as `parse` reads it.
+pub(super) fn read_lines<'a>(
+    path: &Path,
+    file: impl Read + Send + 'a,
+    tally: &Tally,
+    parse: impl Fn(&str, &mut Mended) -> Result<Record, String> + Send + 'a,
+) -> Records<'a> {
+    let (path, tally) = (path.to_path_buf(), tally.clone());
+    let mut lines = Lines::new(file);
+    Box::new(std::iter::from_fn(move || {
+        let Some((number, line, mended)) = lines.next() else {
+            tally.found(lines.mended);
+            return None;
+        };
+        Some(match line {
+            Ok(line) => {
+                parse(line, mended).map_err(|detail| Error::format(&path, format!("line {number}: {detail}")))
+            }
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                Err(Error::format(&path, format!("line {number}: {error}")))
+            }
+            Err(error) => Err(Error::io(&path, error)),
+        })
+    }))
 }
 
-/// The record of a line; `number` counts lines from one.
-pub(super) fn parse(path: &Path, number: usize, line: std::io::Result<String>) -> Result<Option<Record>> {
-    let line = line.map_err(|error| match error.kind() {
-        std::io::ErrorKind::InvalidData => Error::format(path, format!("line {number}: {error}")),
-        _ => Error::io(path, error),
-    })?;
-    if line.trim().is_empty() {
-        return Ok(None);
-    }
-    let wrong = |detail: &dyn std::fmt::Display| {
-        Error::format(path, format!("line {number}: expected an object with an \"id\": {detail}"))
-    };
-    let record: Record = serde_json::from_str(&line).map_err(|error| wrong(&error))?;
+/// The record of a line.
+pub(super) fn parse(line: &str, mended: &mut Mended) -> Result<Record, String> {
+    json::parse(line.as_bytes(), mended).map_err(|error| format!("expected an object: {error}"))
+}
+
+/// The record of a line, which has an id.
+pub(super) fn parse_with_id(line: &str, mended: &mut Mended) -> Result<Record, String> {
+    let wrong = |detail: &dyn std::fmt::Display| format!("expected an object with an \"id\": {detail}");
+    let record: Record = json::parse(line.as_bytes(), mended).map_err(|error| wrong(&error))?;
     match (id(&record), record.get("id")) {
-        (Some(_), _) => Ok(Some(record)),
+        (Some(_), _) => Ok(record),
         (None, None) => Err(wrong(&"there is none")),
         (None, Some(value)) => Err(wrong(&format!("found {value}"))),
     }

@@ -7,7 +7,7 @@ use super::matrix::Matrix;
 #[cfg(feature = "parquet")]
 use super::parquet::ParquetShard;
 use super::pickle::PickleShard;
-use super::records::{self, IdsFingerprint, Record, Records};
+use super::records::{self, IdsFingerprint, Record, Records, Tally};
 use super::stamp::Stamp;
 use super::{FloatType, Format, ids, npy, positioned, tensors};
 use crate::{Error, Result};
@@ -35,6 +35,8 @@ pub(crate) struct Shard {
     ids_fingerprint: Option<String>,
     /// What the file was when it was opened.
     stamp: Stamp,
+    /// What was mended in its records.
+    tally: Tally,
 }
 
 impl Shard {
@@ -64,6 +66,7 @@ impl Shard {
             layout: Layout::Contiguous { offset: matrix.offset },
             ids_fingerprint,
             stamp,
+            tally: Tally::default(),
         };
         match format {
             Format::Npy => {
@@ -85,6 +88,7 @@ impl Shard {
                     layout: Layout::Scattered(Box::new(shard)),
                     ids_fingerprint: None,
                     stamp,
+                    tally: Tally::default(),
                 })
             }
             #[cfg(feature = "parquet")]
@@ -99,6 +103,7 @@ impl Shard {
                     layout: Layout::Encoded(Box::new(shard)),
                     ids_fingerprint: None,
                     stamp,
+                    tally: Tally::default(),
                 })
             }
             #[cfg(not(feature = "parquet"))]
@@ -154,7 +159,8 @@ impl Shard {
         match &self.layout {
             Layout::Contiguous { .. } => {
                 let path = records::sidecar(&self.path);
-                let found = records::read_sidecar(&path)?;
+                let lines = |file| records::read_lines(&path, file, &self.tally, records::parse_with_id);
+                let found = records::open_sidecar(&path)?.map(lines);
                 Ok(found.map(|records| Box::new(Checked::new(self, path, records)) as Records<'_>))
             }
             Layout::Scattered(shard) => Ok(Some(Box::new(shard.records()?))),
@@ -170,7 +176,8 @@ impl Shard {
         match &self.layout {
             Layout::Contiguous { .. } => {
                 let path = records::sidecar(&self.path);
-                let found = ids::read_sidecar_ids(&path)?;
+                let lines = |file| records::read_lines(&path, file, &self.tally, ids::parse);
+                let found = records::open_sidecar(&path)?.map(lines);
                 Ok(found.map(|records| Box::new(Checked::new(self, path, records)) as Records<'_>))
             }
             Layout::Scattered(shard) => Ok(Some(Box::new(shard.ids()?))),
