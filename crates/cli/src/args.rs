@@ -5,7 +5,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::model_args::{EvalCommand, ExportCommand, GenerateCommand, ImportCommand, TrainCommand};
 use burn_revision::Result;
 use burn_revision::alignment::Method;
-use burn_revision::embedding::{FloatType, Format, NonFinite};
+use burn_revision::embedding::{FloatType, Format, Ids, Modality, NonFinite, StoreOptions};
 
 #[derive(Parser)]
 #[command(
@@ -13,10 +13,17 @@ use burn_revision::embedding::{FloatType, Format, NonFinite};
     version,
     about = "Close the modality gap between text and image embeddings, and train multimodal language models on text",
     long_about = "Measure the modality gap, and move text embeddings into the distribution of image embeddings, file to file.\n\n\
-        Embeddings are read from a file, a folder of shards or a quoted pattern ('captions/*.npy'): .npy, .safetensors, \
-        .parquet, or the .pkl shards of the ReVision authors (read without executing anything in them). Ids stand in \
-        NAME.jsonl beside NAME.npy or NAME.safetensors, one object with an \"id\" a line, or in the other columns of a \
-        Parquet file; they travel along to the output.",
+        Embeddings are read from a file, a folder of shards or a quoted pattern ('captions/*.npy'):\n  \
+        .npy, .npz            float16, float32, float64; bfloat16 with --dtype-in bf16; int8 and uint8 with --scale\n  \
+        .safetensors          the matrix \"embeddings\", the only one, or --key NAME\n  \
+        .pt, .pth             a tensor, or a dict with a tensor and a list of ids (nothing in it is executed)\n  \
+        .parquet, .arrow      a column of lists, bytes or JSON texts; also folders of datasets.save_to_disk\n  \
+        .tar                  WebDataset: KEY.npy with KEY.json, KEY.txt\n  \
+        .pkl                  the shards of the ReVision authors (nothing in them is executed)\n  \
+        OUT/                  clip-retrieval: img_emb, text_emb, metadata; --text OUT and --image OUT take their halves\n\n\
+        Ids stand in NAME.jsonl beside NAME.npy or NAME.safetensors, one object with an \"id\" a line, in the rows of \
+        NAME.parquet beside it, or in the file itself; --id-column names another field than \"id\". They and all other \
+        fields travel along to the output.",
     after_help = "Examples:\n  \
         burn-revision align --text captions.npy --image images.npy --output aligned.npy\n  \
         burn-revision fit --text captions/ --image images/ --output realign.safetensors\n  \
@@ -84,7 +91,9 @@ pub enum Command {
     Stats(StatsCommand),
     /// Write embeddings in another format or float type, with their ids
     #[command(after_help = "Examples:\n  burn-revision convert captions.npy captions.safetensors\n  \
-        burn-revision convert 'shards/*.pkl' captions/ --format npy --dtype f16")]
+        burn-revision convert 'shards/*.pkl' captions/ --format npy --dtype f16\n  \
+        burn-revision convert laion/img_emb images/ --id-column image_path\n  \
+        burn-revision convert quantised.npy rows.npy --scale 0.0078125 --dtype f16")]
     Convert(ConvertCommand),
     /// Train a multimodal model: stage 1 on aligned text, stage 2 on pictures
     #[command(after_help = super::run_description::HELP)]
@@ -244,9 +253,8 @@ pub struct GapCommand {
     /// Rows with NaN, infinities or without direction: error, skip or zero (then those without direction are left out)
     #[arg(long, value_name = "POLICY", default_value = "error")]
     pub non_finite: NonFinite,
-    /// The matrix of .safetensors files or the column of .parquet files, where there are several
-    #[arg(long, value_name = "NAME")]
-    pub key: Option<String>,
+    #[command(flatten)]
+    pub store: StoreArgs,
     /// The seed of the halves, of all samples and of noise
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -326,14 +334,50 @@ pub struct WriteOptions {
     pub checkpoint: f64,
 }
 
+/// How files of embeddings are read, where they leave a choice.
+#[derive(Args)]
+pub struct StoreArgs {
+    /// Where several hold embeddings: the matrix of .safetensors, .npz or .pt files, the column of .parquet or .arrow files,
+    /// the ending of the members of .tar files
+    #[arg(long, alias = "embedding-column", value_name = "NAME")]
+    pub key: Option<String>,
+    /// The column or field that holds the ids, such as image_path [default: id]
+    #[arg(long, value_name = "NAME")]
+    pub id_column: Option<String>,
+    /// The ids: own, rows (the numbers of the rows, whatever stands beside them) or shard (FILE/ID, for shards that repeat
+    /// each other's ids)
+    #[arg(long, value_name = "KIND", default_value = "own")]
+    pub ids: Ids,
+    /// What one step of int8 or uint8 values is worth: value times S
+    #[arg(long, value_name = "S")]
+    pub scale: Option<f64>,
+    /// The type of values whose file does not tell it: bf16 in .npy files (|V2), columns of bytes
+    #[arg(long, value_name = "TYPE")]
+    pub dtype_in: Option<FloatType>,
+}
+
+impl StoreArgs {
+    /// The same for the library: of one of the two sets, where it is one, under a policy for rows that are not finite.
+    pub fn options(&self, modality: Option<Modality>, non_finite: Option<NonFinite>) -> StoreOptions {
+        StoreOptions {
+            key: self.key.clone(),
+            id_column: self.id_column.clone(),
+            ids: self.ids,
+            scale: self.scale,
+            dtype_in: self.dtype_in,
+            modality,
+            null_as_nan: matches!(non_finite, Some(NonFinite::Skip | NonFinite::Zero)),
+        }
+    }
+}
+
 #[derive(Args)]
 pub struct RowOptions {
     /// Rows with NaN, infinities or without direction: error, skip or zero (as the authors' script) [default: error, or as fitted]
     #[arg(long, value_name = "POLICY")]
     pub non_finite: Option<NonFinite>,
-    /// The matrix of .safetensors files or the column of .parquet files, where there are several
-    #[arg(long, value_name = "NAME")]
-    pub key: Option<String>,
+    #[command(flatten)]
+    pub store: StoreArgs,
     /// Threads [default: one for each core]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
@@ -387,9 +431,12 @@ pub struct ConvertCommand {
     /// The type of the values written: f16, bf16, f32 or f64 [default: as they are stored]
     #[arg(long)]
     pub dtype: Option<FloatType>,
-    /// The matrix of .safetensors files or the column of .parquet files, where there are several
-    #[arg(long, value_name = "NAME")]
-    pub key: Option<String>,
+    /// Rows with NaN, infinities or without direction, and embeddings that are null: error or skip [default: written as they
+    /// are, null is an error]
+    #[arg(long, value_name = "POLICY")]
+    pub non_finite: Option<NonFinite>,
+    #[command(flatten)]
+    pub store: StoreArgs,
     /// Threads [default: one for each core]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,

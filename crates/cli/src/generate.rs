@@ -10,7 +10,7 @@ use super::outcome::Outcome;
 use super::progress::interrupted;
 use burn_revision::alignment::{Aligner, Statistics, align_table};
 use burn_revision::device::from_environment;
-use burn_revision::embedding::{NonFinite, Record, Store};
+use burn_revision::embedding::{NonFinite, Record, Store, StoreOptions};
 use burn_revision::language::{GenerationConfig, LanguageModel};
 use burn_revision::revision::*;
 use burn_revision::training::keep_freed_memory;
@@ -24,7 +24,10 @@ pub fn generate(command: &GenerateCommand, output: &OutputOptions) -> Result<Out
     // Adapters are merged into the weights once, not at every token.
     let model = model.materialize();
     // Rows are read and aligned as they are asked for, from stores of any size.
-    let store = Store::open_key(&command.pictures.embeddings, command.pictures.key.as_deref())?;
+    let store = Store::open_with(
+        &command.pictures.embeddings,
+        &StoreOptions { key: command.pictures.key.clone(), ..StoreOptions::default() },
+    )?;
     let source = VisualSource::open(&store, 0.0)?;
     let aligner = aligner(&command.pictures, &store, &device)?;
     check_dim(&source, &model)?;
@@ -118,7 +121,10 @@ fn aligner(
 
 /// Embeddings of pictures, or of texts that are aligned first.
 pub fn pictures(options: &PicturesOptions, device: &Device) -> Result<VisualSource> {
-    let store = Store::open_key(&options.embeddings, options.key.as_deref())?;
+    let store = Store::open_with(
+        &options.embeddings,
+        &StoreOptions { key: options.key.clone(), ..StoreOptions::default() },
+    )?;
     let Some(aligner) = aligner(options, &store, device)? else { return VisualSource::open(&store, 0.0) };
     let aligned = align_table(aligner.as_ref(), &store.read_table()?, NonFinite::Error, 0, device)?;
     VisualSource::new(aligned.0, 0.0, NonFinite::Error)

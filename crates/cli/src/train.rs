@@ -10,7 +10,7 @@ use super::outcome::Outcome;
 use super::progress::interrupted;
 use super::run_description::RunDescription;
 use burn_revision::device::from_environment;
-use burn_revision::embedding::Store;
+use burn_revision::embedding::{Store, StoreOptions};
 use burn_revision::language::{LanguageModel, Pretrained};
 use burn_revision::revision::*;
 use burn_revision::training::{ProgressLine, keep_freed_memory};
@@ -112,7 +112,11 @@ fn start(run: &RunDescription, device: &Device) -> Result<SavedReVision> {
     let Pretrained { model: language, tokenizer } = Pretrained::load(path, precision, device)?;
     let dim = match (&projector.weights, &run.data.embeddings) {
         (Some(weights), _) => Projector::read(weights, device)?.input(),
-        (None, Some(embeddings)) => Store::open_key(embeddings, run.data.key.as_deref())?.dim(),
+        (None, Some(embeddings)) => Store::open_with(
+            embeddings,
+            &StoreOptions { key: run.data.key.clone(), ..StoreOptions::default() },
+        )?
+        .dim(),
         (None, None) => language.width(),
     };
     let revision = ReVisionConfig::new(dim)
@@ -149,7 +153,8 @@ fn dataset(
         false => data.valid_embeddings.as_ref().or(data.embeddings.as_ref()),
     };
     let source = embeddings.map(|path| {
-        let store = Store::open_key(path, data.key.as_deref())?;
+        let store =
+            Store::open_with(path, &StoreOptions { key: data.key.clone(), ..StoreOptions::default() })?;
         VisualSource::open(&store, if is_training { data.noise } else { 0.0 })
     });
     let model = &saved.model;
