@@ -124,6 +124,7 @@ fn safetensors_that_lie_are_refused() {
         (safetensors(&entry("F32", "[2,2]", 16), &[0; 15]), "expected a file of"),
         (safetensors(&entry("F32", "[2,2]", 16), &[0; 17]), "expected a file of"),
         (safetensors(&entry("I32", "[2,2]", 16), &[0; 16]), "expected a matrix"),
+        (safetensors(&entry("I8", "[2,2]", 4), &[0; 4]), "`scale`"),
         (safetensors(&entry("F32", "[4]", 16), &[0; 16]), "expected a matrix"),
         (safetensors(&entry("F32", "[4,0]", 0), &[]), "0 dimensions"),
         (safetensors("{}", &[]), "expected a matrix"),

@@ -62,6 +62,12 @@ impl StoreOptions {
     pub fn key(key: impl Into<String>) -> Self {
         Self { key: Some(key.into()), ..Self::default() }
     }
+
+    /// Whether nothing is said of what is read of a file.
+    pub(super) fn is_plain(&self) -> bool {
+        let Self { key, id_column, ids, scale, dtype_in, .. } = self;
+        key.is_none() && id_column.is_none() && *ids == Ids::Own && scale.is_none() && dtype_in.is_none()
+    }
 }
 
 impl fmt::Display for Ids {

@@ -139,10 +139,13 @@ fn matches(place: &Path) -> Result<Vec<PathBuf>> {
 struct Tables {
     /// The Parquet files of a folder by the number at the end of their names.
     folders: HashMap<PathBuf, HashMap<String, Vec<PathBuf>>>,
+    /// The folders of metadata beside folders of embeddings.
+    metadata: HashMap<PathBuf, Option<PathBuf>>,
 }
 
 impl Tables {
-    /// The table of a matrix: `NAME.parquet` beside it, or the only one of its number there or in `../metadata`.
+    /// The table of a matrix: `NAME.parquet` beside it, or the only one of its number there or, for `img_emb_N` and
+    /// `text_emb_N`, in the folder of metadata beside theirs.
     fn of(&mut self, path: &Path) -> Option<PathBuf> {
         if !matches!(Format::of(path)?, Format::Npy | Format::Safetensors) {
             return None;
@@ -153,14 +156,32 @@ impl Tables {
         }
         let folder = path.parent()?;
         let number = number(path)?;
-        let metadata = HALVES
-            .iter()
-            .any(|(_, name)| folder.file_name().is_some_and(|folder| folder == *name))
-            .then(|| folder.parent().map(|place| place.join("metadata")))
-            .flatten();
+        let stem = path.file_stem()?.to_string_lossy();
+        let is_half = |(_, name): &(Modality, &str)| stem.starts_with(*name);
+        let metadata = HALVES.iter().any(is_half).then(|| self.metadata_beside(folder)).flatten();
         let folders = [metadata.as_deref(), Some(folder)];
         let mut found = folders.into_iter().flatten().filter_map(|folder| self.numbered(folder, &number));
         found.next()
+    }
+
+    /// The folder of metadata beside a folder of embeddings: `metadata`, or the only one whose name ends so.
+    fn metadata_beside(&mut self, folder: &Path) -> Option<PathBuf> {
+        let found = self.metadata.entry(folder.to_path_buf()).or_insert_with(|| {
+            let absolute = folder.canonicalize().ok()?;
+            let place = absolute.parent()?;
+            let plain = place.join("metadata");
+            if plain.is_dir() {
+                return Some(plain);
+            }
+            let entries = std::fs::read_dir(place).ok()?.flatten().map(|entry| entry.path());
+            let ends_so = |path: &PathBuf| {
+                path.is_dir()
+                    && path.file_name().is_some_and(|name| name.to_string_lossy().ends_with("-metadata"))
+            };
+            let mut folders = entries.filter(ends_so);
+            folders.next().filter(|_| folders.next().is_none())
+        });
+        found.clone()
     }
 
     fn numbered(&mut self, folder: &Path, wanted: &str) -> Option<PathBuf> {

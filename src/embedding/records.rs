@@ -56,7 +56,8 @@ impl Tally {
         *self.0.lock().expect("nothing panics with it")
     }
 
-    fn found(&self, found: Mended) {
+    /// Takes what a pass has found.
+    pub fn found(&self, found: Mended) {
         let mut most = self.0.lock().expect("nothing panics with it");
         *most = most.most(found);
     }

@@ -210,7 +210,9 @@ impl Store {
             };
             records.enumerate().map(move |(row, record)| {
                 let mut record = record?;
-                record.entry("id").or_insert_with(|| (start + row).to_string().into());
+                if !shard.has_ids() || !record.contains_key("id") {
+                    record.insert("id".to_string(), (start + row).to_string().into());
+                }
                 Ok(record)
             })
         })

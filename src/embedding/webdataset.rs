@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use tar::{Archive, Entry};
 
 use super::matrix::Element;
-use super::records::{Record, Records};
+use super::records::{Record, Records, Tally};
 use super::{FloatType, StoreOptions, npy};
 use crate::json::Mended;
 use crate::{Error, Result};
@@ -39,6 +39,8 @@ pub(super) struct TarShard {
     samples: Vec<u64>,
     /// Samples without an embedding, which are no rows.
     pub without: usize,
+    /// What was mended in the JSON of samples.
+    pub tally: Tally,
 }
 
 /// A sample while its members are read.
@@ -55,7 +57,8 @@ impl TarShard {
     pub fn open(path: &Path, options: &StoreOptions) -> Result<Self> {
         let file = File::open(path).map_err(|error| Error::io(path, error))?;
         let length = file.metadata().map_err(|error| Error::io(path, error))?.len();
-        let mut archive = Archive::new(BufReader::with_capacity(1 << 13, file));
+        let mut file = BufReader::with_capacity(1 << 16, file);
+        let mut archive = Archive::new(Within { file: &mut file, begin: 0 });
         let mut index = Index {
             path,
             options,
@@ -87,7 +90,7 @@ impl TarShard {
             }
         }
         index.take(sample)?;
-        check_end(path, archive.into_inner(), end)?;
+        check_end(path, &mut file, end)?;
         let (float, dim) = index.shape.unwrap_or((FloatType::F32, 0));
         if index.offsets.is_empty() && index.without > 0 {
             let detail = format!("{} samples, and none has a member {}", index.without, wanted(options));
@@ -101,6 +104,7 @@ impl TarShard {
             offsets: index.offsets,
             samples: index.samples,
             without: index.without,
+            tally: Tally::default(),
         })
     }
 
@@ -120,18 +124,25 @@ impl TarShard {
     pub fn records(&self, only_ids: bool) -> Result<Records<'_>> {
         let file = File::open(&self.path).map_err(|error| Error::io(&self.path, error))?;
         let mut file = BufReader::with_capacity(1 << 13, file);
-        let mut failed = false;
+        let (mut failed, mut mended) = (false, Mended::default());
         Ok(Box::new(self.samples.iter().map_while(move |&begin| {
             if failed {
                 return None;
             }
-            let record = self.record(&mut file, begin, only_ids);
+            let record = self.record(&mut file, begin, only_ids, &mut mended);
             failed = record.is_err();
+            self.tally.found(mended);
             Some(record)
         })))
     }
 
-    fn record(&self, file: &mut BufReader<File>, begin: u64, only_id: bool) -> Result<Record> {
+    fn record(
+        &self,
+        file: &mut BufReader<File>,
+        begin: u64,
+        only_id: bool,
+        mended: &mut Mended,
+    ) -> Result<Record> {
         let path = self.path.as_path();
         file.seek(SeekFrom::Start(begin)).map_err(|error| damaged(path, error))?;
         let mut archive = Archive::new(Within { file, begin });
@@ -155,7 +166,7 @@ impl TarShard {
                 let mut bytes = Vec::new();
                 entry.read_to_end(&mut bytes).map_err(|error| damaged(path, error))?;
                 if ending == "json" {
-                    let fields: Record = crate::json::parse(&bytes, &mut Mended::default())
+                    let fields: Record = crate::json::parse(&bytes, mended)
                         .map_err(|error| wrong(format!("expected an object: {error}")))?;
                     record.extend(fields);
                 } else {
@@ -304,7 +315,7 @@ fn after(entry: &Entry<'_, impl Read>) -> u64 {
 }
 
 /// A file that is cut off between two members would look like a shorter one: blocks of zeros mark the end.
-fn check_end(path: &Path, mut file: BufReader<File>, end: u64) -> Result<()> {
+fn check_end(path: &Path, file: &mut BufReader<File>, end: u64) -> Result<()> {
     let mut block = [1; BLOCK as usize];
     let read = file.seek(SeekFrom::Start(end)).and_then(|_| file.read_exact(&mut block));
     match read {

@@ -62,6 +62,25 @@ mod tables {
         assert_eq!(store.record("3").unwrap()["caption"], "caption 6");
     }
 
+    /// The folders of LAION have other names than those of clip-retrieval.
+    #[test]
+    fn metadata_in_a_folder_whose_name_ends_so() {
+        let place = tempfile::tempdir().unwrap();
+        for (from, to) in
+            [("img_emb/img_emb_1.npy", "images"), ("metadata/metadata_1.parquet", "laion-metadata")]
+        {
+            let folder = place.path().join(to);
+            std::fs::create_dir(&folder).unwrap();
+            let name = Path::new(from).file_name().unwrap();
+            std::fs::copy(fixture("clip_retrieval").join(from), folder.join(name)).unwrap();
+        }
+        let open = || Store::open_with(place.path().join("images"), &of(None, Some("image_path"))).unwrap();
+        assert_eq!(open().read_table().unwrap().ids()[3], "image 6.jpg");
+        // Two of them leave open which is meant.
+        std::fs::create_dir(place.path().join("other-metadata")).unwrap();
+        assert_eq!(open().read_table().unwrap().ids()[3], "3");
+    }
+
     #[test]
     fn pairs_by_number_and_by_name() {
         assert_reads("numbered", &of(None, None), &images());
