@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn_revision::Error;
 use burn_revision::alignment::stream::{FitOptions, fit};
-use burn_revision::embedding::{EmbeddingTable, NonFinite, Store, write_table};
+use burn_revision::embedding::{EmbeddingTable, NonFinite, Store, StoreOptions, write_table};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -79,12 +79,15 @@ fn npy_files_that_lie_are_refused() {
         (npy(1, &plain("(1, 2)"), &[0; 16]), "take 8 bytes, found 16"),
         (npy(1, &plain("(9999999999, 9999999999)"), &[0; 16]), "more than 2^64"),
         (npy(1, &plain("(4,)"), &[0; 16]), "expected a matrix"),
+        (npy(1, &plain("(0,)"), &[]), "there is no row"),
         (npy(1, &plain("()"), &[0; 4]), "expected a matrix"),
         (npy(1, &plain("(2, 1, 2)"), &[0; 16]), "expected a matrix"),
         (npy(1, &plain("(2, 0)"), &[]), "0 dimensions"),
         (npy(1, &plain("(0, 2)"), &[]), "there is no row"),
         (npy(1, &plain("(2, -2)"), &[0; 16]), "tuple of sizes"),
-        (npy(1, &header("<f4", "True", "(2, 2)"), &[0; 16]), "Fortran order"),
+        (npy(1, &header("|i1", "False", "(2, 2)"), &[0; 4]), "`scale`"),
+        (npy(1, &header("|u1", "False", "(2, 2)"), &[0; 4]), "`scale`"),
+        (npy(1, &header("|V2", "False", "(2, 2)"), &[0; 8]), "`dtype_in` bf16"),
         (npy(1, &header(">f4", "False", "(2, 2)"), &[0; 16]), "big-endian"),
         (npy(1, &header("|O", "False", "(2, 2)"), &[0; 16]), "Python objects"),
         (npy(1, &header("<i4", "False", "(2, 2)"), &[0; 16]), "expected values of type"),
@@ -121,6 +124,7 @@ fn safetensors_that_lie_are_refused() {
         (safetensors(&entry("F32", "[2,2]", 16), &[0; 15]), "expected a file of"),
         (safetensors(&entry("F32", "[2,2]", 16), &[0; 17]), "expected a file of"),
         (safetensors(&entry("I32", "[2,2]", 16), &[0; 16]), "expected a matrix"),
+        (safetensors(&entry("I8", "[2,2]", 4), &[0; 4]), "`scale`"),
         (safetensors(&entry("F32", "[4]", 16), &[0; 16]), "expected a matrix"),
         (safetensors(&entry("F32", "[4,0]", 0), &[]), "0 dimensions"),
         (safetensors("{}", &[]), "expected a matrix"),
@@ -133,7 +137,9 @@ fn safetensors_that_lie_are_refused() {
     }
     let path = write(&folder, "rows.safetensors", &safetensors(&entry("F32", "[2,2]", 16), &[0; 16]));
     assert_eq!(Store::open(&path).unwrap().len(), 2, "the only matrix needs no name");
-    assert!(Store::open_key(&path, Some("other")).unwrap_err().to_string().contains("\"rows\""));
+    assert!(
+        Store::open_with(&path, &StoreOptions::key("other")).unwrap_err().to_string().contains("\"rows\"")
+    );
 }
 
 #[test]

@@ -12,7 +12,7 @@ use burn_revision::alignment::stream::{
 };
 use burn_revision::alignment::{C3Variant, Method, ReAlignConfig, Statistics};
 use burn_revision::embedding::{
-    EmbeddingTable, FloatType, Format, NonFinite, Progress, Store, read_table, write_table,
+    EmbeddingTable, FloatType, Format, Ids, NonFinite, Progress, Store, StoreOptions, read_table, write_table,
 };
 use burn_revision::{Error, Result};
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
@@ -570,4 +570,109 @@ fn rows_go_through_every_format_unchanged() {
     assert_eq!(std::fs::read(world.path("image.jsonl")).unwrap(), before);
     let tables = ["image.safetensors", "image.npy"].map(|name| read_table(world.path(name)).unwrap());
     assert_eq!(tables[0], tables[1]);
+}
+
+/// A file of `tests/reference/make_embedding_fixtures.py`.
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/embeddings").join(name)
+}
+
+#[cfg(feature = "parquet")]
+#[test]
+fn columns_beside_a_matrix_travel_into_every_format() {
+    let world = World::new();
+    let options = StoreOptions { id_column: Some("image_path".to_string()), ..StoreOptions::default() };
+    let store = Store::open_with(fixture("clip_retrieval/img_emb"), &options).unwrap();
+    for format in [Format::Npy, Format::Safetensors, Format::Parquet] {
+        let out = world.path(&format!("out-{format}"));
+        convert(&store, &out, &ConvertOptions { format: Some(format), ..ConvertOptions::default() }).unwrap();
+        let written = Store::open(&out).unwrap();
+        assert_eq!(written.report().notes(), Vec::<String>::new(), "{format}");
+        let record = written.record("image 5.jpg").unwrap();
+        assert_eq!((&record["caption"], &record["width"]), (&"caption 5".into(), &640.into()), "{format}");
+        assert_eq!(written.read_table().unwrap(), store.read_table().unwrap(), "{format}");
+    }
+    // What stands beside the rows is an input too.
+    std::fs::copy(fixture("pair.npy"), world.path("pair.npy")).unwrap();
+    std::fs::copy(fixture("pair.parquet"), world.path("pair.parquet")).unwrap();
+    let overwrite = ConvertOptions { overwrite: true, ..ConvertOptions::default() };
+    let error = convert(&world.store("pair.npy"), &world.path("pair.parquet"), &overwrite).unwrap_err();
+    assert!(error.to_string().contains("is an input"), "{error}");
+}
+
+/// Parquet files without ids: rows that are left out do not shift the numbers of the others.
+#[cfg(feature = "parquet")]
+#[test]
+fn rows_that_are_left_out_of_columns_without_ids_leave_the_numbers_of_the_others() {
+    let world = World::new();
+    let folder = world.path("columns");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::copy(fixture("nulls.parquet"), folder.join("0.parquet")).unwrap();
+    // Under another name, the column of ids is no column of ids.
+    let options = StoreOptions { null_as_nan: true, ids: Ids::Rows, ..StoreOptions::default() };
+    let store = Store::open_with(&folder, &options).unwrap();
+    for format in [Format::Npy, Format::Parquet] {
+        let out = world.path(&format!("kept-{format}"));
+        let (policy, format) = (Some(NonFinite::Skip), Some(format));
+        convert(&store, &out, &ConvertOptions { policy, format, ..ConvertOptions::default() }).unwrap();
+        assert_eq!(read_table(&out).unwrap().ids(), ["0", "1", "3", "4", "5", "6"]);
+    }
+    std::fs::copy(fixture("image_id.parquet"), folder.join("0.parquet")).unwrap();
+    let store = Store::open(&folder).unwrap();
+    let out = world.path("image-ids");
+    // The second row has no direction in its first value only: nothing is left out, and the numbers are told.
+    let options = ConvertOptions { policy: Some(NonFinite::Skip), ..ConvertOptions::default() };
+    convert(&store, &out, &options).unwrap();
+    let written = Store::open(&out).unwrap();
+    assert_eq!(written.record("3").unwrap()["image_id"], "image 3");
+}
+
+#[test]
+fn a_store_that_is_read_in_another_way_is_another_job() {
+    let world = World::new();
+    let open = |scale: f64| {
+        let options = StoreOptions { scale: Some(scale), ..StoreOptions::default() };
+        Store::open_with(fixture("int8.npy"), &options).unwrap()
+    };
+    let (out, resume) =
+        (world.path("int8.npy"), ConvertOptions { resume: true, ..ConvertOptions::default() });
+    convert(&open(0.125), &out, &resume).unwrap();
+    convert(&open(0.125), &out, &resume).unwrap();
+    let error = convert(&open(0.25), &out, &resume).unwrap_err().to_string();
+    assert!(error.contains("another job: input"), "{error}");
+    assert_eq!(read_table(&out).unwrap().row(6)[3], 5.375);
+}
+
+/// The name of the matrix is a part of the job.
+#[test]
+fn another_matrix_of_the_same_file_is_another_job() {
+    let world = World::new();
+    let resume = ConvertOptions { resume: true, ..ConvertOptions::default() };
+    let two = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/matrices/two.safetensors");
+    let open_two = |key: &str| Store::open_with(&two, &StoreOptions::key(key)).unwrap();
+    let out = world.path("two.npy");
+    convert(&open_two("embeddings"), &out, &resume).unwrap();
+    assert!(convert(&open_two("other"), &out, &resume).unwrap_err().to_string().contains("another job"));
+}
+
+#[test]
+fn records_of_the_input_are_not_given_other_ids_in_place() {
+    let world = World::new();
+    for name in ["sidecar_without.npy", "sidecar_without.jsonl"] {
+        std::fs::copy(fixture(name), world.path(name)).unwrap();
+    }
+    let before = std::fs::read(world.path("sidecar_without.jsonl")).unwrap();
+    let to = world.path("sidecar_without.safetensors");
+    let named = StoreOptions { id_column: Some("image_id".to_string()), ..StoreOptions::default() };
+    for options in [StoreOptions::default(), named.clone()] {
+        let store = Store::open_with(world.path("sidecar_without.npy"), &options).unwrap();
+        let error = convert(&store, &to, &ConvertOptions::default()).unwrap_err().to_string();
+        assert!(error.contains("name another folder"), "{error}");
+    }
+    assert_eq!(std::fs::read(world.path("sidecar_without.jsonl")).unwrap(), before);
+    std::fs::create_dir(world.path("elsewhere")).unwrap();
+    let store = Store::open_with(world.path("sidecar_without.npy"), &named).unwrap();
+    let to = world.path("elsewhere/rows.safetensors");
+    convert(&store, &to, &ConvertOptions::default()).unwrap();
+    assert_eq!(read_table(&to).unwrap().ids()[6], "image 6");
 }

@@ -3,7 +3,7 @@ use std::path::Path;
 use super::encode::encode;
 use super::output::{MatrixOutput, write_sidecar};
 use super::records::{self, of_id};
-use super::{EmbeddingTable, FloatType, Format, Record, Store};
+use super::{EmbeddingTable, FloatType, Format, Record, Store, StoreOptions};
 use crate::{Error, Result};
 
 /// Reads a file, a folder of shards or a pattern of names into memory, as float32, with the ids; see [`Store`] for what
@@ -21,13 +21,13 @@ pub fn read_table(path: impl AsRef<Path>) -> Result<EmbeddingTable> {
     Store::open(path)?.read_table()
 }
 
-/// As [`read_table`]; `key` names the matrix of a `.safetensors` file or the column of a Parquet file.
+/// As [`read_table`], as the options say.
 ///
 /// # Errors
 ///
 /// Those of [`read_table`].
-pub fn read_table_key(path: impl AsRef<Path>, key: &str) -> Result<EmbeddingTable> {
-    Store::open_key(path, Some(key))?.read_table()
+pub fn read_table_with(path: impl AsRef<Path>, options: &StoreOptions) -> Result<EmbeddingTable> {
+    Store::open_with(path, options)?.read_table()
 }
 
 /// Writes a table in float32 as `.npy` or `.safetensors` (the matrix `embeddings`), and the ids in the `.jsonl` file

@@ -4,7 +4,7 @@ use burn::tensor::{DType, TensorData};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
-use super::{EMBEDDINGS_KEY, EmbeddingTable, read_table, read_table_key, write_table};
+use super::{EMBEDDINGS_KEY, EmbeddingTable, StoreOptions, read_table, read_table_with, write_table};
 use crate::Error;
 
 fn table() -> EmbeddingTable {
@@ -49,7 +49,7 @@ fn a_table_comes_back_bit_for_bit() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "no partial file is left");
     std::fs::remove_file(path.with_extension("jsonl")).unwrap();
     assert_eq!(read_table(&path).unwrap().ids(), ["0", "1", "2"]);
-    assert!(matches!(read_table_key(&path, "other"), Err(Error::Format { .. })));
+    assert!(matches!(read_table_with(&path, &StoreOptions::key("other")), Err(Error::Format { .. })));
 }
 
 #[test]
@@ -83,13 +83,69 @@ fn a_file_cut_off_anywhere_is_an_error_and_no_panic() {
     }
 }
 
+/// A file that is cut off in what stands behind its last row may still be read; then it is the whole.
+#[test]
+fn files_of_other_tools_cut_off_anywhere_are_an_error_or_whole() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/embeddings");
+    let mut names = vec![
+        "stored.npz",
+        "deflated.npz",
+        "dict.pt",
+        "slice.pth",
+        "webdataset.tar",
+        "fortran.npy",
+        "int8.npy",
+    ];
+    if cfg!(feature = "parquet") {
+        names.extend([
+            "stream.arrow",
+            "file.arrow",
+            "plain.feather",
+            "views.arrow",
+            "texts.parquet",
+            "nulls.parquet",
+        ]);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for name in names {
+        let options = StoreOptions {
+            key: (name == "deflated.npz").then(|| "image".to_string()),
+            scale: Some(0.125),
+            null_as_nan: true,
+            ..StoreOptions::default()
+        };
+        let (whole, path) = (std::fs::read(fixtures.join(name)).unwrap(), folder.path().join(name));
+        let expected = read_table_with(fixtures.join(name), &options).unwrap();
+        // Every byte of headers and of what follows them; tar files are long and mostly zeros.
+        let step = if whole.len() > 10_000 { 37 } else { 1 };
+        for length in (0..whole.len()).step_by(step) {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            match read_table_with(&path, &options) {
+                Err(Error::Format { path: named, .. }) => assert_eq!(named, path, "{name}, {length} bytes"),
+                Ok(found) => {
+                    let bits =
+                        |table: &EmbeddingTable| table.rows().iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+                    assert_eq!(
+                        (found.ids(), bits(&found)),
+                        (expected.ids(), bits(&expected)),
+                        "{name}, {length} bytes"
+                    );
+                }
+                Err(other) => panic!("{name}, {length} bytes: {other}"),
+            }
+        }
+    }
+}
+
 #[test]
 fn ids_that_do_not_fit_are_an_error_that_names_their_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("text.safetensors");
     write_table(&table(), &path).unwrap();
     let ids = path.with_extension("jsonl");
-    for lines in ["{\"id\": 1}\n{\"id\": \"b\"}\n", "{\"id\": 1}\nnot json\n{\"id\": 3}\n", "{}\n{}\n{}\n"] {
+    for lines in
+        ["{\"id\": 1}\n{\"id\": \"b\"}\n", "{\"id\": 1}\nnot json\n{\"id\": 3}\n", "{\"id\": 1}\n{}\n{}\n"]
+    {
         std::fs::write(&ids, lines).unwrap();
         assert_format_error(&path);
     }

@@ -19,11 +19,28 @@ pub enum Format {
     Safetensors,
     /// `.parquet`: a list column beside any others (feature `parquet`).
     Parquet,
+    /// `.npz`: an archive of NumPy, stored or deflated; read, never written.
+    Npz,
+    /// `.pt` or `.pth`: what `torch.save` writes of a tensor, or of a dict with one; read without executing anything, never
+    /// written.
+    Torch,
+    /// `.arrow`, `.feather` or `.ipc`: a stream or file of Arrow (feature `parquet`); read, never written.
+    Arrow,
+    /// `.tar` of WebDataset, with a vector `KEY.npy` in each sample; read, never written.
+    WebDataset,
     /// `.pkl` or `.pickle` of the ReVision authors' script: read without executing anything, never written.
     Pickle,
 }
 
 impl Format {
+    /// The extensions, for messages.
+    pub(crate) const EXTENSIONS: &str = ".npy, .npz, .safetensors, .parquet, .arrow, .pt, .tar or .pkl";
+
+    /// Whether files of it are written.
+    pub fn is_written(self) -> bool {
+        matches!(self, Self::Npy | Self::Safetensors | Self::Parquet)
+    }
+
     /// The format that the extension of a name stands for.
     pub fn of(path: &Path) -> Option<Self> {
         path.extension()?.to_str()?.to_ascii_lowercase().parse().ok()
@@ -35,6 +52,10 @@ impl Format {
             Self::Npy => "npy",
             Self::Safetensors => "safetensors",
             Self::Parquet => "parquet",
+            Self::Npz => "npz",
+            Self::Torch => "pt",
+            Self::Arrow => "arrow",
+            Self::WebDataset => "tar",
             Self::Pickle => "pkl",
         }
     }
@@ -54,11 +75,14 @@ impl FromStr for Format {
             "npy" => Ok(Self::Npy),
             "safetensors" => Ok(Self::Safetensors),
             "parquet" => Ok(Self::Parquet),
+            "npz" => Ok(Self::Npz),
+            "pt" | "pth" => Ok(Self::Torch),
+            "arrow" | "feather" | "ipc" => Ok(Self::Arrow),
+            "tar" => Ok(Self::WebDataset),
             "pkl" | "pickle" => Ok(Self::Pickle),
-            _ => Err(Error::config(
-                "format",
-                format!("expected npy, safetensors, parquet or pkl, found {name:?}"),
-            )),
+            _ => {
+                Err(Error::config("format", format!("expected npy, safetensors or parquet, found {name:?}")))
+            }
         }
     }
 }

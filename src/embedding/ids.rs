@@ -4,34 +4,59 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::records::{Record, of_id, parse_with_id};
 use crate::Result;
 use crate::json::Mended;
 
-/// A line's id as a record that need not hold anything else.
-pub(super) fn parse(line: &str, mended: &mut Mended) -> Result<Record, String> {
-    match id_of(line) {
+/// The id of a line, which stands under `column`, as a record that need not hold anything else.
+pub(super) fn parse(line: &str, column: &str, mended: &mut Mended) -> Result<Record, String> {
+    match id_of(line, column) {
         Some(id) => Ok(of_id(id.into_owned())),
         // The parser of whole records has the error messages.
-        None => parse_with_id(line, mended),
+        None => parse_with_id(line, column, mended),
     }
 }
 
 /// The id of a line, where it is plainly an object with one; captions and all else are passed over.
-fn id_of(line: &str) -> Option<Cow<'_, str>> {
-    #[derive(Deserialize)]
-    struct Line<'a> {
-        #[serde(borrow)]
-        id: Id<'a>,
-    }
-    // The derived code takes arrays for objects.
-    if !line.trim_start().starts_with('{') {
-        return None;
-    }
-    serde_json::from_str::<Line>(line).ok().map(|line| line.id.0)
+fn id_of<'a>(line: &'a str, column: &str) -> Option<Cow<'a, str>> {
+    let mut deserializer = serde_json::Deserializer::from_str(line);
+    let id = deserializer.deserialize_map(ObjectVisitor { column }).ok()?;
+    deserializer.end().ok()?;
+    id
 }
+
+/// Finds the value under a name in an object; it stands there once.
+struct ObjectVisitor<'c> {
+    column: &'c str,
+}
+
+impl<'de> Visitor<'de> for ObjectVisitor<'_> {
+    type Value = Option<Cow<'de, str>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+        let mut found = None;
+        while let Some(Text(key)) = map.next_key()? {
+            if key != self.column {
+                map.next_value::<IgnoredAny>()?;
+            } else if found.is_none() {
+                found = Some(map.next_value::<Id>()?.0);
+            } else {
+                return Err(serde::de::Error::custom("twice"));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The name of a field, borrowed where nothing in it is escaped.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 struct Id<'a>(Cow<'a, str>);
 
@@ -96,11 +121,21 @@ mod tests {
     #[test]
     fn lines_are_read_or_refused_as_whole_records_are() {
         for line in LINES {
-            let told = |parse: fn(&str, &mut Mended) -> Result<Record, String>| {
+            let told = |parse: fn(&str, &str, &mut Mended) -> Result<Record, String>| {
                 let mut mended = Mended::default();
-                parse(line, &mut mended).map(|record| records::id(&record).unwrap())
+                parse(line, "id", &mut mended).map(|record| records::id(&record).unwrap())
             };
             assert_eq!(told(parse), told(parse_with_id), "{line}");
         }
+    }
+    #[test]
+    fn ids_stand_under_the_name_that_is_asked_for() {
+        let line = r#"{"id": "own", "image_id": 7.0, "im\u0061ge": "x"}"#;
+        let id =
+            |column: &str| parse(line, column, &mut Mended::default()).map(|record| records::id(&record));
+        assert_eq!(id("id"), Ok(Some("own".to_string())));
+        assert_eq!(id("image_id"), Ok(Some("7".to_string())));
+        assert_eq!(id("image"), Ok(Some("x".to_string())));
+        assert!(id("url").unwrap_err().contains("\"url\""));
     }
 }

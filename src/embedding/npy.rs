@@ -3,16 +3,60 @@
 use std::io::Read;
 use std::path::Path;
 
-use super::FloatType;
-use super::matrix::Matrix;
+use super::matrix::{Element, Matrix};
+use super::{FloatType, StoreOptions};
 use crate::{Error, Result};
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 /// NumPy pads so that the values begin at a multiple of 64; ours have one size whatever the shape.
 const HEADER: usize = 128;
 
-/// Reads where the matrix of a file of `length` bytes lies, and checks that it is all there.
-pub(super) fn read_header(path: &Path, file: &mut impl Read, length: u64) -> Result<Matrix> {
+/// What the header of a file says.
+#[derive(Debug)]
+pub(super) struct Array {
+    /// The type of the values, as NumPy calls it.
+    pub descr: String,
+    pub fortran_order: bool,
+    pub shape: Vec<u64>,
+    /// The byte at which the values begin.
+    pub offset: u64,
+}
+
+/// Reads where the matrix of a file of `length` bytes lies, and checks that it is all there. An array without values is
+/// a matrix of no rows.
+pub(super) fn read_header(
+    path: &Path,
+    file: &mut impl Read,
+    length: u64,
+    options: &StoreOptions,
+) -> Result<Matrix> {
+    read_array(path, file, length)?.matrix(path, length, options)
+}
+
+impl Array {
+    /// The matrix that it is, in a file of `length` bytes.
+    pub fn matrix(&self, path: &Path, length: u64, options: &StoreOptions) -> Result<Matrix> {
+        let wrong = |detail: String| Error::format(path, detail);
+        let element = element(&self.descr, options).map_err(wrong)?;
+        let shape = match *self.shape.as_slice() {
+            [rows, dim] => [rows, dim],
+            [0] => [0, 0],
+            _ => {
+                let shape = &self.shape;
+                return Err(wrong(format!("expected a matrix [rows, dimensions], found shape {shape:?}")));
+            }
+        };
+        if shape[1] == 0 && shape[0] > 0 {
+            return Err(wrong("rows of 0 dimensions".to_string()));
+        }
+        element.check_scale(options).map_err(wrong)?;
+        let matrix = Matrix::checked(path, element, shape, self.offset, length - self.offset)?;
+        Ok(if self.fortran_order { matrix.by_columns() } else { matrix })
+    }
+}
+
+/// Reads the header of a file of `length` bytes.
+pub(super) fn read_array(path: &Path, file: &mut impl Read, length: u64) -> Result<Array> {
     let wrong = |detail: String| Error::format(path, detail);
     let mut start = [0; 12];
     read(path, file, &mut start[..10], "the magic string")?;
@@ -44,19 +88,7 @@ pub(super) fn read_header(path: &Path, file: &mut impl Read, length: u64) -> Res
         String::from_utf8(header).map_err(|error| wrong(format!("the header is not text: {error}")))?;
     let Fields { descr, fortran_order, shape } =
         parse(&header).map_err(|detail| wrong(format!("header {:?}: {detail}", header.trim_end())))?;
-    let float = float_type(&descr).map_err(wrong)?;
-    let &[rows, dim] = shape.as_slice() else {
-        return Err(wrong(format!("expected a matrix [rows, dimensions], found shape {shape:?}")));
-    };
-    if dim == 0 {
-        return Err(wrong("rows of 0 dimensions".to_string()));
-    }
-    if fortran_order && rows > 1 && dim > 1 {
-        return Err(wrong(
-            "the matrix is stored by columns (Fortran order); save numpy.ascontiguousarray of it".into(),
-        ));
-    }
-    Matrix::checked(path, float, [rows, dim], offset, length - offset)
+    Ok(Array { descr, fortran_order, shape, offset })
 }
 
 fn read(path: &Path, file: &mut impl Read, bytes: &mut [u8], what: &str) -> Result<()> {
@@ -66,18 +98,35 @@ fn read(path: &Path, file: &mut impl Read, bytes: &mut [u8], what: &str) -> Resu
     })
 }
 
-fn float_type(descr: &str) -> Result<FloatType, String> {
+/// The type of values that NumPy calls `descr`.
+pub(super) fn element(descr: &str, options: &StoreOptions) -> Result<Element, String> {
+    let untyped = |size: usize, how: &str| match options.dtype_in {
+        Some(float) if float.size() == size => Ok(Element::Float(float)),
+        Some(float) => {
+            Err(format!("values of type {descr:?} have {size} bytes, and {float} has {}", float.size()))
+        }
+        None => Err(format!("values of type {descr:?}{how}")),
+    };
     match descr {
-        "<f2" => Ok(FloatType::F16),
-        "<f4" => Ok(FloatType::F32),
-        "<f8" => Ok(FloatType::F64),
+        "<f2" => Ok(Element::Float(FloatType::F16)),
+        "<f4" => Ok(Element::Float(FloatType::F32)),
+        "<f8" => Ok(Element::Float(FloatType::F64)),
+        "|i1" => Ok(Element::Int8),
+        "|u1" => Ok(Element::UInt8),
+        "|V2" | "<V2" => {
+            untyped(2, ", which is how NumPy writes bfloat16: read them as `dtype_in` bf16 if they are")
+        }
+        // Bits of a type that NumPy does not have.
+        "<u2" | "<i2" if options.dtype_in.is_some() => untyped(2, ""),
         _ if descr.contains('O') => {
             Err(format!("values of type {descr:?} are Python objects, which are not read"))
         }
         _ if descr.starts_with('>') => {
             Err(format!("values of type {descr:?} are big-endian; save them with .astype({:?})", &descr[1..]))
         }
-        _ => Err(format!("expected values of type <f2, <f4 or <f8, found {descr:?}")),
+        _ => Err(format!(
+            "expected values of type <f2, <f4 or <f8 (or |i1, |u1 with a `scale`), found {descr:?}"
+        )),
     }
 }
 

@@ -71,9 +71,7 @@ fn header(format: Format, float: FloatType, shape: [u64; 2], ids: Option<&str>) 
     match format {
         Format::Npy => npy::header(float, shape),
         Format::Safetensors => Ok(tensors::header(float, shape, ids)),
-        Format::Parquet | Format::Pickle => {
-            Err(Error::config("format", format!("expected npy or safetensors, found {format}")))
-        }
+        _ => Err(Error::config("format", format!("expected npy or safetensors, found {format}"))),
     }
 }
 

@@ -56,7 +56,8 @@ impl Tally {
         *self.0.lock().expect("nothing panics with it")
     }
 
-    fn found(&self, found: Mended) {
+    /// Takes what a pass has found.
+    pub fn found(&self, found: Mended) {
         let mut most = self.0.lock().expect("nothing panics with it");
         *most = most.most(found);
     }
@@ -102,15 +103,37 @@ pub(super) fn parse(line: &str, mended: &mut Mended) -> Result<Record, String> {
     json::parse(line.as_bytes(), mended).map_err(|error| format!("expected an object: {error}"))
 }
 
-/// The record of a line, which has an id.
-pub(super) fn parse_with_id(line: &str, mended: &mut Mended) -> Result<Record, String> {
-    let wrong = |detail: &dyn std::fmt::Display| format!("expected an object with an \"id\": {detail}");
-    let record: Record = json::parse(line.as_bytes(), mended).map_err(|error| wrong(&error))?;
-    match (id(&record), record.get("id")) {
-        (Some(_), _) => Ok(record),
-        (None, None) => Err(wrong(&"there is none")),
-        (None, Some(value)) => Err(wrong(&format!("found {value}"))),
+/// The record of a line, in which an id stands under `column`: it is the `id` of the record.
+pub(super) fn parse_with_id(line: &str, column: &str, mended: &mut Mended) -> Result<Record, String> {
+    let wrong = |detail: &dyn std::fmt::Display| format!("expected an object with an {column:?}: {detail}");
+    let mut record: Record = json::parse(line.as_bytes(), mended).map_err(|error| wrong(&error))?;
+    identify(&mut record, column).map_err(|found| wrong(&found))?;
+    Ok(record)
+}
+
+/// Makes the value under `column` the `id` of the record; an id that stands in `id` already stays as it is.
+pub(super) fn identify(record: &mut Record, column: &str) -> Result<(), String> {
+    let value = record.get(column).ok_or("there is none")?;
+    let id = id_of(value).ok_or_else(|| format!("found {value}"))?;
+    let is_whole = matches!(value, Value::String(_)) || value.is_i64() || value.is_u64();
+    if column != "id" || !is_whole {
+        record.insert("id".to_string(), Value::String(id));
     }
+    Ok(())
+}
+
+/// The fields of a record that might be an id, best first by their names; or the first few, where no name says so.
+pub(super) fn id_candidates<'a>(fields: impl Iterator<Item = &'a str> + Clone) -> Vec<String> {
+    let says_so = |name: &&str| {
+        let name = name.to_lowercase();
+        ["id", "key", "uid", "uuid", "url", "sha256", "hash", "index"].contains(&name.as_str())
+            || ["_id", "id_", "path", "file", "name", "_key", "_url"].iter().any(|part| name.contains(part))
+    };
+    let mut named: Vec<String> = fields.clone().filter(says_so).map(str::to_string).collect();
+    if named.is_empty() {
+        named = fields.take(6).map(str::to_string).collect();
+    }
+    named
 }
 
 /// A number that tells the ids of one table from those of another.

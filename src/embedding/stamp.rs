@@ -17,6 +17,11 @@ impl Stamp {
         Self { length: metadata.len(), modified: metadata.modified().ok() }
     }
 
+    /// The bytes of the file.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
     /// Checks that `file`, which errors call `path`, still has this stamp.
     ///
     /// # Errors

@@ -2,8 +2,9 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::place::Place;
 use super::records;
-use super::{EmbeddingTable, Format, Pieces, Record, Shard};
+use super::{EmbeddingTable, Numbered, Pieces, Record, Shard, StoreOptions, StoreReport};
 use crate::{Error, Result};
 
 /// Ids whose hashes are in memory at once while they are compared.
@@ -30,6 +31,7 @@ pub struct Store {
     shards: Arc<[Shard]>,
     rows: usize,
     is_file: bool,
+    report: StoreReport,
 }
 
 impl Store {
@@ -37,25 +39,57 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// Those of [`Store::open_key`].
+    /// Those of [`Store::open_with`].
     pub fn open(place: impl AsRef<Path>) -> Result<Self> {
-        Self::open_key(place, None)
+        Self::open_with(place, &StoreOptions::default())
     }
 
-    /// As [`Store::open`]; `key` names the matrix of `.safetensors` files or the column of Parquet files, where they
-    /// have several.
+    /// As [`Store::open`], where files leave a choice: which matrix or column is meant, which field holds the ids, what
+    /// whole numbers are worth.
+    ///
+    /// A folder as clip-retrieval writes it (`img_emb`, `text_emb`, `metadata`) is the half of it that
+    /// [`StoreOptions::modality`] names, joined row by row with the metadata of the same number.
+    ///
+    /// ```no_run
+    /// use burn_revision::embedding::{Store, StoreOptions};
+    ///
+    /// # fn main() -> burn_revision::Result<()> {
+    /// let options = StoreOptions { id_column: Some("image_path".into()), ..StoreOptions::default() };
+    /// let store = Store::open_with("laion/img_emb", &options)?;
+    /// for note in store.report().notes() {
+    ///     println!("note: {note}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
     /// [`Error::Io`] where a file cannot be read, [`Error::Format`] where it does not hold what its format promises,
     /// or where the shards differ in format or dimensions, or hold no row.
-    pub fn open_key(place: impl AsRef<Path>, key: Option<&str>) -> Result<Self> {
+    pub fn open_with(place: impl AsRef<Path>, options: &StoreOptions) -> Result<Self> {
         let place = place.as_ref();
-        let is_file = place.is_file();
-        let paths = if is_file { vec![place.to_path_buf()] } else { find(place)? };
-        let shards = paths.iter().map(|path| Shard::open(path, key)).collect::<Result<Vec<_>>>()?;
+        let mut shards = Vec::new();
+        let mut report = StoreReport::default();
+        let mut rows = 0;
+        for Place { path, table } in super::place::find(place, options)? {
+            let mut shard = Shard::open(&path, table.as_deref(), options)?;
+            report.samples_without_embedding += shard.without_embedding();
+            if shard.len() == 0 {
+                report.empty_files.push(path);
+                continue;
+            }
+            if report.numbered.is_none()
+                && let Some((path, fields)) = shard.missing_ids()
+            {
+                report.numbered = Some(Numbered { path: path.to_path_buf(), fields });
+            }
+            shard.set_first(rows);
+            rows += shard.len();
+            shards.push(shard);
+        }
         let Some(first) = shards.first() else {
-            return Err(Error::format(place, "no file of embeddings (.npy, .safetensors, .parquet, .pkl)"));
+            return Err(Error::format(place, "there is no row"));
         };
         for shard in &shards {
             if shard.dim() != first.dim() {
@@ -70,11 +104,18 @@ impl Store {
                 return Err(Error::format(shard.path(), detail));
             }
         }
-        let rows = shards.iter().map(Shard::len).sum();
-        if rows == 0 {
-            return Err(Error::format(place, "there is no row"));
+        let is_file = place.is_file();
+        Ok(Self { place: place.to_path_buf(), shards: shards.into(), rows, is_file, report })
+    }
+
+    /// What is worth knowing of how the files were read. What was mended in files of records is known when they have been
+    /// read, as by [`Store::check_ids`] or by a conversion.
+    pub fn report(&self) -> StoreReport {
+        let mut report = self.report.clone();
+        for shard in self.shards() {
+            report.mended += shard.mended();
         }
-        Ok(Self { place: place.to_path_buf(), shards: shards.into(), rows, is_file })
+        report
     }
 
     /// What was opened.
@@ -129,12 +170,14 @@ impl Store {
     /// [`Error::Io`] or [`Error::Format`] where a file cannot be read or has not as many ids as rows,
     /// [`Error::DuplicateId`] where an id stands twice.
     pub fn read_table(&self) -> Result<EmbeddingTable> {
-        let mut rows = Vec::with_capacity(self.rows * self.dim());
+        // A file may claim rows of any size: beyond what it can hold, memory is taken as values come.
+        let held = self.shards().iter().map(|shard| shard.file_length() as usize).sum::<usize>();
+        let mut rows = Vec::with_capacity(self.rows.saturating_mul(self.dim()).min(held));
         let (mut pieces, mut bytes) = (self.pieces(super::BLOCK_ROWS), Vec::new());
         while let Some(piece) = pieces.next(&mut bytes)? {
             rows.extend(piece.read(&mut bytes)?.to_single());
         }
-        let mut ids = Vec::with_capacity(self.rows);
+        let mut ids = Vec::with_capacity(self.rows.min(held));
         for shard in self.shards() {
             match shard.records()?.filter(|_| shard.has_ids()) {
                 Some(records) => {
@@ -167,7 +210,9 @@ impl Store {
             };
             records.enumerate().map(move |(row, record)| {
                 let mut record = record?;
-                record.entry("id").or_insert_with(|| (start + row).to_string().into());
+                if !shard.has_ids() || !record.contains_key("id") {
+                    record.insert("id".to_string(), (start + row).to_string().into());
+                }
                 Ok(record)
             })
         })
@@ -239,7 +284,13 @@ impl Store {
         let (other, second) = self.locate(second);
         let what = match file == other {
             true => file.display().to_string(),
-            false => format!("{} and {}", file.display(), other.display()),
+            // Shards that number their rows each from the beginning.
+            false => {
+                let (file, other) = (file.display(), other.display());
+                format!(
+                    "{file} and {other} (`ids` = shard puts the name of the file before each id, rows numbers the rows)"
+                )
+            }
         };
         Error::DuplicateId { what, id, first, second }
     }
@@ -262,37 +313,4 @@ fn hash(id: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     id.hash(&mut hasher);
     hasher.finish()
-}
-
-/// The shards in a folder or of a pattern, by name.
-fn find(place: &Path) -> Result<Vec<PathBuf>> {
-    let mut paths = Vec::new();
-    if place.is_dir() {
-        for entry in std::fs::read_dir(place).map_err(|error| Error::io(place, error))? {
-            let path = entry.map_err(|error| Error::io(place, error))?.path();
-            let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-            if !hidden && Format::of(&path).is_some() && path.is_file() {
-                paths.push(path);
-            }
-        }
-    } else {
-        let pattern = place.to_string_lossy();
-        if !pattern.contains(['*', '?', '[']) {
-            return Err(Error::io(place, std::io::ErrorKind::NotFound.into()));
-        }
-        let found = glob::glob(&pattern).map_err(|error| Error::format(place, error.to_string()))?;
-        for path in found {
-            let path = path.map_err(|error| {
-                let path = error.path().to_path_buf();
-                Error::io(path, error.into())
-            })?;
-            paths.extend(path.is_file().then_some(path));
-        }
-        if paths.is_empty() {
-            return Err(Error::format(place, "the pattern matches no file"));
-        }
-    }
-    // As people number files: e_2 before e_10.
-    paths.sort_by(|a, b| alphanumeric_sort::compare_path(a, b).then_with(|| a.cmp(b)));
-    Ok(paths)
 }

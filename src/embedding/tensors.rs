@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::path::Path;
 
+use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
-use super::FloatType;
-use super::matrix::Matrix;
+use super::matrix::{Element, Matrix};
+use super::{FloatType, StoreOptions};
 use crate::{Error, Result};
 
 /// The name of the matrix in a `.safetensors` file of embeddings.
@@ -25,14 +26,14 @@ pub(super) fn read_header(
     path: &Path,
     file: &mut impl Read,
     length: u64,
-    key: Option<&str>,
+    options: &StoreOptions,
 ) -> Result<(Matrix, Option<String>)> {
     let wrong = |detail: String| Error::format(path, detail);
     let (metadata, data) = read_metadata(path, file, length)?;
     let fingerprint = metadata.metadata().as_ref().and_then(|entries| entries.get(IDS_FINGERPRINT).cloned());
     let tensors = metadata.tensors();
-    let key = match key {
-        Some(key) => key.to_string(),
+    let key = match &options.key {
+        Some(key) => key.clone(),
         None if tensors.contains_key(EMBEDDINGS_KEY) => EMBEDDINGS_KEY.to_string(),
         None => only_matrix(&metadata).map_err(wrong)?,
     };
@@ -47,14 +48,15 @@ pub(super) fn read_header(
             info.shape
         )));
     };
-    let Some(float) = FloatType::from_safetensors(info.dtype) else {
+    let Some(element) = element(info.dtype) else {
         return Err(wrong(format!("{key:?}: expected a float type, found {:?}", info.dtype)));
     };
-    if dim == 0 {
+    element.check_scale(options).map_err(|detail| wrong(format!("{key:?}: {detail}")))?;
+    if dim == 0 && rows > 0 {
         return Err(wrong(format!("{key:?}: rows of 0 dimensions")));
     }
     let (begin, end) = (info.data_offsets.0 as u64, info.data_offsets.1 as u64);
-    let matrix = Matrix::checked(path, float, [rows as u64, dim as u64], data + begin, end - begin)?;
+    let matrix = Matrix::checked(path, element, [rows as u64, dim as u64], data + begin, end - begin)?;
     Ok((matrix, fingerprint))
 }
 
@@ -91,15 +93,27 @@ fn read(path: &Path, file: &mut impl Read, bytes: &mut [u8]) -> Result<()> {
     })
 }
 
-/// The only float matrix of a file.
+fn element(dtype: Dtype) -> Option<Element> {
+    match dtype {
+        Dtype::I8 => Some(Element::Int8),
+        Dtype::U8 => Some(Element::UInt8),
+        dtype => FloatType::from_safetensors(dtype).map(Element::Float),
+    }
+}
+
+/// The only matrix of a file.
 fn only_matrix(metadata: &Metadata) -> Result<String, String> {
     let names = metadata.offset_keys();
-    let is_matrix = |name: &&String| {
-        let info = metadata.info(name);
-        info.is_some_and(|info| info.shape.len() == 2 && FloatType::from_safetensors(info.dtype).is_some())
+    let matrices = |floats: bool| -> Vec<&String> {
+        let fits = |name: &&String| {
+            let info = metadata.info(name).filter(|info| info.shape.len() == 2);
+            let element = info.and_then(|info| element(info.dtype));
+            element.is_some_and(|element| matches!(element, Element::Float(_)) == floats)
+        };
+        names.iter().filter(fits).collect()
     };
-    match names.iter().filter(is_matrix).collect::<Vec<_>>().as_slice() {
-        [only] => Ok(only.to_string()),
+    match (matrices(true).as_slice(), matrices(false).as_slice()) {
+        ([only], _) | ([], [only]) => Ok(only.to_string()),
         _ => Err(format!("expected a matrix {EMBEDDINGS_KEY:?} or only one, found {names:?}; name one")),
     }
 }

@@ -89,23 +89,9 @@ pub(crate) fn decode(path: &Path, name: &str, bytes: &[u8], float: FloatType) ->
     Ok(values)
 }
 
-/// The number of values of a shape, where 64 bits and the machine can count them and their bytes.
-pub(crate) fn count(shape: &[usize]) -> Option<usize> {
-    let count = shape.iter().try_fold(1_usize, |count, size| count.checked_mul(*size))?;
-    count.checked_mul(8).map(|_| count)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn shapes_beyond_the_machine_have_no_count() {
-        assert_eq!(count(&[]), Some(1));
-        assert_eq!(count(&[3, 0, 7]), Some(0));
-        assert_eq!(count(&[1 << 40, 1 << 40]), None);
-        assert_eq!(count(&[1 << 62]), None);
-    }
 
     #[test]
     fn doubles_are_rounded_and_must_fit() {

@@ -11,14 +11,15 @@ use super::progress::Progress;
 use burn_revision::alignment::stream::{self, ApplyOptions, ApplyReport, Compute, FitOptions};
 use burn_revision::alignment::{Method, Statistics};
 use burn_revision::device::from_environment;
-use burn_revision::embedding::Store;
+use burn_revision::embedding::{Modality, Store};
 use burn_revision::{Error, Result};
 
 /// `align`: fit and apply.
 pub fn align(command: &AlignCommand, output: &OutputOptions) -> Result<Outcome> {
     let begun = Instant::now();
     let progress = Progress::new(output);
-    let (text, image) = (open(&command.text, &command.rows)?, open(&command.image, &command.rows)?);
+    let text = open(&command.text, Modality::Text, &command.rows)?;
+    let image = open(&command.image, Modality::Image, &command.rows)?;
     let options = fit_options(&command.rows, command.method.centroid_sample, &progress)?;
     let write = apply_options(&command.write, &command.rows, &progress)?;
     stream::check_output(&text, &[&image], &command.output, &write)?;
@@ -39,6 +40,7 @@ pub fn align(command: &AlignCommand, output: &OutputOptions) -> Result<Outcome> 
         outcome.entry("stats", path.display().to_string());
     }
     outcome.bytes(bytes, begun.elapsed(), output.verbose);
+    outcome.notes([&text, &image]);
     Ok(outcome)
 }
 
@@ -46,12 +48,12 @@ pub fn align(command: &AlignCommand, output: &OutputOptions) -> Result<Outcome> 
 pub fn fit(command: &FitCommand, output: &OutputOptions) -> Result<Outcome> {
     let begun = Instant::now();
     let progress = Progress::new(output);
-    let open = |path: &Option<std::path::PathBuf>| -> Result<Option<Store>> {
-        let store = path.as_deref().map(|path| open(path, &command.rows)).transpose()?;
+    let open = |path: &Option<std::path::PathBuf>, modality| -> Result<Option<Store>> {
+        let store = path.as_deref().map(|path| open(path, modality, &command.rows)).transpose()?;
         store.iter().try_for_each(Store::check_ids)?;
         Ok(store)
     };
-    let (text, image) = (open(&command.text)?, open(&command.image)?);
+    let (text, image) = (open(&command.text, Modality::Text)?, open(&command.image, Modality::Image)?);
     let options = fit_options(&command.rows, command.method.centroid_sample, &progress)?;
     let (statistics, bytes) = match (&command.from, &text, &image) {
         (Some(from), Some(text), _) => {
@@ -77,6 +79,7 @@ pub fn fit(command: &FitCommand, output: &OutputOptions) -> Result<Outcome> {
     outcome.line(format!("statistics in {}", command.output.display()));
     outcome.entry("stats", command.output.display().to_string());
     outcome.bytes(bytes, begun.elapsed(), output.verbose);
+    outcome.notes(text.iter().chain(&image));
     Ok(outcome)
 }
 
@@ -86,14 +89,16 @@ pub fn apply(command: &ApplyCommand, output: &OutputOptions) -> Result<Outcome> 
     let progress = Progress::new(output);
     let statistics = Statistics::load(&command.stats)?;
     let options = apply_options(&command.write, &command.rows, &progress)?;
-    let (set, report) = match (&command.text, &command.image) {
+    let (set, store, report) = match (&command.text, &command.image) {
         (Some(text), _) => {
-            let text = open(text, &command.rows)?;
-            ("text", stream::apply(&statistics, &text, &command.output, &options)?)
+            let text = open(text, Modality::Text, &command.rows)?;
+            let report = stream::apply(&statistics, &text, &command.output, &options)?;
+            ("text", text, report)
         }
         (None, Some(image)) => {
-            let image = open(image, &command.rows)?;
-            ("image", stream::apply_images(&statistics, &image, &command.output, &options)?)
+            let image = open(image, Modality::Image, &command.rows)?;
+            let report = stream::apply_images(&statistics, &image, &command.output, &options)?;
+            ("image", image, report)
         }
         (None, None) => return Err(Error::config("text", "expected --text or --image, found neither")),
     };
@@ -105,11 +110,12 @@ pub fn apply(command: &ApplyCommand, output: &OutputOptions) -> Result<Outcome> 
     }
     written(&mut outcome, &report, &command.output);
     outcome.bytes(report.bytes, begun.elapsed(), output.verbose);
+    outcome.notes([&store]);
     Ok(outcome)
 }
 
-fn open(path: &Path, rows: &RowOptions) -> Result<Store> {
-    Store::open_key(path, rows.key.as_deref())
+fn open(path: &Path, modality: Modality, rows: &RowOptions) -> Result<Store> {
+    Store::open_with(path, &rows.store.options(Some(modality), rows.non_finite))
 }
 
 fn compute(rows: &RowOptions) -> Result<Compute> {

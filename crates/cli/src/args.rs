@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::model_args::{EvalCommand, ExportCommand, GenerateCommand, ImportCommand, TrainCommand};
+use super::store_args::StoreArgs;
 use burn_revision::Result;
 use burn_revision::alignment::Method;
 use burn_revision::embedding::{FloatType, Format, NonFinite};
@@ -13,10 +14,17 @@ use burn_revision::embedding::{FloatType, Format, NonFinite};
     version,
     about = "Close the modality gap between text and image embeddings, and train multimodal language models on text",
     long_about = "Measure the modality gap, and move text embeddings into the distribution of image embeddings, file to file.\n\n\
-        Embeddings are read from a file, a folder of shards or a quoted pattern ('captions/*.npy'): .npy, .safetensors, \
-        .parquet, or the .pkl shards of the ReVision authors (read without executing anything in them). Ids stand in \
-        NAME.jsonl beside NAME.npy or NAME.safetensors, one object with an \"id\" a line, or in the other columns of a \
-        Parquet file; they travel along to the output.",
+        Embeddings are read from a file, a folder of shards or a quoted pattern ('captions/*.npy'):\n  \
+        .npy, .npz            float16, float32, float64; bfloat16 with --dtype-in bf16; int8 and uint8 with --scale\n  \
+        .safetensors          the matrix \"embeddings\", the only one, or --key NAME\n  \
+        .pt, .pth             a tensor, or a dict with a tensor and a list of ids (nothing in it is executed)\n  \
+        .parquet, .arrow      a column of lists, bytes or JSON texts; also folders of datasets.save_to_disk\n  \
+        .tar                  WebDataset: KEY.npy with KEY.json, KEY.txt\n  \
+        .pkl                  the shards of the ReVision authors (nothing in them is executed)\n  \
+        OUT/                  clip-retrieval: img_emb, text_emb, metadata; --text OUT and --image OUT take their halves\n\n\
+        Ids stand in NAME.jsonl beside NAME.npy or NAME.safetensors, one object with an \"id\" a line, in the rows of \
+        NAME.parquet beside it, or in the file itself; --id-column names another field than \"id\". They and all other \
+        fields travel along to the output.",
     after_help = "Examples:\n  \
         burn-revision align --text captions.npy --image images.npy --output aligned.npy\n  \
         burn-revision fit --text captions/ --image images/ --output realign.safetensors\n  \
@@ -84,7 +92,9 @@ pub enum Command {
     Stats(StatsCommand),
     /// Write embeddings in another format or float type, with their ids
     #[command(after_help = "Examples:\n  burn-revision convert captions.npy captions.safetensors\n  \
-        burn-revision convert 'shards/*.pkl' captions/ --format npy --dtype f16")]
+        burn-revision convert 'shards/*.pkl' captions/ --format npy --dtype f16\n  \
+        burn-revision convert laion/img_emb images/ --id-column image_path\n  \
+        burn-revision convert quantised.npy rows.npy --scale 0.0078125 --dtype f16")]
     Convert(ConvertCommand),
     /// Train a multimodal model: stage 1 on aligned text, stage 2 on pictures
     #[command(after_help = super::run_description::HELP)]
@@ -244,9 +254,8 @@ pub struct GapCommand {
     /// Rows with NaN, infinities or without direction: error, skip or zero (then those without direction are left out)
     #[arg(long, value_name = "POLICY", default_value = "error")]
     pub non_finite: NonFinite,
-    /// The matrix of .safetensors files or the column of .parquet files, where there are several
-    #[arg(long, value_name = "NAME")]
-    pub key: Option<String>,
+    #[command(flatten)]
+    pub store: StoreArgs,
     /// The seed of the halves, of all samples and of noise
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -331,9 +340,8 @@ pub struct RowOptions {
     /// Rows with NaN, infinities or without direction: error, skip or zero (as the authors' script) [default: error, or as fitted]
     #[arg(long, value_name = "POLICY")]
     pub non_finite: Option<NonFinite>,
-    /// The matrix of .safetensors files or the column of .parquet files, where there are several
-    #[arg(long, value_name = "NAME")]
-    pub key: Option<String>,
+    #[command(flatten)]
+    pub store: StoreArgs,
     /// Threads [default: one for each core]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
@@ -387,9 +395,12 @@ pub struct ConvertCommand {
     /// The type of the values written: f16, bf16, f32 or f64 [default: as they are stored]
     #[arg(long)]
     pub dtype: Option<FloatType>,
-    /// The matrix of .safetensors files or the column of .parquet files, where there are several
-    #[arg(long, value_name = "NAME")]
-    pub key: Option<String>,
+    /// Rows with NaN, infinities or without direction, and embeddings that are null: error or skip [default: written as they
+    /// are, null is an error]
+    #[arg(long, value_name = "POLICY")]
+    pub non_finite: Option<NonFinite>,
+    #[command(flatten)]
+    pub store: StoreArgs,
     /// Threads [default: one for each core]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,

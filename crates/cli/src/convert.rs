@@ -13,10 +13,11 @@ use burn_revision::embedding::Store;
 pub fn convert(command: &ConvertCommand, output: &OutputOptions) -> Result<Outcome> {
     let begun = Instant::now();
     let progress = Progress::new(output);
-    let store = Store::open_key(&command.input, command.key.as_deref())?;
+    let store = Store::open_with(&command.input, &command.store.options(None, command.non_finite))?;
     let options = ConvertOptions {
         float: command.dtype,
         format: command.format,
+        policy: command.non_finite,
         threads: command.threads,
         resume: command.resume,
         overwrite: command.overwrite,
@@ -29,5 +30,6 @@ pub fn convert(command: &ConvertCommand, output: &OutputOptions) -> Result<Outco
     let files: Vec<String> = report.files.iter().map(|file| file.display().to_string()).collect();
     outcome.entry("files", json!(files));
     outcome.bytes(report.bytes, begun.elapsed(), output.verbose);
+    outcome.notes([&store]);
     Ok(outcome)
 }

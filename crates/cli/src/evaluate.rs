@@ -5,11 +5,10 @@ use burn::module::Module;
 use serde_json::json;
 
 use super::args::OutputOptions;
-use super::generate::{check_dim, generation, pictures};
+use super::generate::{check_dim, generation, open_pictures, pictures};
 use super::model_args::EvalCommand;
 use super::outcome::Outcome;
 use burn_revision::device::from_environment;
-use burn_revision::embedding::Store;
 use burn_revision::language::LanguageModel;
 use burn_revision::revision::{ConversationDataset, SavedReVision, evaluate as measure, read_conversations};
 use burn_revision::training::keep_freed_memory;
@@ -21,7 +20,7 @@ pub fn evaluate(command: &EvalCommand, output: &OutputOptions) -> Result<Outcome
     let device = from_environment()?;
     let writing = generation(&command.writing)?;
     let saved = SavedReVision::load(&command.model, &device)?;
-    let store = Store::open_key(&command.pictures.embeddings, command.pictures.key.as_deref())?;
+    let store = open_pictures(&command.pictures)?;
     let source = pictures(&command.pictures, &store, &saved, &device)?.with_id_match(command.id_match)?;
     let SavedReVision { model, tokenizer, template, .. } = saved;
     // Adapters are merged into the weights once, not at every token.
@@ -66,5 +65,6 @@ pub fn evaluate(command: &EvalCommand, output: &OutputOptions) -> Result<Outcome
     ));
     outcome.entry("scores", json!(scores));
     outcome.entry("data", json!(report));
+    outcome.notes([&store]);
     Ok(outcome)
 }

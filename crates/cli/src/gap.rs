@@ -7,7 +7,7 @@ use super::outcome::Outcome;
 use super::page;
 use super::progress::Progress;
 use burn_revision::device::from_environment;
-use burn_revision::embedding::Store;
+use burn_revision::embedding::{Modality, Store};
 use burn_revision::report::{Measurement, ReportConfig};
 use burn_revision::{Error, Result, atomic};
 
@@ -15,8 +15,10 @@ use burn_revision::{Error, Result, atomic};
 pub fn gap(command: &GapCommand, output: &OutputOptions) -> Result<Outcome> {
     let progress = Progress::new(output);
     let config = config(command)?;
-    let open = |path: &Path| Store::open_key(path, command.key.as_deref());
-    let (text, image) = (open(&command.text)?, open(&command.image)?);
+    let open = |path: &Path, modality| {
+        Store::open_with(path, &command.store.options(Some(modality), Some(command.non_finite)))
+    };
+    let (text, image) = (open(&command.text, Modality::Text)?, open(&command.image, Modality::Image)?);
     let files = ["report.json", "report.html"].map(|name| command.output.join(name));
     if let Some(there) = files.iter().find(|file| file.exists() && !command.overwrite) {
         let detail = format!("{} is there already; --overwrite replaces it", there.display());
@@ -37,6 +39,7 @@ pub fn gap(command: &GapCommand, output: &OutputOptions) -> Result<Outcome> {
     outcome.line(format!("{} and {}", json.display(), html.display()));
     outcome.entry("report", json!(report));
     outcome.entry("files", json!(files));
+    outcome.notes([&text, &image]);
     Ok(outcome)
 }
 

@@ -10,7 +10,7 @@ use super::outcome::Outcome;
 use super::progress::interrupted;
 use burn_revision::alignment::Statistics;
 use burn_revision::device::from_environment;
-use burn_revision::embedding::{Record, Store};
+use burn_revision::embedding::{Modality, Record, Store};
 use burn_revision::language::{GenerationConfig, LanguageModel};
 use burn_revision::revision::*;
 use burn_revision::training::keep_freed_memory;
@@ -21,7 +21,7 @@ pub fn generate(command: &GenerateCommand, output: &OutputOptions) -> Result<Out
     keep_freed_memory();
     let device = from_environment()?;
     let saved = SavedReVision::load(&command.model, &device)?;
-    let store = Store::open_key(&command.pictures.embeddings, command.pictures.key.as_deref())?;
+    let store = open_pictures(&command.pictures)?;
     let source = pictures(&command.pictures, &store, &saved, &device)?;
     let SavedReVision { model, tokenizer, template, .. } = saved;
     // Adapters are merged into the weights once, not at every token.
@@ -76,6 +76,7 @@ pub fn generate(command: &GenerateCommand, output: &OutputOptions) -> Result<Out
         }
     }
     outcome.entry("texts", json!(texts));
+    outcome.notes([&store]);
     Ok(outcome)
 }
 
@@ -103,6 +104,12 @@ fn id(record: &Record) -> String {
         serde_json::Value::String(id) => id.clone(),
         id => id.to_string(),
     }
+}
+
+/// The store of pictures, or of texts that stand in for them.
+pub fn open_pictures(options: &PicturesOptions) -> Result<Store> {
+    let modality = if options.stats.is_some() { Modality::Text } else { Modality::Image };
+    Store::open_with(&options.embeddings, &options.store.options(Some(modality), None))
 }
 
 /// Embeddings as the model was trained to see them: pictures, or with `--stats` texts that are aligned as they are read.

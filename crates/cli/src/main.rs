@@ -19,6 +19,7 @@ mod progress;
 mod projector;
 mod run_description;
 mod stats;
+mod store_args;
 mod train;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

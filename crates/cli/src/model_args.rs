@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::run_description::Precision;
+use super::store_args::StoreArgs;
 use burn_revision::embedding::FloatType;
 use burn_revision::revision::{BadSamples, IdMatch, Template};
 
@@ -28,9 +29,8 @@ pub struct PicturesOptions {
     /// Embeddings of pictures: a file, a folder of shards, or a quoted pattern
     #[arg(long, value_name = "PATH")]
     pub embeddings: PathBuf,
-    /// The matrix of .safetensors files or the column of .parquet files, where there are several
-    #[arg(long, value_name = "NAME")]
-    pub key: Option<String>,
+    #[command(flatten)]
+    pub store: StoreArgs,
     /// Statistics of `fit`: the embeddings are texts, to be aligned before they are shown
     #[arg(long, value_name = "FILE")]
     pub stats: Option<PathBuf>,

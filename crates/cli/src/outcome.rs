@@ -2,12 +2,13 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use burn_revision::embedding::{BytesMoved, RowReport};
+use burn_revision::embedding::{BytesMoved, RowReport, Store};
 
 /// What a command has to say at its end: lines for people, and the same as JSON.
 #[derive(Default)]
 pub struct Outcome {
     lines: Vec<String>,
+    notes: Vec<String>,
     json: Map<String, Value>,
 }
 
@@ -47,9 +48,24 @@ impl Outcome {
         self.entry("traffic", json!({ "read": bytes.read, "written": bytes.written, "seconds": seconds }));
     }
 
+    /// What is worth knowing of how stores were read: lines on standard error, since they are not the result.
+    pub fn notes<'a>(&mut self, stores: impl IntoIterator<Item = &'a Store>) {
+        for note in stores.into_iter().flat_map(|store| store.report().notes()) {
+            if !self.notes.contains(&note) {
+                self.notes.push(note);
+            }
+        }
+        if !self.notes.is_empty() {
+            self.entry("notes", json!(self.notes));
+        }
+    }
+
     /// Prints it to standard output.
     pub fn print(&self, json: bool, quiet: bool) {
         use std::io::Write;
+        if !quiet {
+            self.notes.iter().for_each(|note| eprintln!("note: {note}"));
+        }
         let mut stdout = std::io::stdout().lock();
         // Somebody who closes the pipe early has read enough.
         let _ = match (json, quiet) {

@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::FloatDType;
 use serde::Deserialize;
 
+use burn_revision::embedding::StoreOptions;
 use burn_revision::revision::{
     BadSamples, IdMatch, LoraConfig, ProjectorKind, StageConfig, Template, Trainable,
 };
@@ -29,6 +30,7 @@ pub const HELP: &str = r#"Example, stage 1 on aligned captions:
   stats = "realign.safetensors"           # of `fit`: the embeddings are texts, aligned as they are read
   # aligned_with = "realign.safetensors"  # instead of `stats`: `align` or `apply` aligned them already
   template = "plain"                      # plain, completion, llama, chatml, chat (the model's own)
+  # key, id_column                        # of files with several matrices, columns or ids
   # valid = "valid.jsonl"                 # measured at every checkpoint
   # valid_embeddings = "pictures.npy"     # by default those above
   # max_length = 2048                     # text tokens at the most
@@ -100,6 +102,7 @@ pub struct DataSection {
     pub stats: Option<PathBuf>,
     pub aligned_with: Option<PathBuf>,
     pub key: Option<String>,
+    pub id_column: Option<String>,
     pub valid: Option<PathBuf>,
     pub valid_embeddings: Option<PathBuf>,
     pub template: Option<Template>,
@@ -176,6 +179,13 @@ impl RunDescription {
             (Some(_), None, None) => wrong("`language_model` needs a [projector] with num_visual_tokens"),
             _ => wrong("`from` is a whole model: `language_model` and [projector] do not go with it"),
         }
+    }
+}
+
+impl DataSection {
+    /// How stores of embeddings are opened.
+    pub fn store_options(&self) -> StoreOptions {
+        StoreOptions { key: self.key.clone(), id_column: self.id_column.clone(), ..StoreOptions::default() }
     }
 }
 

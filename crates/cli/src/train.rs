@@ -118,7 +118,7 @@ fn start(run: &RunDescription, device: &Device) -> Result<SavedReVision> {
     let Pretrained { model: language, tokenizer } = Pretrained::load(path, precision, device)?;
     let dim = match (&projector.weights, &run.data.embeddings) {
         (Some(weights), _) => Projector::read(weights, device)?.input(),
-        (None, Some(embeddings)) => Store::open_key(embeddings, run.data.key.as_deref())?.dim(),
+        (None, Some(embeddings)) => Store::open_with(embeddings, &run.data.store_options())?.dim(),
         (None, None) => language.width(),
     };
     let revision = ReVisionConfig::new(dim)
@@ -153,7 +153,7 @@ fn dataset(
     let data = &run.data;
     let pictures = data.valid_embeddings.as_ref().filter(|_| !is_training);
     let source = pictures.or(data.embeddings.as_ref()).map(|path| {
-        let store = Store::open_key(path, data.key.as_deref())?;
+        let store = Store::open_with(path, &data.store_options())?;
         let noise = if is_training { data.noise } else { 0.0 };
         let source = match (pictures, &data.stats, &data.aligned_with) {
             (None, Some(_), _) => {

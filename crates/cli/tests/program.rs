@@ -69,7 +69,74 @@ fn files_are_converted_back_and_forth() {
         assert!((half - single).abs() <= 0.0005, "{half} and {single}");
     }
     shell.refused("convert text.npy bf16.npy --dtype bf16", 2, "bf16");
-    shell.refused("convert text.npy text.pkl", 2, "pickle files are read");
+    shell.refused("convert text.npy text.pkl", 2, ".pkl files are read, and not written");
+}
+
+fn fixture(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/embeddings");
+    folder.join(name).display().to_string()
+}
+
+#[test]
+fn a_folder_of_clip_retrieval_is_taken_as_it_is() {
+    let shell = Shell::new();
+    let folder = fixture("clip_retrieval");
+    let line =
+        format!("align --text {folder} --image {folder} --method mean-shift --non-finite zero --output");
+    let output = shell.run(&format!("{line} numbered/"));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("note: ") && told.contains("image_path"), "{told}");
+    assert_eq!(read_table(shell.path("numbered")).unwrap().ids()[6], "6");
+    let output = shell.run(&format!("{line} named/ --id-column image_path"));
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("note:"));
+    assert_eq!(read_table(shell.path("named")).unwrap().ids()[6], "image 6.jpg");
+    let records = String::from_utf8(shell.bytes("named/text_emb_1.jsonl")).unwrap();
+    assert!(records.contains("\"caption\":\"caption 6\"") && records.contains("\"width\":640"), "{records}");
+    shell.refused(&format!("convert {folder} out/"), 3, "both img_emb and text_emb");
+    shell.run(&format!(
+        "convert {folder}/img_emb images/ --format parquet --embedding-column x --id-column image_path"
+    ));
+    let report = shell.run(&format!(
+        "gap --text {folder} --image {folder} --output gap --json --methods identity --non-finite skip"
+    ));
+    let report: serde_json::Value = serde_json::from_slice(&report.stdout).unwrap();
+    assert!(report["notes"][0].as_str().unwrap().contains("image_path"), "{report}");
+}
+
+#[test]
+fn files_that_leave_something_open_are_read_with_an_option() {
+    let shell = Shell::new();
+    let (int8, bf16, shards) = (fixture("int8.npy"), fixture("bfloat16.npy"), fixture("shards"));
+    shell.refused(&format!("convert {int8} out.npy"), 3, "`scale`");
+    shell.refused(&format!("convert {bf16} out.npy"), 3, "`dtype_in` bf16");
+    shell.refused(&format!("convert {shards} out/"), 3, "id \"0\" appears");
+    shell.run(&format!("convert {int8} int8.npy --scale 0.125"));
+    shell.run(&format!("convert {bf16} bf16.npy --dtype-in bf16 --dtype f32"));
+    assert_eq!(shell.bytes("int8.npy"), shell.bytes("bf16.npy"));
+    let output = shell.run(&format!("convert {shards} out/ --ids shard"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("note: "), "the empty shard is told");
+    assert_eq!(read_table(shell.path("out")).unwrap().ids()[3], "2/0");
+    for (name, more) in [
+        ("dict.pt", ""),
+        ("stored.npz", ""),
+        ("saved", ""),
+        ("webdataset.tar", ""),
+        ("deflated.npz", " --key image"),
+    ] {
+        let place = if name == "saved" { "saved/".to_string() } else { format!("{name}.npy") };
+        shell.run(&format!("convert {} {place} --format npy{more}", fixture(name)));
+        assert_eq!(read_table(shell.path(&place)).unwrap().row(6)[3], 5.375, "{name}");
+    }
+    let (nulls, json) = (fixture("nulls.parquet"), "--non-finite skip --json");
+    shell.refused(&format!("convert {nulls} out.npy"), 3, "row 2: null");
+    shell.refused(&format!("convert {nulls} out.npy --non-finite zero"), 2, "changes no value");
+    let output = shell.run(&format!("convert {nulls} nulls.npy {json}"));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&report["rows"]["kept"], &report["rows"]["skipped"]), (&6.into(), &1.into()));
+    assert_eq!(read_table(shell.path("nulls.npy")).unwrap().ids()[2], "image 3");
+    let output = shell.run(&format!("convert {} mended.npy", fixture("sidecar_python.npy")));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("1 lone surrogates read as U+FFFD, 2 NaN or infinities read as null"), "{told}");
 }
 
 #[test]

@@ -198,13 +198,18 @@ pub fn check_output(
 /// The format that is asked for, or that of the output's name, or of the input.
 pub(super) fn output_format(store: &Store, output: &Path, asked: Option<Format>) -> Result<Format> {
     let own = match store.shards()[0].format() {
-        Format::Pickle => Format::Npy,
-        format => format,
+        // The other format of columns.
+        Format::Arrow => Format::Parquet,
+        format if format.is_written() => format,
+        _ => Format::Npy,
     };
     let named = Format::of(output).filter(|_| !output.is_dir());
     match asked.or(named).unwrap_or(own) {
-        Format::Pickle => Err(Error::config("output", "pickle files are read, and not written")),
-        format => Ok(format),
+        format if format.is_written() => Ok(format),
+        format => {
+            let detail = format!(".{format} files are read, and not written: npy, safetensors or parquet is");
+            Err(Error::config("output", detail))
+        }
     }
 }
 

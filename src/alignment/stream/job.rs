@@ -82,8 +82,9 @@ impl Target {
         }
         let real = |path: &Path| path.canonicalize().ok();
         let sidecars = files.iter().zip(store.shards()).filter(|_| format != Format::Parquet);
-        let sidecars = sidecars.map(|(file, shard)| (records::sidecar(file), records::sidecar(shard.path())));
-        let sidecars = sidecars.filter(|(new, own)| real(new).is_none() || real(new) != real(own));
+        let sidecars = sidecars.map(|(file, shard)| (records::sidecar(file), shard.other_file()));
+        let is_own = |new: &Path, own: Option<&Path>| real(new).is_some() && real(new) == own.and_then(real);
+        let sidecars = sidecars.filter(|(new, own)| !is_own(new, *own));
         let sidecars = sidecars.map(|(new, _)| new).collect();
         let folder = (!store.is_file()).then(|| place.to_path_buf());
         let job = match &folder {
@@ -96,8 +97,9 @@ impl Target {
     /// Refuses to write over any of these stores.
     pub fn check_not_input(&self, stores: &[&Store]) -> Result<()> {
         let real = |path: &Path| path.canonicalize().ok();
-        for shard in stores.iter().flat_map(|store| store.shards()) {
-            let input = real(shard.path());
+        let shards = stores.iter().flat_map(|store| store.shards());
+        for input in shards.flat_map(|shard| [Some(shard.path()), shard.other_file()]).flatten() {
+            let input = real(input);
             if let Some(file) = self.files.iter().find(|file| input.is_some() && real(file) == input) {
                 return Err(Error::config("output", format!("{} is an input", file.display())));
             }
@@ -227,7 +229,14 @@ pub(super) fn identity(store: &Store) -> Value {
         let changed = metadata.as_ref().and_then(|metadata| metadata.modified().ok());
         let changed = changed.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
         let name = shard.path().display().to_string();
-        serde_json::json!([name, metadata.map(|m| m.len()), changed.map(|time| time.as_nanos() as u64)])
+        let mut told = vec![
+            serde_json::json!(name),
+            serde_json::json!(metadata.map(|m| m.len())),
+            serde_json::json!(changed.map(|time| time.as_nanos() as u64)),
+        ];
+        // How it is read, where that is not the plain way.
+        told.extend(shard.reading().map(Value::String));
+        Value::Array(told)
     });
     Value::Array(shards.collect())
 }

@@ -199,9 +199,13 @@ impl Sink<'_> {
                     record => Some(record),
                 });
                 // A file converted within its folder shares the records with its source, which is not touched.
-                let own = records::sidecar(shard.path()).canonicalize().ok();
+                let own = shard.other_file().and_then(|own| own.canonicalize().ok());
                 if own.is_none() || own != sidecar.canonicalize().ok() {
                     return write_sidecar(file, kept).map(Some);
+                }
+                if !shard.keeps_records() {
+                    let detail = format!("{} would get other ids, but it is the input's", sidecar.display());
+                    return Err(Error::config("output", detail + "; name another folder"));
                 }
                 if !state.left_out.is_empty() {
                     let detail = format!("{} would lose rows, but it is the input's", sidecar.display());
@@ -252,7 +256,7 @@ impl Sink<'_> {
         use std::io::{BufWriter, Write};
 
         use crate::embedding::output::partial_name;
-        use crate::embedding::parquet::ParquetWriter;
+        use crate::embedding::parquet::{ParquetWriter, with_ids};
 
         *state = ShardState::default();
         let partial = partial_name(file);
@@ -260,15 +264,16 @@ impl Sink<'_> {
         let out = BufWriter::with_capacity(1 << 20, File::create(&partial).map_err(io)?);
         let mut records = shard.records()?;
         // Rows without ids are known by their numbers, which those left out would shift.
-        let numbered = records.is_none() && self.policy == NonFinite::Skip;
-        let extras = match shard.encoded() {
-            Some(encoded) => Some(encoded.extras_schema()),
+        let numbered = !shard.has_ids() && self.policy == NonFinite::Skip;
+        let extras = match shard.extras_schema() {
+            Some(extras) if numbered => Some(std::sync::Arc::new(with_ids(&extras))),
+            Some(extras) => Some(extras),
             None if records.is_none() && !numbered => {
                 Some(std::sync::Arc::new(arrow_schema::Schema::empty()))
             }
             None => None,
         };
-        let mut writer = ParquetWriter::new(out, file, float, shard.dim(), extras.filter(|_| !numbered))?;
+        let mut writer = ParquetWriter::new(out, file, float, shard.dim(), extras)?;
         self.run(
             shard,
             0,
@@ -280,11 +285,13 @@ impl Sink<'_> {
                 let mut skipped = done.skipped.iter().copied().peekable();
                 let mut kept = Vec::with_capacity(done.report.kept);
                 for row in state.rows.rows..state.rows.rows + done.report.rows {
-                    let record = match &mut records {
+                    let mut record = match &mut records {
                         Some(records) => records.next().unwrap_or_else(|| Err(too_few(shard, row)))?,
-                        None if numbered => records::of_id((first + row).to_string()),
                         None => crate::embedding::Record::new(),
                     };
+                    if numbered {
+                        record.insert("id".to_string(), (first + row).to_string().into());
+                    }
                     if skipped.next_if_eq(&row).is_none() {
                         kept.push(record);
                     }

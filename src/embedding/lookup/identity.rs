@@ -1,7 +1,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use crate::embedding::{Format, Shard, positioned, records};
+use crate::embedding::{Format, Shard, positioned};
 use crate::fingerprint::Fingerprint;
 use crate::{Error, Result};
 
@@ -21,15 +21,15 @@ pub(super) fn fingerprint(shards: &[Shard]) -> Result<String> {
         let names: Vec<_> = name.iter().map(|part| part.to_string_lossy()).collect();
         add(&mut hash, names.join("/").as_bytes());
         add(&mut hash, shard.choice().as_bytes());
-        let file = shard.file()?;
+        let file = shard.original()?;
         shard.check_unchanged(&file)?;
         add_ends(&mut hash, shard.path(), &file)?;
-        if matches!(shard.format(), Format::Npy | Format::Safetensors) {
-            let path = records::sidecar(shard.path());
-            let ids = records::open_sidecar(&path)?;
+        if matches!(shard.format(), Format::Npy | Format::Safetensors | Format::Npz | Format::Torch) {
+            let ids = shard.other_file();
             add(&mut hash, &[u8::from(ids.is_some())]);
-            if let Some(ids) = ids {
-                add_ends(&mut hash, &path, &ids)?;
+            if let Some(path) = ids {
+                let ids = File::open(path).map_err(|error| Error::io(path, error))?;
+                add_ends(&mut hash, path, &ids)?;
             }
         }
     }

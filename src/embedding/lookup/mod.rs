@@ -54,8 +54,8 @@ pub struct StoreLookup {
 }
 
 impl StoreLookup {
-    /// Reads the ids of a store, and nothing else of it: the `.jsonl` files beside matrices, the column `id` of Parquet
-    /// files, the ids in pickles.
+    /// Reads the ids of a store, and nothing else of it: the `.jsonl` files beside matrices, the column of ids of Parquet
+    /// and Arrow files, the names of samples, the ids in pickles.
     ///
     /// # Errors
     ///

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::lru::WeightedLru;
-use crate::embedding::kernel::{Kernel, Lane, vectorized};
 #[cfg(feature = "parquet")]
-use crate::embedding::parquet::{ParquetPages, ParquetShard};
+use crate::embedding::encoded::{Encoded, Parts};
+use crate::embedding::kernel::{Kernel, Lane, vectorized};
 use crate::embedding::{FloatType, RawRows, Shard};
 use crate::{Error, Result};
 
@@ -26,7 +26,7 @@ pub(super) struct Reader {
     starts: Vec<usize>,
     files: WeightedLru<usize, File>,
     #[cfg(feature = "parquet")]
-    pages: Vec<Option<ParquetPages>>,
+    pages: Vec<Option<Parts>>,
     /// Decoded parts by shard and first row, as they are stored.
     #[cfg(feature = "parquet")]
     parts: WeightedLru<(usize, usize), Vec<u8>>,
@@ -41,7 +41,7 @@ impl Reader {
         let starts = [0].into_iter().chain(ends).collect();
         #[cfg(feature = "parquet")]
         let pages = {
-            let pages = |shard: &Shard| shard.encoded().map(ParquetShard::pages).transpose();
+            let pages = |shard: &Shard| shard.encoded().map(Encoded::parts).transpose();
             shards.iter().map(pages).collect::<Result<_>>()?
         };
         Ok(Self {
@@ -160,8 +160,8 @@ impl Reader {
     fn decode_part(
         &self,
         number: usize,
-        encoded: &ParquetShard,
-        pages: &ParquetPages,
+        encoded: &Encoded,
+        pages: &Parts,
         rows: Range<usize>,
     ) -> Result<Arc<Vec<u8>>> {
         let shard = &self.shards[number];
@@ -169,7 +169,7 @@ impl Reader {
         shard.check_unchanged(&file)?;
         // A file may claim rows of any size: beyond this, memory is taken as values come.
         let mut bytes = Vec::with_capacity((rows.len() * shard.row_bytes()).min(CACHE_BYTES));
-        let read = encoded.rows_of_pages(pages, rows.clone(), file)?.read(rows.len(), &mut bytes)?;
+        let read = encoded.rows_of_part(pages, rows.clone(), file)?.read(rows.len(), &mut bytes)?;
         if read != rows.len() {
             let detail = format!("expected rows {rows:?}, found {read} of them");
             return Err(Error::format(shard.path(), detail));

@@ -1,15 +1,18 @@
-//! Parquet files of embeddings: one list column of floats, and columns that travel along.
+//! Parquet and Arrow files of embeddings: one list column of floats, and columns that travel along.
 //!
 //! [`ParquetShard::open`] looks at a file, [`ParquetShard::rows_from`] streams its embeddings as raw values,
-//! [`ParquetShard::records`] its other columns as JSON objects, and [`ParquetWriter`] writes both into a new file.
+//! [`ParquetTable::records`] its other columns as JSON objects, and [`ParquetWriter`] writes both into a new file.
 //! All of them work page by page, so that memory stays bounded however large a file or one of its row groups is.
 
+mod column;
+mod ipc;
 mod pages;
 mod records;
 mod rows;
 mod schema;
 mod shard;
 mod source;
+mod table;
 mod value;
 mod writer;
 
@@ -22,10 +25,13 @@ use std::path::Path;
 use ::parquet::errors::ParquetError;
 use arrow_schema::{ArrowError, DataType};
 
+pub(crate) use ipc::ArrowShard;
 pub(crate) use pages::ParquetPages;
-pub(crate) use records::ParquetRecords;
+pub(crate) use records::ColumnRecords;
 pub(crate) use rows::ParquetRows;
+pub(crate) use schema::with_ids;
 pub(crate) use shard::ParquetShard;
+pub(crate) use table::ParquetTable;
 pub(crate) use writer::ParquetWriter;
 
 use crate::embedding::FloatType;

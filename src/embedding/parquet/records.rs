@@ -1,22 +1,24 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use ::parquet::arrow::arrow_reader::ParquetRecordBatchReader;
-use arrow_array::ArrayRef;
+use arrow_array::{ArrayRef, RecordBatch};
 use arrow_cast::cast;
-use arrow_schema::SchemaRef;
+use arrow_schema::{ArrowError, SchemaRef};
 use serde_json::{Map, Value};
 
 use super::{arrow_error, contained, value};
 use crate::{Error, Result};
 
+/// Batches of rows, one after the other.
+pub(super) type Batches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>;
+
 /// The columns of one file but the embedding, a JSON object a row; see
-/// [`ParquetShard::records`](super::ParquetShard::records). After an error it ends.
-pub(crate) struct ParquetRecords {
+/// [`ParquetTable::records`](super::ParquetTable::records). After an error it ends.
+pub(crate) struct ColumnRecords {
     path: PathBuf,
     /// The types in which values are told.
     schema: SchemaRef,
-    reader: ParquetRecordBatchReader,
+    reader: Batches,
     batch: Vec<ArrayRef>,
     /// The rows of the batch, and how many of them have been told.
     batch_rows: usize,
@@ -26,13 +28,8 @@ pub(crate) struct ParquetRecords {
     rows: usize,
 }
 
-impl ParquetRecords {
-    pub(super) fn new(
-        path: PathBuf,
-        schema: SchemaRef,
-        rows: usize,
-        reader: ParquetRecordBatchReader,
-    ) -> Self {
+impl ColumnRecords {
+    pub(super) fn new(path: PathBuf, schema: SchemaRef, rows: usize, reader: Batches) -> Self {
         Self { path, schema, reader, batch: Vec::new(), batch_rows: 0, told: 0, row: 0, rows }
     }
 
@@ -71,7 +68,7 @@ impl ParquetRecords {
     }
 }
 
-impl Iterator for ParquetRecords {
+impl Iterator for ColumnRecords {
     type Item = Result<Map<String, Value>>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -87,9 +84,9 @@ impl Iterator for ParquetRecords {
     }
 }
 
-impl fmt::Debug for ParquetRecords {
+impl fmt::Debug for ColumnRecords {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ParquetRecords")
+        f.debug_struct("ColumnRecords")
             .field("path", &self.path)
             .field("row", &self.row)
             .finish_non_exhaustive()

@@ -1,24 +1,20 @@
 use std::fmt;
 use std::ops::Range;
-use std::path::PathBuf;
 
-use ::parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float16Type, Float32Type, Float64Type};
-use arrow_array::{Array, ArrayRef, ListArray};
+use arrow_array::{Array, ArrayRef};
 
+use super::column::Column;
+use super::records::Batches;
 use super::{arrow_error, contained};
 use crate::embedding::FloatType;
 use crate::{Error, Result};
 
 /// A sequential reader of the embeddings of one file.
 pub(crate) struct ParquetRows {
-    path: PathBuf,
-    column: String,
-    float: FloatType,
-    /// `None` as long as any length will do for the first row.
-    dim: Option<usize>,
-    reader: ParquetRecordBatchReader,
+    column: Column,
+    reader: Batches,
     /// The row that comes next, and the number of rows of the file.
     rows: Range<usize>,
     /// What is left of a batch that was read: values of whole rows, all checked.
@@ -28,15 +24,8 @@ pub(crate) struct ParquetRows {
 }
 
 impl ParquetRows {
-    pub(super) fn new(
-        path: PathBuf,
-        column: String,
-        float: FloatType,
-        dim: Option<usize>,
-        rows: Range<usize>,
-        reader: ParquetRecordBatchReader,
-    ) -> Self {
-        Self { path, column, float, dim, reader, rows, left: None, failed: false }
+    pub(super) fn new(column: Column, rows: Range<usize>, reader: Batches) -> Self {
+        Self { column, reader, rows, left: None, failed: false }
     }
 
     /// Puts up to `n` next rows into `bytes`, which is cleared before, as little-endian values one after another,
@@ -55,7 +44,7 @@ impl ParquetRows {
                 Some(values) => values,
                 None => self.next_values()?,
             };
-            let dim = self.dim.unwrap_or(values.len());
+            let dim = self.column.dim.unwrap_or(values.len());
             let take = (values.len() / dim).min(n - read);
             self.append(&values.slice(0, take * dim), bytes);
             if take * dim < values.len() {
@@ -67,16 +56,23 @@ impl ParquetRows {
         Ok(read)
     }
 
-    /// The length of the first row.
-    pub(super) fn first_length(mut self) -> Result<usize> {
-        Ok(self.next_values()?.len())
+    /// The values of the first row that is not null. Batches hold one row each.
+    pub(super) fn first_row(mut self) -> Result<ArrayRef> {
+        while !self.rows.is_empty() {
+            let values = self.next_values()?;
+            if !values.is_empty() || !self.column.null_as_nan {
+                return Ok(values);
+            }
+            self.rows.start += 1;
+        }
+        Err(Error::format(&self.column.path, format!("column {:?}: every row is null", self.column.name)))
     }
 
     fn next_values(&mut self) -> Result<ArrayRef> {
         if self.failed {
-            return Err(Error::format(&self.path, "an earlier error ended the reading"));
+            return Err(Error::format(&self.column.path, "an earlier error ended the reading"));
         }
-        let path = self.path.clone();
+        let path = self.column.path.clone();
         let values = contained(&path, || self.next_batch());
         self.failed = values.is_err();
         values
@@ -85,48 +81,17 @@ impl ParquetRows {
     /// The values of the next rows, at least one, after a check of each row.
     fn next_batch(&mut self) -> Result<ArrayRef> {
         let batch = match self.reader.next() {
-            Some(batch) => batch.map_err(|error| arrow_error(&self.path, error))?,
+            Some(batch) => batch.map_err(|error| arrow_error(&self.column.path, error))?,
             None => {
                 let detail = format!("expected {} rows, found {}", self.rows.end, self.rows.start);
-                return Err(Error::format(&self.path, detail));
+                return Err(Error::format(&self.column.path, detail));
             }
         };
-        let lists = batch.column(0).as_list::<i32>();
-        self.check(lists)?;
-        let offsets = lists.value_offsets();
-        let (start, end) = (offsets[0] as usize, offsets[lists.len()] as usize);
-        Ok(lists.values().slice(start, end - start))
-    }
-
-    fn check(&self, lists: &ListArray) -> Result<()> {
-        let fail = |row: usize, what: String| {
-            let row = self.rows.start + row;
-            Err(Error::format(&self.path, format!("column {:?}, row {row}: {what}", self.column)))
-        };
-        let offsets = lists.value_offsets();
-        for (row, bounds) in offsets.windows(2).enumerate() {
-            if lists.is_null(row) {
-                return fail(row, "null in place of an embedding".into());
-            }
-            let length = (bounds[1] - bounds[0]) as usize;
-            if let Some(dim) = self.dim
-                && length != dim
-            {
-                return fail(row, format!("expected {dim} values, found {length}"));
-            }
-        }
-        if lists.values().null_count() > 0
-            && let Some(value) =
-                (offsets[0]..offsets[lists.len()]).find(|value| lists.values().is_null(*value as usize))
-        {
-            let row = offsets.partition_point(|offset| *offset <= value) - 1;
-            return fail(row, format!("value {} is null", value - offsets[row]));
-        }
-        Ok(())
+        self.column.values(batch.column(0), self.rows.start)
     }
 
     fn append(&self, values: &ArrayRef, bytes: &mut Vec<u8>) {
-        let raw = match self.float {
+        let raw = match self.column.float {
             FloatType::F16 | FloatType::BF16 => values.as_primitive::<Float16Type>().values().inner(),
             FloatType::F32 => values.as_primitive::<Float32Type>().values().inner(),
             FloatType::F64 => values.as_primitive::<Float64Type>().values().inner(),
@@ -138,7 +103,7 @@ impl ParquetRows {
 impl fmt::Debug for ParquetRows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ParquetRows")
-            .field("path", &self.path)
+            .field("column", &self.column)
             .field("rows", &self.rows)
             .finish_non_exhaustive()
     }

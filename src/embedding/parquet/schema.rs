@@ -5,7 +5,8 @@ use std::sync::Arc;
 use arrow_cast::can_cast_types;
 use arrow_schema::{DataType, Field, FieldRef, Fields, Schema, TimeUnit};
 
-use crate::embedding::FloatType;
+use super::column::Kind;
+use crate::embedding::{FloatType, records};
 use crate::{Error, Result};
 
 /// Names that mark the embedding where a file has several list columns of floats, best first.
@@ -27,7 +28,7 @@ pub(super) fn embedding_column(path: &Path, schema: &Schema, column: Option<&str
         let Some((index, field)) = fields.find(name) else {
             return Err(Error::format(path, format!("no column {name:?}; found {}", list(fields.iter()))));
         };
-        return match list_item(field.data_type()) {
+        return match Kind::of(field.data_type()) {
             Some(_) => Ok(index),
             None => Err(Error::format(
                 path,
@@ -41,7 +42,16 @@ pub(super) fn embedding_column(path: &Path, schema: &Schema, column: Option<&str
         let named = |name: &&str| candidates.iter().find(|index| fields[**index].name() == name);
         EMBEDDING_NAMES.iter().find_map(named)
     };
+    let unusual = || {
+        let named = |name: &&str| {
+            let (index, field) = fields.find(name)?;
+            Kind::of(field.data_type()).map(|_| index)
+        };
+        EMBEDDING_NAMES.iter().find_map(named)
+    };
     match candidates.as_slice() {
+        // Bytes and texts are embeddings where their name says so, and values are found in them.
+        [] if unusual().is_some() => Ok(unusual().expect("just found")),
         [] => {
             Err(Error::format(path, format!("no column is a list of floats; found {}", list(fields.iter()))))
         }
@@ -51,6 +61,38 @@ pub(super) fn embedding_column(path: &Path, schema: &Schema, column: Option<&str
             Error::format(path, format!("several columns are lists of floats, name one: {columns}"))
         }),
     }
+}
+
+/// Refuses a column of ids that is not there.
+pub(super) fn check_column(path: &Path, extras: &Schema, column: Option<&str>) -> Result<()> {
+    match column {
+        Some(column) if extras.fields().find(column).is_none() => {
+            let detail = format!("no column {column:?} of ids; found {}", list(extras.fields().iter()));
+            Err(Error::format(path, detail))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Columns that might hold ids, by type and name.
+pub(super) fn id_candidates(extras: &Schema) -> Vec<String> {
+    let is_id = |field: &&FieldRef| {
+        field.data_type().is_integer()
+            || matches!(
+                json_type(field.data_type()),
+                Some(DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+            )
+    };
+    let names: Vec<&str> = extras.fields().iter().filter(is_id).map(|field| field.name().as_str()).collect();
+    records::id_candidates(names.iter().copied())
+}
+
+/// The schema with a column `id` of text in front, in place of one that is there.
+pub(crate) fn with_ids(schema: &Schema) -> Schema {
+    let id = Arc::new(Field::new("id", DataType::Utf8, true));
+    let others = schema.fields().iter().filter(|field| field.name() != "id").cloned();
+    let fields: Fields = [id].into_iter().chain(others).collect();
+    Schema::new_with_metadata(fields, schema.metadata().clone())
 }
 
 /// Names and types of columns for an error.
@@ -63,6 +105,7 @@ fn list<'a>(fields: impl Iterator<Item = &'a FieldRef>) -> String {
 pub(super) fn list_item(data_type: &DataType) -> Option<(&FieldRef, FloatType, Option<i32>)> {
     let (item, length) = match data_type {
         DataType::List(item) | DataType::LargeList(item) => (item, None),
+        DataType::ListView(item) | DataType::LargeListView(item) => (item, None),
         DataType::FixedSizeList(item, length) => (item, Some(*length)),
         _ => return None,
     };
@@ -127,9 +170,9 @@ pub(super) fn json_schema(path: &Path, schema: &Schema) -> Result<Schema> {
 ///
 /// JSON has no NaN and says null, so floats may be null. A dictionary gets keys of 32 bits, since several files
 /// may meet in one and hold more values together than either.
-pub(super) fn extras(schema: &Schema, embedding: usize) -> Schema {
+pub(super) fn extras(schema: &Schema, embedding: Option<usize>) -> Schema {
     let extra = |(index, field): (usize, &FieldRef)| {
-        if index == embedding {
+        if Some(index) == embedding {
             return None;
         }
         let field = field.as_ref().clone();

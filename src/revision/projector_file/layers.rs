@@ -2,7 +2,8 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::keys::{Part, Place};
-use crate::weights::array::{ArrayView, NamedArray, count};
+use crate::embedding::torch::count;
+use crate::weights::array::{ArrayView, NamedArray};
 use crate::{Error, Result};
 
 /// One affine map of a projector, `y = W x + b`.

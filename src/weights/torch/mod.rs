@@ -16,23 +16,13 @@
 //! [`crate::pickle`] would stay, for pickles of embeddings.
 //!
 //! ```text
-//! archive   the zip file: its entries, checked before they are read
-//! values    what the stack and the memo of the machine hold
-//! tuples    how tuples become the parts of a tensor
-//! builder   how the pickle becomes a dict of tensors
-//! view      a tensor whose values all lie in its storage
-//! read      from tensors to arrays
+//! read      from tensors to arrays; what the archive says is read in `embedding::torch`
 //! write     the way back
 //! ```
 
-mod archive;
-mod builder;
 mod read;
 #[cfg(test)]
 mod tests;
-mod tuples;
-mod values;
-mod view;
 mod write;
 
 pub(crate) use read::read;

@@ -3,11 +3,9 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::archive::Archive;
-use super::builder::{self, Entry, Item};
-use super::values::{Element, Storage};
-use super::view::View;
 use crate::embedding::FloatType;
+use crate::embedding::archive::Archive;
+use crate::embedding::torch::{Element, Entry, Item, Storage, View, is_big_endian, read_pickle};
 use crate::weights::array::{NamedArray, decode};
 use crate::{Error, Result};
 
@@ -31,29 +29,14 @@ pub(crate) fn read(
     path: &Path,
     select: impl FnOnce(&[&str]) -> Result<Vec<usize>>,
 ) -> Result<Vec<NamedArray>> {
-    let mut archive = Archive::open(path)?;
-    let Some(pickle) = archive.small("data.pkl", MAX_PICKLE)? else {
-        return Err(Error::format(path, "expected an entry data.pkl, found none"));
-    };
-    let entries =
-        builder::read(&pickle).map_err(|detail| Error::format(path, format!("data.pkl: {detail}")))?;
+    let mut archive = Archive::open_torch(path)?;
+    let content = read_pickle(path, &mut archive, MAX_PICKLE)?;
+    let entries = content.entries().map_err(|detail| Error::format(path, format!("data.pkl: {detail}")))?;
     let swapped = is_big_endian(path, &mut archive)?;
     let mut reader = Reader { path, archive, swapped, storages: HashMap::new() };
     let names: Vec<&str> = entries.iter().map(|entry| &*entry.key).collect();
     let selected = select(&names)?;
     selected.into_iter().map(|index| reader.array(&entries[index])).collect()
-}
-
-fn is_big_endian(path: &Path, archive: &mut Archive) -> Result<bool> {
-    match archive.small("byteorder", 16)?.as_deref() {
-        // Older versions wrote no such entry, on machines that were little-endian.
-        None | Some(b"little") => Ok(false),
-        Some(b"big") => Ok(true),
-        Some(other) => {
-            let detail = format!("byteorder: expected little or big, found \"{}\"", other.escape_ascii());
-            Err(Error::format(path, detail))
-        }
-    }
 }
 
 /// A storage that was asked for.
@@ -76,11 +59,13 @@ impl Reader<'_> {
         let wrong = |detail: String| Error::format(path, format!("{:?}: {detail}", entry.key));
         let tensor = match &entry.value {
             Item::Tensor(tensor) => tensor,
+            Item::Texts(_) => return Err(wrong("expected a tensor, found a list".to_string())),
             Item::Other(what) => return Err(wrong(format!("expected a tensor, found {what}"))),
         };
         let float = match tensor.storage.element {
             Element::Float(float) => float,
-            Element::Other(name) => {
+            Element::Int8 | Element::UInt8 | Element::Other(_) => {
+                let name = tensor.storage.element.name();
                 return Err(wrong(format!(
                     "expected type float16, bfloat16, float32 or float64, found {name}"
                 )));

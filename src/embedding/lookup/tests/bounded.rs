@@ -1,6 +1,8 @@
 //! What is read and what is kept in memory stays small, however large the files are.
 
 use super::*;
+#[cfg(feature = "parquet")]
+use crate::embedding::StoreOptions;
 
 /// Bytes that this thread has read so far.
 #[cfg(target_os = "linux")]
@@ -61,7 +63,7 @@ mod parquet {
         let path = folder.path().join("rows.parquet");
         let values = values(1, ROWS, DIM);
         write(&path, FloatType::F16, None, &values, DIM);
-        let shard = ParquetShard::open(&path, None).unwrap();
+        let shard = ParquetShard::open(&path, &StoreOptions::default()).unwrap();
         let (pages, row_bytes) = (shard.pages().unwrap(), 2 * DIM);
         assert!(pages.is_indexed(), "our own files have an index");
         let lookup = open(&path).unwrap().with_cache(2 << 20);

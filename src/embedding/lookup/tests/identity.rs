@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::*;
+use crate::embedding::StoreOptions;
 
 fn fingerprint(place: &Path) -> String {
     open(place).unwrap().fingerprint()
@@ -68,7 +69,9 @@ fn every_difference_that_is_looked_for_is_told() {
 fn matrices_of_one_file_have_fingerprints_of_their_own() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
     let of = |name: &str, key| {
-        StoreLookup::open(&Store::open_key(folder.join(name), Some(key)).unwrap()).unwrap().fingerprint()
+        StoreLookup::open(&Store::open_with(folder.join(name), &StoreOptions::key(key)).unwrap())
+            .unwrap()
+            .fingerprint()
     };
     let path = folder.join("matrices/two.safetensors");
     let bytes = std::fs::read(path).unwrap();

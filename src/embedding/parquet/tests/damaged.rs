@@ -11,7 +11,7 @@ fn read_all(path: &Path, bytes: &[u8]) -> Result<usize> {
         assert!(!cause(path, clone(&error)).is_empty());
         error
     };
-    let shard = ParquetShard::open(path, None).map_err(checked)?;
+    let shard = ParquetShard::open(path, &StoreOptions::default()).map_err(checked)?;
     let from_the_middle = bytes_from(&shard, shard.rows() / 2, 3).map(drop);
     let told = records(&shard).map(drop);
     bytes_from(&shard, 0, 2).map_err(checked)?;

@@ -11,7 +11,7 @@ use half::f16;
 use serde_json::{Map, Value};
 
 use super::ParquetShard;
-use crate::embedding::FloatType;
+use crate::embedding::{FloatType, StoreOptions};
 use crate::{Error, Result};
 
 /// Rows and values of a row of every file of the corpus.
@@ -24,7 +24,7 @@ fn corpus(name: &str) -> PathBuf {
 }
 
 fn open(name: &str) -> ParquetShard {
-    ParquetShard::open(&corpus(name), None).unwrap()
+    ParquetShard::open(&corpus(name), &StoreOptions::default()).unwrap()
 }
 
 /// What the corpus holds at row `row`.

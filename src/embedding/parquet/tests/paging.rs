@@ -33,7 +33,7 @@ fn write(path: &Path, rows: usize, dictionary: bool, index: bool) {
 
 /// Opens a file and reads its parts from the last to the first.
 fn read_parts(path: &Path) -> Result<(ParquetShard, usize)> {
-    let shard = ParquetShard::open(path, None)?;
+    let shard = ParquetShard::open(path, &StoreOptions::default())?;
     let pages = shard.pages()?;
     let (mut end, mut parts, mut bytes) = (shard.rows(), 0, Vec::new());
     while end > 0 {

@@ -49,7 +49,7 @@ fn a_start_past_the_end_is_an_error() {
 
 #[test]
 fn the_embedding_is_found_by_name_or_as_the_only_list() {
-    let image = ParquetShard::open(&corpus("two_lists"), Some("image")).unwrap();
+    let image = ParquetShard::open(&corpus("two_lists"), &StoreOptions::key("image")).unwrap();
     assert_eq!(image.float(), FloatType::F32);
     assert_eq!(decode(image.float(), &bytes_from(&image, 6, 1).unwrap()), expected(6));
     let names = |shard: &ParquetShard| {
@@ -76,4 +76,10 @@ fn a_fixed_length_is_known_without_rows() {
     assert_eq!((shard.rows(), shard.dim()), (0, DIM));
     assert!(bytes_from(&shard, 0, 5).unwrap().is_empty());
     assert!(records(&shard).unwrap().is_empty());
+}
+
+#[test]
+fn a_list_of_any_length_without_rows_has_none() {
+    let shard = open("no_rows_list");
+    assert_eq!((shard.rows(), shard.dim()), (0, 0));
 }

@@ -2,7 +2,11 @@ use super::*;
 
 fn refusal(name: &str, column: Option<&str>) -> String {
     let path = corpus(name);
-    cause(&path, ParquetShard::open(&path, column).unwrap_err())
+    cause(
+        &path,
+        ParquetShard::open(&path, &StoreOptions { key: column.map(String::from), ..StoreOptions::default() })
+            .unwrap_err(),
+    )
 }
 
 #[test]
@@ -16,7 +20,7 @@ fn a_missing_column_is_named_with_those_there_are() {
 
 #[test]
 fn a_column_of_another_type_is_refused() {
-    assert!(refusal("list_f32", Some("id")).contains("expected a list of floats, found Utf8"));
+    assert!(refusal("list_f32", Some("id")).contains("row 0: expected a list of numbers as JSON"));
     assert!(refusal("integers", Some("embedding")).contains("Int64"));
     assert!(refusal("integers", None).contains("no column is a list of floats"));
 }
@@ -25,12 +29,11 @@ fn a_column_of_another_type_is_refused() {
 fn several_candidates_are_listed() {
     let error = refusal("three_lists", None);
     assert!(["\"a\"", "\"b\"", "\"c\""].iter().all(|name| error.contains(name)), "{error}");
-    assert_eq!(ParquetShard::open(&corpus("three_lists"), Some("b")).unwrap().rows(), ROWS);
+    assert_eq!(ParquetShard::open(&corpus("three_lists"), &StoreOptions::key("b")).unwrap().rows(), ROWS);
 }
 
 #[test]
 fn rows_without_a_length_are_refused() {
-    assert_eq!(refusal("no_rows_list", None), "no rows");
     assert!(refusal("empty_lists", None).contains("0 dimensions"));
 }
 
@@ -66,6 +69,9 @@ fn a_codec_that_is_not_compiled_in_is_named() {
 
 #[test]
 fn a_missing_file_is_an_error_of_the_system() {
-    assert!(matches!(ParquetShard::open(Path::new("no/such.parquet"), None), Err(Error::Io { .. })));
-    assert!(ParquetShard::open(&std::env::temp_dir(), None).is_err());
+    assert!(matches!(
+        ParquetShard::open(Path::new("no/such.parquet"), &StoreOptions::default()),
+        Err(Error::Io { .. })
+    ));
+    assert!(ParquetShard::open(&std::env::temp_dir(), &StoreOptions::default()).is_err());
 }

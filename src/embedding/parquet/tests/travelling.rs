@@ -98,7 +98,7 @@ fn all_columns_reach_a_copy_unchanged() {
         let shard = open(name);
         let path = folder.path().join(name);
         std::fs::write(&path, copy(&shard, 3)).unwrap();
-        let back = ParquetShard::open(&path, None).unwrap();
+        let back = ParquetShard::open(&path, &StoreOptions::default()).unwrap();
         assert_eq!(back.extras_schema(), shard.extras_schema(), "{name}");
         assert_eq!(
             (back.float(), back.dim(), back.rows()),

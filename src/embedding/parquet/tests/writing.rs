@@ -18,7 +18,7 @@ fn reopen(writer: ParquetWriter<Cursor<Vec<u8>>>) -> (tempfile::TempDir, Parquet
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out.parquet");
     std::fs::write(&path, writer.finish().unwrap().into_inner()).unwrap();
-    let shard = ParquetShard::open(&path, None).unwrap();
+    let shard = ParquetShard::open(&path, &StoreOptions::default()).unwrap();
     (folder, shard)
 }
 
@@ -92,7 +92,7 @@ fn bytes_and_records_must_agree() {
 #[test]
 fn a_second_embedding_column_is_refused() {
     let path = corpus("two_lists");
-    let shard = ParquetShard::open(&path, Some("image")).unwrap();
+    let shard = ParquetShard::open(&path, &StoreOptions::key("image")).unwrap();
     let schema = open("list_f32").extras_schema();
     let named = |name: &str| {
         let mut fields = schema.fields().to_vec();

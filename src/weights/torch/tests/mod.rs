@@ -14,15 +14,18 @@ use proptest::prelude::*;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-use super::builder::{self, Item};
-use super::values::{Element, Storage, Tensor};
-use super::view::View;
 use crate::embedding::FloatType;
+use crate::embedding::torch::{Element, Entry, Item, Storage, Tensor, View, builder};
 use crate::weights::array::NamedArray;
 use crate::{Error, Result};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/projector_file").join(name)
+}
+
+/// The dict that a pickle holds.
+fn entries(pickle: &[u8]) -> Result<Vec<Entry>, String> {
+    builder::read(pickle)?.entries()
 }
 
 fn join(parts: &[&[u8]]) -> Vec<u8> {

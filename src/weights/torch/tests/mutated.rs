@@ -33,7 +33,7 @@ proptest! {
             let at = at.index(pickle.len());
             pickle[at] = value;
         }
-        if let Ok(entries) = builder::read(&pickle) {
+        if let Ok(entries) = entries(&pickle) {
             for entry in entries {
                 if let Item::Tensor(tensor) = entry.value
                     && let Ok(view) = View::of(&tensor)

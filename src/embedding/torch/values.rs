@@ -6,9 +6,26 @@ use crate::embedding::FloatType;
 
 /// The type of the values in a storage: a float type, or one that is not read, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Element {
+pub(crate) enum Element {
     Float(FloatType),
+    Int8,
+    UInt8,
     Other(&'static str),
+}
+
+impl Element {
+    /// The name of the type in messages, that of PyTorch.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Float(FloatType::F16) => "float16",
+            Self::Float(FloatType::BF16) => "bfloat16",
+            Self::Float(FloatType::F32) => "float32",
+            Self::Float(FloatType::F64) => "float64",
+            Self::Int8 => "int8",
+            Self::UInt8 => "uint8",
+            Self::Other(name) => name,
+        }
+    }
 }
 
 /// The classes of `torch` that hold values.
@@ -20,8 +37,8 @@ const STORAGES: [(&str, Element); 12] = [
     ("LongStorage", Element::Other("int64")),
     ("IntStorage", Element::Other("int32")),
     ("ShortStorage", Element::Other("int16")),
-    ("CharStorage", Element::Other("int8")),
-    ("ByteStorage", Element::Other("uint8")),
+    ("CharStorage", Element::Int8),
+    ("ByteStorage", Element::UInt8),
     ("BoolStorage", Element::Other("bool")),
     ("ComplexFloatStorage", Element::Other("complex64")),
     ("ComplexDoubleStorage", Element::Other("complex128")),
@@ -29,7 +46,7 @@ const STORAGES: [(&str, Element); 12] = [
 
 /// The only functions and classes that a file may name; none is ever called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Global {
+pub(crate) enum Global {
     /// `collections.OrderedDict`, a dict like any other here.
     OrderedDict,
     /// `torch._utils._rebuild_tensor_v2`: a view of a storage.
@@ -41,7 +58,7 @@ pub(super) enum Global {
 }
 
 impl Global {
-    pub(super) fn find(module: &str, name: &str) -> Option<Self> {
+    pub(crate) fn find(module: &str, name: &str) -> Option<Self> {
         match (module, name) {
             ("collections", "OrderedDict") => Some(Self::OrderedDict),
             ("torch._utils", "_rebuild_tensor_v2") => Some(Self::RebuildTensor),
@@ -57,36 +74,36 @@ impl Global {
 
 /// A storage as the pickle describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Storage {
+pub(crate) struct Storage {
     /// Its name in the archive, `data/KEY`.
-    pub(super) key: Rc<str>,
-    pub(super) element: Element,
+    pub(crate) key: Rc<str>,
+    pub(crate) element: Element,
     /// The number of its values.
-    pub(super) count: i64,
+    pub(crate) count: i64,
 }
 
 /// A view of a storage as the pickle describes it; [`View`](super::view::View) checks those that are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Tensor {
-    pub(super) storage: Rc<Storage>,
+pub(crate) struct Tensor {
+    pub(crate) storage: Rc<Storage>,
     /// The first value.
-    pub(super) offset: i64,
-    pub(super) shape: Rc<[i64]>,
+    pub(crate) offset: i64,
+    pub(crate) shape: Rc<[i64]>,
     /// Values to go on by for one step along each dimension.
-    pub(super) strides: Rc<[i64]>,
+    pub(crate) strides: Rc<[i64]>,
 }
 
 /// A value on the stack. None holds a list of others, so that nothing is nested, however a file is made: tuples are
-/// recognised as they are made, dicts are numbers of a list, and what no tensor needs is forgotten.
+/// recognised as they are made, dicts and lists are numbers, and what no tensor needs is forgotten.
 #[derive(Clone, Debug)]
-pub(super) enum Value {
+pub(crate) enum Value {
     None,
     Bool,
     Int(i64),
     Text(Rc<str>),
     Global(Global),
-    /// A list, whose values are forgotten.
-    List,
+    /// A list, as a number of the builder's.
+    List(u32),
     /// A dict, as a number of the builder's.
     Dict(u32),
     /// A tuple of whole numbers: a shape, or strides.
@@ -105,7 +122,7 @@ pub(super) enum Value {
 
 impl Value {
     /// What this is, for messages.
-    pub(super) fn describe(&self) -> &'static str {
+    pub(crate) fn describe(&self) -> &'static str {
         match self {
             Self::None => "None",
             Self::Bool => "a truth value",
@@ -115,7 +132,7 @@ impl Value {
             Self::Global(Global::RebuildTensor) => "_rebuild_tensor_v2",
             Self::Global(Global::RebuildParameter) => "_rebuild_parameter",
             Self::Global(Global::Storage(_)) => "a class of storages",
-            Self::List => "a list",
+            Self::List(_) => "a list",
             Self::Dict(_) => "a dict",
             Self::Sizes(_) | Self::StorageId(_) | Self::TensorArgs(_) | Self::ParameterArgs(_) => "a tuple",
             Self::Storage(_) => "a storage",

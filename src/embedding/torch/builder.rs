@@ -14,24 +14,47 @@ const MAX_TEXT: u64 = 1024;
 const MAX_ENTRIES: usize = 1 << 20;
 
 /// An entry of the dict that a file holds.
-pub(super) struct Entry {
-    pub(super) key: Rc<str>,
-    pub(super) value: Item,
+pub(crate) struct Entry {
+    pub(crate) key: Rc<str>,
+    pub(crate) value: Item,
+}
+
+/// What a pickle holds.
+pub(crate) enum Content {
+    Tensor(Rc<Tensor>),
+    /// The entries under text of a dict.
+    Dict(Vec<Entry>),
+}
+
+impl Content {
+    /// The entries of a dict.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, where there is none.
+    pub(crate) fn entries(self) -> Result<Vec<Entry>, String> {
+        match self {
+            Self::Dict(entries) => Ok(entries),
+            Self::Tensor(_) => Err("expected a dict of tensors, found a tensor".to_string()),
+        }
+    }
 }
 
 /// The value of an [`Entry`].
-pub(super) enum Item {
+pub(crate) enum Item {
     Tensor(Rc<Tensor>),
+    /// A list that holds nothing but text and whole numbers.
+    Texts(Vec<Rc<str>>),
     /// Anything else, as messages call it.
     Other(&'static str),
 }
 
-/// The entries under text of the dict that a pickle holds.
+/// What a pickle holds: a tensor, or the entries under text of a dict.
 ///
 /// # Errors
 ///
 /// What is wrong, with opcode and byte.
-pub(super) fn read(pickle: &[u8]) -> Result<Vec<Entry>, String> {
+pub(crate) fn read(pickle: &[u8]) -> Result<Content, String> {
     let read =
         Source::new(Cursor::new(pickle)).and_then(|source| pickle::read(source, TensorBuilder::default()));
     let (mut builder, content) = read.map_err(|fault| match fault {
@@ -40,17 +63,23 @@ pub(super) fn read(pickle: &[u8]) -> Result<Vec<Entry>, String> {
         Fault::End => "the pickle ends early".to_string(),
     })?;
     let entries = match content {
+        Value::Tensor(tensor) => return Ok(Content::Tensor(tensor)),
         Value::Dict(dict) => std::mem::take(&mut builder.dicts[dict as usize]),
         _ => Vec::new(),
     };
     let entries = entries.into_iter().map(|(key, value)| {
         let value = match value {
             Value::Tensor(tensor) => Item::Tensor(tensor),
+            // A list that stands in a dict twice is one the first time only.
+            Value::List(list) => match builder.lists[list as usize].take() {
+                Some(texts) => Item::Texts(texts),
+                None => Item::Other("a list"),
+            },
             other => Item::Other(other.describe()),
         };
         Entry { key, value }
     });
-    Ok(entries.collect())
+    Ok(Content::Dict(entries.collect()))
 }
 
 /// The dicts of a pickle while it is read.
@@ -60,6 +89,8 @@ struct TensorBuilder {
     dicts: Vec<Vec<(Rc<str>, Value)>>,
     /// The number of all entries.
     entries: usize,
+    /// The items of all lists; `None` where one is neither text nor a whole number.
+    lists: Vec<Option<Vec<Rc<str>>>>,
 }
 
 impl TensorBuilder {
@@ -80,8 +111,8 @@ impl Builder for TensorBuilder {
         stack: 1 << 20,
         // A tensor in a dict in a dict needs six.
         marks: 64,
-        // Some ten for each of a hundred thousand tensors.
-        memo: 1 << 20,
+        // Some ten for each of a hundred thousand tensors, or one for each of millions of ids.
+        memo: 1 << 22,
         // An object and its entry in the memo take a byte each.
         bytes_per_memo: 2,
     };
@@ -134,16 +165,30 @@ impl Builder for TensorBuilder {
     }
 
     fn list(&mut self) -> Result<Value, Fault> {
-        Ok(Value::List)
+        if self.lists.len() == MAX_ENTRIES {
+            return Err(format!("more than {MAX_ENTRIES} lists").into());
+        }
+        self.lists.push(Some(Vec::new()));
+        Ok(Value::List(self.lists.len() as u32 - 1))
     }
 
     fn dict(&mut self, _is_outermost: bool) -> Result<Value, Fault> {
         self.new_dict()
     }
 
-    fn append(&mut self, list: Option<&Value>, _items: &[Value]) -> Result<(), Fault> {
+    fn append(&mut self, list: Option<&Value>, items: &[Value]) -> Result<(), Fault> {
         match list {
-            Some(Value::List) => Ok(()),
+            Some(Value::List(list)) => {
+                let list = &mut self.lists[*list as usize];
+                for item in items {
+                    match (item, list.as_mut()) {
+                        (Value::Text(text), Some(texts)) => texts.push(text.clone()),
+                        (Value::Int(number), Some(texts)) => texts.push(number.to_string().into()),
+                        _ => *list = None,
+                    }
+                }
+                Ok(())
+            }
             Some(other) => Err(format!("expected a list, found {}", other.describe()).into()),
             None => Err("too few values on the stack".into()),
         }
@@ -218,7 +263,7 @@ impl Builder for TensorBuilder {
 
     fn check_content(&self, content: &Value) -> Result<(), Fault> {
         match content {
-            Value::Dict(_) => Ok(()),
+            Value::Dict(_) | Value::Tensor(_) => Ok(()),
             other => Err(format!("expected a dict of tensors, found {}", other.describe()).into()),
         }
     }

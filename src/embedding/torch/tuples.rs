@@ -15,7 +15,7 @@ use super::values::{Element, Global, Storage, Tensor, Value};
 /// # Errors
 ///
 /// What is wrong, where they name a storage that cannot be.
-pub(super) fn tuple(items: &[Value]) -> Result<Value, String> {
+pub(crate) fn tuple(items: &[Value]) -> Result<Value, String> {
     use Value::{Bool, Dict, Int, Sizes, Text};
     match items {
         [Text(word), Value::Global(Global::Storage(element)), Text(key), Text(_), Int(count)]

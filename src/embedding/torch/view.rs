@@ -1,19 +1,18 @@
 //! A tensor whose values all lie in its storage.
 
 use super::values::{Storage, Tensor};
-use crate::weights::array::count;
 
 /// As many as PyTorch's own loops go through.
 const MAX_DIMS: usize = 64;
 
 /// A view of a storage; all its values lie within.
-pub(super) struct View {
-    pub(super) shape: Vec<usize>,
+pub(crate) struct View {
+    pub(crate) shape: Vec<usize>,
     /// The first value.
-    pub(super) offset: u64,
-    strides: Vec<u64>,
+    pub(crate) offset: u64,
+    pub(crate) strides: Vec<u64>,
     /// The number of values from the first to the last in the storage.
-    pub(super) reach: u64,
+    pub(crate) reach: u64,
 }
 
 impl View {
@@ -22,7 +21,7 @@ impl View {
     /// # Errors
     ///
     /// What is wrong, where it cannot be.
-    pub(super) fn of(tensor: &Tensor) -> Result<Self, String> {
+    pub(crate) fn of(tensor: &Tensor) -> Result<Self, String> {
         let Tensor { storage, offset, shape, strides } = tensor;
         let Storage { key, count: stored, .. } = &**storage;
         if shape.len() != strides.len() || shape.len() > MAX_DIMS {
@@ -55,7 +54,7 @@ impl View {
     }
 
     /// Puts values in order that lie as in the storage from [`View::offset`] on.
-    pub(super) fn gather(&self, stored: Vec<f32>) -> Vec<f32> {
+    pub(crate) fn gather(&self, stored: Vec<f32>) -> Vec<f32> {
         if stored.is_empty() || self.is_contiguous() {
             return stored;
         }
@@ -97,4 +96,23 @@ fn reach(shape: &[usize], strides: &[u64]) -> Option<u64> {
     }
     let mut steps = shape.iter().zip(strides).map(|(size, stride)| (*size as u64 - 1).checked_mul(*stride));
     steps.try_fold(0_u64, |sum, step| sum.checked_add(step?))?.checked_add(1)
+}
+
+/// The number of values of a shape, where 64 bits and the machine can count them and their bytes.
+pub(crate) fn count(shape: &[usize]) -> Option<usize> {
+    let count = shape.iter().try_fold(1_usize, |count, size| count.checked_mul(*size))?;
+    count.checked_mul(8).map(|_| count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes_beyond_the_machine_have_no_count() {
+        assert_eq!(count(&[]), Some(1));
+        assert_eq!(count(&[3, 0, 7]), Some(0));
+        assert_eq!(count(&[1 << 40, 1 << 40]), None);
+        assert_eq!(count(&[1 << 62]), None);
+    }
 }
