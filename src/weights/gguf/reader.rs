@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::cursor::Cursor;
-use super::dequant::{dequantise, is_readable};
+use super::dequant::{READABLE, dequantise, is_readable};
 use super::metadata::Metadata;
 use super::tensor::TensorInfo;
 use crate::embedding::positioned::read_at;
@@ -96,8 +96,8 @@ impl GgufFile {
     ///
     /// # Errors
     ///
-    /// [`Error::Format`] where the file has no such tensor or no such rows, or where its type is none of F32, F16,
-    /// BF16, Q8_0, Q4_0 and Q4_1; [`Error::Io`] where the file cannot be read.
+    /// [`Error::Format`] where the file has no such tensor or no such rows, or where its type is not one of those that
+    /// are read; [`Error::Io`] where the file cannot be read.
     pub(crate) fn read_rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<f32>> {
         let tensor = self.known(name)?;
         let wrong = |detail: String| Error::format(&self.path, format!("tensor {name:?}: {detail}"));
@@ -107,10 +107,7 @@ impl GgufFile {
         }
         let block = tensor.dtype.block().filter(|_| is_readable(tensor.dtype));
         let Some((block_values, block_bytes)) = block else {
-            return Err(wrong(format!(
-                "expected type F32, F16, BF16, Q8_0, Q4_0 or Q4_1, found {}",
-                tensor.dtype.name()
-            )));
+            return Err(wrong(format!("expected type {READABLE}, found {}", tensor.dtype.name())));
         };
         let row_bytes = tensor.width() as u64 / block_values * block_bytes;
         let mut offset = self.data + tensor.offset + rows.start as u64 * row_bytes;

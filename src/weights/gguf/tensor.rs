@@ -17,8 +17,28 @@ impl TensorType {
     pub(crate) const Q4_0: Self = Self(2);
     /// Blocks of 32 values `d * q + m` with 4 bits `q`.
     pub(crate) const Q4_1: Self = Self(3);
+    /// Blocks of 32 values `d * (q - 16)` with 5 bits `q`.
+    pub(crate) const Q5_0: Self = Self(6);
+    /// Blocks of 32 values `d * q + m` with 5 bits `q`.
+    pub(crate) const Q5_1: Self = Self(7);
     /// Blocks of 32 values `d * q` with 8 bits `q`.
     pub(crate) const Q8_0: Self = Self(8);
+    /// Blocks of 256 values with 2 bits each, in 16 parts with scale and minimum of 4 bits.
+    pub(crate) const Q2_K: Self = Self(10);
+    /// Blocks of 256 values with 3 bits each, in 16 parts with a scale of 6 bits.
+    pub(crate) const Q3_K: Self = Self(11);
+    /// Blocks of 256 values with 4 bits each, in 8 parts with scale and minimum of 6 bits.
+    pub(crate) const Q4_K: Self = Self(12);
+    /// Blocks of 256 values with 5 bits each, in 8 parts with scale and minimum of 6 bits.
+    pub(crate) const Q5_K: Self = Self(13);
+    /// Blocks of 256 values with 6 bits each, in 16 parts with a scale of 8 bits.
+    pub(crate) const Q6_K: Self = Self(14);
+    /// Blocks of 32 values, each one of 16 levels.
+    pub(crate) const IQ4_NL: Self = Self(20);
+    /// Blocks of 256 values, each one of 16 levels, in 8 parts with a scale of 6 bits.
+    pub(crate) const IQ4_XS: Self = Self(23);
+    /// 64-bit floating point.
+    pub(crate) const F64: Self = Self(28);
     /// The upper half of 32-bit floating point.
     pub(crate) const BF16: Self = Self(30);
 

@@ -98,7 +98,11 @@ fn tensors_that_cannot_be() {
     says(&with(&|w| w.tensors[1].offset = Some(130)), &["\"second\"", "multiple of 32", "130"]);
     says(&with(&|w| w.tensors[1].offset = Some(u64::MAX - 31)), &["\"second\"", "found 192"]);
     says(&with(&|w| w.tensors[1].dtype = TensorType(4)), &["\"second\"", "number 4"]);
-    says(&with(&|w| w.tensors[1].dtype = TensorType::Q4_0), &["\"second\"", "multiple of 32", "Q4_0"]);
+    for (dtype, block) in [(TensorType::Q4_0, "32"), (TensorType::Q5_1, "32"), (TensorType::Q4_K, "256"), (TensorType::IQ4_XS, "256")] {
+        let multiple = format!("multiple of {block} values");
+        let parts = ["\"second\"", multiple.as_str(), dtype.name(), "found 16"];
+        says(&with(&|w| w.tensors[1].dtype = dtype), &parts);
+    }
     let mut writer = Writer::new();
     writer.f32("first", &[2, 16], &[0.0; 32]);
     let bytes = writer.bytes();
@@ -108,10 +112,10 @@ fn tensors_that_cannot_be() {
 #[test]
 fn tensors_that_are_not_read() {
     let mut writer = Writer::new();
-    writer.tensor("odd", &[256], TensorType(14), vec![0; 210]).f32("plain", &[2, 2], &[0.0; 4]);
+    writer.tensor("odd", &[256], TensorType(16), vec![0; 66]).f32("plain", &[2, 2], &[0.0; 4]);
     let saved = writer.save();
     let file = GgufFile::open(&saved.path).unwrap();
-    says(&message(file.read("odd")), &["\"odd\"", "Q4_1", "found Q6_K"]);
+    says(&message(file.read("odd")), &["\"odd\"", "Q4_1", "found IQ2_XXS"]);
     says(&message(file.read("none")), &["\"none\""]);
     says(&message(file.read_rows("plain", 1..3)), &["\"plain\"", "0..2", "1..3"]);
     #[expect(clippy::reversed_empty_ranges)]

@@ -1,9 +1,25 @@
 //! Stored values as 32-bit floating point.
+//!
+//! Each value is computed with the operations of ggml in their order, so that it is the same to the bit.
+//!
+//! ```text
+//! k_quants  blocks of 256 values, whose scales are themselves small numbers
+//! levels    blocks whose values are taken from a table of sixteen
+//! ```
+
+mod k_quants;
+mod levels;
+#[cfg(test)]
+mod parity_tests;
 
 use super::tensor::TensorType;
 
 /// The number of values of the blocks that are read here.
 const BLOCK: usize = 32;
+
+/// The types that can be read, for messages.
+pub(super) const READABLE: &str =
+    "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL or IQ4_XS";
 
 /// Whether values of a type can be read.
 pub(super) fn is_readable(dtype: TensorType) -> bool {
@@ -29,6 +45,15 @@ fn decoder(dtype: TensorType) -> Option<Decode> {
         TensorType::Q8_0 => q8_0,
         TensorType::Q4_0 => q4_0,
         TensorType::Q4_1 => q4_1,
+        TensorType::Q5_0 => q5_0,
+        TensorType::Q5_1 => q5_1,
+        TensorType::Q2_K => k_quants::q2_k,
+        TensorType::Q3_K => k_quants::q3_k,
+        TensorType::Q4_K => k_quants::q4_k,
+        TensorType::Q5_K => k_quants::q5_k,
+        TensorType::Q6_K => k_quants::q6_k,
+        TensorType::IQ4_NL => levels::iq4_nl,
+        TensorType::IQ4_XS => levels::iq4_xs,
         _ => return None,
     })
 }
@@ -66,6 +91,29 @@ fn q4_1(bytes: &[u8], values: &mut Vec<f32>) {
         let minimum = f16([block[2], block[3]]);
         values.extend(nibbles(&block[4..]).map(|quantum| scale * quantum + minimum));
     }
+}
+
+fn q5_0(bytes: &[u8], values: &mut Vec<f32>) {
+    for block in bytes.as_chunks::<{ 6 + BLOCK / 2 }>().0 {
+        let scale = f16([block[0], block[1]]);
+        let fifth = [block[2], block[3], block[4], block[5]];
+        values.extend(with_fifth_bits(fifth, &block[6..]).map(|quantum| scale * (quantum - 16.0)));
+    }
+}
+
+fn q5_1(bytes: &[u8], values: &mut Vec<f32>) {
+    for block in bytes.as_chunks::<{ 8 + BLOCK / 2 }>().0 {
+        let scale = f16([block[0], block[1]]);
+        let minimum = f16([block[2], block[3]]);
+        let fifth = [block[4], block[5], block[6], block[7]];
+        values.extend(with_fifth_bits(fifth, &block[8..]).map(|quantum| scale * quantum + minimum));
+    }
+}
+
+/// Numbers of five bits: the nibbles of `bytes`, and for each its highest bit.
+fn with_fifth_bits(fifth: [u8; 4], bytes: &[u8]) -> impl Iterator<Item = f32> {
+    let fifth = u32::from_le_bytes(fifth);
+    nibbles(bytes).enumerate().map(move |(index, low)| low + ((fifth >> index & 1) << 4) as f32)
 }
 
 /// The low nibbles of all bytes, then the high ones.
