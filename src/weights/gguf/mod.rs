@@ -1,8 +1,8 @@
 //! GGUF, the file format of llama.cpp: metadata and quantised weights in one file.
 //!
-//! [`GgufFile`] reads the header and, at their places, the tensors. A file is not trusted: each length, count and offset
-//! is checked against the size of the file before memory is asked for, and what does not fit is an error that names the
-//! file and the key or tensor.
+//! [`GgufFile`] reads the header and, at their places, the tensors; [`write`] writes a file. A file is not trusted: each
+//! length, count and offset is checked against the size of the file before memory is asked for, and what does not fit is
+//! an error that names the file and the key or tensor.
 //!
 //! Source: `docs/gguf.md` of <https://github.com/ggml-org/ggml>.
 
@@ -16,11 +16,12 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod value;
+mod write;
 
 pub(crate) use metadata::{Metadata, excerpt};
 pub(crate) use reader::GgufFile;
 #[cfg(test)]
 pub(crate) use tensor::TensorType;
-pub(crate) use value::Strings;
-#[cfg(test)]
-pub(crate) use value::{Array, Value};
+pub(crate) use value::{Array, Strings, Value};
+#[allow(unused_imports, reason = "projectors are written with it")]
+pub(crate) use write::{GgufArray, write};

@@ -10,8 +10,8 @@ use super::tensor::TensorInfo;
 use crate::embedding::positioned::read_at;
 use crate::{Error, Result};
 
-const MAGIC: &[u8; 4] = b"GGUF";
-const DEFAULT_ALIGNMENT: u64 = 32;
+pub(super) const MAGIC: &[u8; 4] = b"GGUF";
+pub(super) const DEFAULT_ALIGNMENT: u64 = 32;
 /// About how many stored bytes of a tensor are in memory at once.
 const CHUNK: u64 = 1 << 20;
 

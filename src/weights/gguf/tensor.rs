@@ -2,7 +2,7 @@ use super::cursor::Cursor;
 use crate::Result;
 
 /// ggml knows no tensors of more dimensions.
-const MAX_DIMENSIONS: u32 = 4;
+pub(super) const MAX_DIMENSIONS: u32 = 4;
 
 /// How the values of a tensor are stored: the number that ggml gives the type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

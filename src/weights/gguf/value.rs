@@ -67,6 +67,24 @@ macro_rules! values {
         }
 
         impl Value {
+            /// The number of the type.
+            pub(super) fn code(&self) -> u32 {
+                match self {
+                    $(Self::$name(_) => $code,)*
+                    Self::String(_) => STRING,
+                    Self::Array(_) => ARRAY,
+                }
+            }
+
+            /// Puts the value behind `bytes` as it is stored.
+            pub(super) fn put(&self, bytes: &mut Vec<u8>) {
+                match self {
+                    $(Self::$name(value) => value.put(bytes),)*
+                    Self::String(text) => put_string(text, bytes),
+                    Self::Array(array) => array.put(bytes),
+                }
+            }
+
             pub(super) fn read(cursor: &mut Cursor<'_>, code: u32, what: Arguments<'_>) -> Result<Self> {
                 Ok(match code {
                     $($code => Self::$name(<$type as Scalar>::read(cursor, what)?),)*
@@ -93,6 +111,21 @@ macro_rules! values {
                     $(Self::$name(_) => stringify!($type),)*
                     Self::String(_) => "string",
                     Self::Nested(_) => "array",
+                }
+            }
+
+            fn put(&self, bytes: &mut Vec<u8>) {
+                let code: u32 = match self {
+                    $(Self::$name(_) => $code,)*
+                    Self::String(_) => STRING,
+                    Self::Nested(_) => ARRAY,
+                };
+                bytes.extend(code.to_le_bytes());
+                bytes.extend((self.len() as u64).to_le_bytes());
+                match self {
+                    $(Self::$name(values) => values.iter().for_each(|value| value.put(bytes)),)*
+                    Self::String(texts) => texts.iter().for_each(|text| put_string(text, bytes)),
+                    Self::Nested(arrays) => arrays.iter().for_each(|array| array.put(bytes)),
                 }
             }
 
@@ -132,6 +165,14 @@ values! {
 /// A value of fixed size.
 trait Scalar: Sized {
     fn read(cursor: &mut Cursor<'_>, what: Arguments<'_>) -> Result<Self>;
+
+    fn put(&self, bytes: &mut Vec<u8>);
+}
+
+/// A length and as many bytes.
+pub(super) fn put_string(text: &str, bytes: &mut Vec<u8>) {
+    bytes.extend((text.len() as u64).to_le_bytes());
+    bytes.extend(text.as_bytes());
 }
 
 macro_rules! numbers {
@@ -139,6 +180,10 @@ macro_rules! numbers {
         $(impl Scalar for $type {
             fn read(cursor: &mut Cursor<'_>, what: Arguments<'_>) -> Result<Self> {
                 Ok(Self::from_le_bytes(cursor.bytes(what)?))
+            }
+
+            fn put(&self, bytes: &mut Vec<u8>) {
+                bytes.extend(self.to_le_bytes());
             }
         })*
     };
@@ -153,6 +198,10 @@ impl Scalar for bool {
             [1] => Ok(true),
             [other] => Err(cursor.wrong(format!("{what}: expected a Boolean, 0 or 1, found {other}"))),
         }
+    }
+
+    fn put(&self, bytes: &mut Vec<u8>) {
+        bytes.push(u8::from(*self));
     }
 }
 
