@@ -10,6 +10,7 @@ mod cursor;
 mod dequant;
 mod metadata;
 mod reader;
+mod split;
 mod tensor;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -1,3 +1,4 @@
 mod reading;
 mod refusing;
+mod splitting;
 mod writing;

@@ -98,7 +98,12 @@ fn tensors_that_cannot_be() {
     says(&with(&|w| w.tensors[1].offset = Some(130)), &["\"second\"", "multiple of 32", "130"]);
     says(&with(&|w| w.tensors[1].offset = Some(u64::MAX - 31)), &["\"second\"", "found 192"]);
     says(&with(&|w| w.tensors[1].dtype = TensorType(4)), &["\"second\"", "number 4"]);
-    for (dtype, block) in [(TensorType::Q4_0, "32"), (TensorType::Q5_1, "32"), (TensorType::Q4_K, "256"), (TensorType::IQ4_XS, "256")] {
+    for (dtype, block) in [
+        (TensorType::Q4_0, "32"),
+        (TensorType::Q5_1, "32"),
+        (TensorType::Q4_K, "256"),
+        (TensorType::IQ4_XS, "256"),
+    ] {
         let multiple = format!("multiple of {block} values");
         let parts = ["\"second\"", multiple.as_str(), dtype.name(), "found 16"];
         says(&with(&|w| w.tensors[1].dtype = dtype), &parts);
