@@ -18,6 +18,7 @@ mod hugging_face;
 mod llama;
 mod pretrained;
 mod rope;
+mod sentencepiece;
 mod tokenizer;
 
 use burn::module::{Module, ModuleDisplay};

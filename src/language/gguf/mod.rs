@@ -8,6 +8,7 @@ mod decoder;
 mod llama;
 mod names;
 mod parameters;
+mod pieces;
 mod pretokenizer;
 #[cfg(test)]
 mod tests;

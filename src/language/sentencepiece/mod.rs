@@ -1,0 +1,158 @@
+//! Tokenizers of SentencePiece (arXiv 1808.06226) that merge the pair with the highest score first: those of LLaMA,
+//! Mistral, Phi-3 and Gemma.
+//!
+//! [`Pieces`] is what a file says, `tokenizer.model` ([`Pieces::read`]) or GGUF; [`Pieces::build`] makes of it the same
+//! tokenizer as the converter of `transformers`, merges in the order of their scores.
+//!
+//! ```text
+//! merges  which pairs of pieces become one, in which order
+//! model   `tokenizer.model`, a message of protobuf
+//! ```
+
+mod merges;
+mod model;
+#[cfg(test)]
+pub(super) mod tests;
+
+use tokenizers::decoders::DecoderWrapper;
+use tokenizers::decoders::byte_fallback::ByteFallback;
+use tokenizers::decoders::fuse::Fuse;
+use tokenizers::decoders::sequence::Sequence as Decoders;
+use tokenizers::decoders::strip::Strip;
+use tokenizers::models::bpe::{BPE, Vocab};
+use tokenizers::normalizers::{NormalizerWrapper, Prepend, Replace, Sequence as Normalizers};
+use tokenizers::pre_tokenizers::metaspace::{Metaspace, PrependScheme};
+use tokenizers::{AddedToken, Tokenizer};
+
+/// What stands for a space within pieces.
+const SPACE: char = '\u{2581}';
+
+/// A kind of pieces, by the number that SentencePiece and GGUF give it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A part of texts.
+    Normal = 1,
+    /// What is no part of the vocabulary.
+    Unknown = 2,
+    /// A token with a meaning of its own, which texts do not contain.
+    Control = 3,
+    /// A part of texts that is never cut.
+    UserDefined = 4,
+    /// A piece that is not used.
+    Unused = 5,
+    /// A byte, for what the other pieces do not cover.
+    Byte = 6,
+}
+
+impl Kind {
+    /// The kind of a number.
+    pub(super) fn of(number: i32) -> Option<Self> {
+        use Kind::{Byte, Control, Normal, Unknown, Unused, UserDefined};
+        [Normal, Unknown, Control, UserDefined, Unused, Byte].into_iter().find(|kind| *kind as i32 == number)
+    }
+}
+
+/// An entry of the vocabulary.
+#[derive(Clone, Debug)]
+pub(super) struct Piece {
+    pub(super) text: String,
+    /// The higher, the earlier pieces are merged to this one.
+    pub(super) score: f32,
+    pub(super) kind: Kind,
+}
+
+/// Whether a space is put before a text, as if a word began there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SpacePrefix {
+    /// Before a text, and behind each special token in it: SentencePiece, llama.cpp, and `legacy` in `transformers`.
+    Always,
+    /// Before a text only.
+    First,
+    /// Nowhere.
+    Never,
+}
+
+/// A vocabulary with scores; the place of a piece is its token.
+#[derive(Clone, Debug)]
+pub(super) struct Pieces {
+    pub(super) pieces: Vec<Piece>,
+    pub(super) prefix: SpacePrefix,
+    /// The token at the beginning of texts, where the file names one.
+    pub(super) bos: Option<u32>,
+    /// The token at their end.
+    pub(super) eos: Option<u32>,
+}
+
+impl Pieces {
+    /// The tokenizer; control pieces are special in it, and it puts nothing around a text.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong: pieces that are there twice, and a vocabulary that leaves characters without a token.
+    pub(super) fn build(&self) -> Result<Tokenizer, String> {
+        let vocabulary = self.vocabulary()?;
+        let merges = merges::merges(&self.pieces, &vocabulary)?;
+        let unknown = self.pieces.iter().find(|piece| piece.kind == Kind::Unknown);
+        let bytes = self.pieces.iter().filter(|piece| piece.kind == Kind::Byte).count();
+        if bytes != 256 && (bytes > 0 || unknown.is_none()) {
+            return Err(format!(
+                "expected pieces for all 256 bytes, or none and one for what is unknown, found {bytes}"
+            ));
+        }
+        let mut bpe =
+            BPE::builder().vocab_and_merges(vocabulary, merges).fuse_unk(true).byte_fallback(bytes > 0);
+        if let Some(unknown) = unknown {
+            bpe = bpe.unk_token(unknown.text.clone());
+        }
+        let failed = |source: tokenizers::Error| source.to_string();
+        let mut tokenizer = Tokenizer::new(bpe.build().map_err(failed)?);
+        let spaces = || Replace::new(" ", SPACE.to_string()).map_err(failed);
+        match self.prefix {
+            SpacePrefix::Always => {
+                let steps: Vec<NormalizerWrapper> =
+                    vec![Prepend::new(SPACE.to_string()).into(), spaces()?.into()];
+                tokenizer.with_normalizer(Some(Normalizers::new(steps)));
+            }
+            SpacePrefix::First => {
+                tokenizer.with_pre_tokenizer(Some(Metaspace::new(SPACE, PrependScheme::First, false)));
+            }
+            SpacePrefix::Never => {
+                tokenizer.with_normalizer(Some(spaces()?));
+            }
+        }
+        let mut steps: Vec<DecoderWrapper> = vec![
+            Replace::new(SPACE.to_string(), " ").map_err(failed)?.into(),
+            ByteFallback::new().into(),
+            Fuse::new().into(),
+        ];
+        if self.prefix != SpacePrefix::Never {
+            steps.push(Strip::new(' ', 1, 0).into());
+        }
+        tokenizer.with_decoder(Some(Decoders::new(steps)));
+        tokenizer.add_tokens(&self.added_tokens());
+        Ok(tokenizer)
+    }
+
+    fn vocabulary(&self) -> Result<Vocab, String> {
+        let mut vocabulary = Vocab::default();
+        for (id, piece) in (0u32..).zip(&self.pieces) {
+            if let Some(first) = vocabulary.insert(piece.text.clone(), id) {
+                let text: String = piece.text.chars().take(60).collect();
+                return Err(format!("expected different pieces, found {text:?} as {first} and {id}"));
+            }
+        }
+        Ok(vocabulary)
+    }
+
+    /// Pieces that are matched in a text before it is cut.
+    fn added_tokens(&self) -> Vec<AddedToken> {
+        let added = |piece: &Piece| match piece.kind {
+            Kind::Control | Kind::Unknown => {
+                Some(AddedToken::from(piece.text.clone(), true).normalized(false))
+            }
+            Kind::UserDefined => Some(AddedToken::from(piece.text.clone(), false).normalized(false)),
+            Kind::Normal | Kind::Unused | Kind::Byte => None,
+        };
+        self.pieces.iter().filter_map(added).collect()
+    }
+}
