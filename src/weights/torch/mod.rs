@@ -17,11 +17,13 @@
 //! builder   how the pickle becomes a dict of tensors
 //! view      a tensor whose values all lie in its storage
 //! read      from tensors to arrays
+//! file      an archive whose arrays are read one by one
 //! write     the way back
 //! ```
 
 mod archive;
 mod builder;
+mod file;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -30,5 +32,6 @@ mod values;
 mod view;
 mod write;
 
+pub(crate) use file::TorchFile;
 pub(crate) use read::read;
 pub(crate) use write::write;

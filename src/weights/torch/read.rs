@@ -1,7 +1,7 @@
 //! From the tensors of an archive to arrays.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::archive::Archive;
 use super::builder::{self, Entry, Item};
@@ -31,6 +31,14 @@ pub(crate) fn read(
     path: &Path,
     select: impl FnOnce(&[&str]) -> Result<Vec<usize>>,
 ) -> Result<Vec<NamedArray>> {
+    let (entries, mut reader) = open(path)?;
+    let names: Vec<&str> = entries.iter().map(|entry| &*entry.key).collect();
+    let selected = select(&names)?;
+    selected.into_iter().map(|index| reader.array(&entries[index])).collect()
+}
+
+/// The entries of an archive, and what reads their values.
+pub(super) fn open(path: &Path) -> Result<(Vec<Entry>, Reader)> {
     let mut archive = Archive::open(path)?;
     let Some(pickle) = archive.small("data.pkl", MAX_PICKLE)? else {
         return Err(Error::format(path, "expected an entry data.pkl, found none"));
@@ -38,10 +46,7 @@ pub(crate) fn read(
     let entries =
         builder::read(&pickle).map_err(|detail| Error::format(path, format!("data.pkl: {detail}")))?;
     let swapped = is_big_endian(path, &mut archive)?;
-    let mut reader = Reader { path, archive, swapped, storages: HashMap::new() };
-    let names: Vec<&str> = entries.iter().map(|entry| &*entry.key).collect();
-    let selected = select(&names)?;
-    selected.into_iter().map(|index| reader.array(&entries[index])).collect()
+    Ok((entries, Reader { path: path.to_path_buf(), archive, swapped, storages: HashMap::new() }))
 }
 
 fn is_big_endian(path: &Path, archive: &mut Archive) -> Result<bool> {
@@ -63,17 +68,18 @@ struct Used {
     times: u32,
 }
 
-struct Reader<'a> {
-    path: &'a Path,
+pub(super) struct Reader {
+    path: PathBuf,
     archive: Archive,
     swapped: bool,
     storages: HashMap<Box<str>, Used>,
 }
 
-impl Reader<'_> {
-    fn array(&mut self, entry: &Entry) -> Result<NamedArray> {
-        let path = self.path;
-        let wrong = |detail: String| Error::format(path, format!("{:?}: {detail}", entry.key));
+impl Reader {
+    /// The array of an entry.
+    pub(super) fn array(&mut self, entry: &Entry) -> Result<NamedArray> {
+        let path = self.path.clone();
+        let wrong = |detail: String| Error::format(&path, format!("{:?}: {detail}", entry.key));
         let tensor = match &entry.value {
             Item::Tensor(tensor) => tensor,
             Item::Other(what) => return Err(wrong(format!("expected a tensor, found {what}"))),
@@ -130,6 +136,6 @@ impl Reader<'_> {
         if self.swapped {
             bytes.chunks_exact_mut(float.size()).for_each(<[u8]>::reverse);
         }
-        Ok(view.gather(decode(self.path, &entry.key, &bytes, float)?))
+        Ok(view.gather(decode(&self.path, &entry.key, &bytes, float)?))
     }
 }
