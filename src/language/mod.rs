@@ -12,6 +12,7 @@
 mod attention;
 mod cache;
 mod chat_template;
+mod gemma;
 mod generation;
 mod gguf;
 mod hugging_face;
@@ -26,6 +27,7 @@ use burn::tensor::{Int, Tensor};
 
 pub use cache::KvCache;
 pub use chat_template::{ChatTemplate, Message, MessageRole};
+pub use gemma::GemmaConfig;
 pub(crate) use generation::generate_numbered;
 pub use generation::{GenerationConfig, generate};
 pub use llama::{LlamaConfig, LlamaDecoder};

@@ -8,6 +8,12 @@ pub(super) enum Architecture {
     Llama,
     /// Qwen2 and Qwen2.5.
     Qwen2,
+    /// Qwen3.
+    Qwen3,
+    /// SmolLM3.
+    SmolLm3,
+    /// Phi-3.
+    Phi3,
 }
 
 impl Architecture {
@@ -16,7 +22,16 @@ impl Architecture {
         match self {
             Self::Llama => "llama",
             Self::Qwen2 => "qwen2",
+            Self::Qwen3 => "qwen3",
+            Self::SmolLm3 => "smollm3",
+            Self::Phi3 => "phi3",
         }
+    }
+
+    /// Whether llama.cpp rotates neighbouring coordinates of a head together, for which its converter reorders the rows of
+    /// queries and keys.
+    pub(super) fn is_interleaved(self) -> bool {
+        matches!(self, Self::Llama | Self::SmolLm3)
     }
 }
 
@@ -128,8 +143,13 @@ fn architecture(metadata: &Metadata) -> Result<Architecture> {
     match metadata.required(KEY, metadata.text(KEY)?)? {
         "llama" => Ok(Architecture::Llama),
         "qwen2" => Ok(Architecture::Qwen2),
-        other => Err(metadata
-            .wrong(format!("key {KEY:?}: expected \"llama\" or \"qwen2\", found {:?}", excerpt(other)))),
+        "qwen3" => Ok(Architecture::Qwen3),
+        "smollm3" => Ok(Architecture::SmolLm3),
+        "phi3" => Ok(Architecture::Phi3),
+        other => Err(metadata.wrong(format!(
+            "key {KEY:?}: expected \"llama\", \"qwen2\", \"qwen3\", \"smollm3\" or \"phi3\", found {:?}",
+            excerpt(other)
+        ))),
     }
 }
 

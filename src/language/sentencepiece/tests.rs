@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use tokenizers::Tokenizer;
 
 use super::{Kind, Piece, Pieces, SpacePrefix};
+use crate::weights::gguf::testing::cases;
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/sentencepiece").join(name)
@@ -93,6 +94,8 @@ fn vocabularies_that_cannot_be_are_refused() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases(256)))]
+
     #[test]
     fn any_text_comes_back(text in "\\PC{0,40}") {
         let tokenizer = with_prefix(SpacePrefix::Always);

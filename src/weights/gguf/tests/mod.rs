@@ -1,3 +1,4 @@
+mod mutated;
 mod reading;
 mod refusing;
 mod splitting;
