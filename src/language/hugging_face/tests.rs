@@ -179,7 +179,7 @@ fn absent_keys_have_the_defaults_of_transformers() {
 #[test]
 fn sizes_beyond_any_model_are_refused() {
     for (key, value) in [
-        ("num_hidden_layers", 1 << 40),
+        ("num_hidden_layers", 1u64 << 40),
         ("num_attention_heads", 1 << 40),
         ("head_dim", 1 << 40),
         ("hidden_size", 1 << 40),

@@ -85,7 +85,7 @@ impl Tokenizer {
                 )
             })
             .transpose()?;
-        Self { inner, bos, stop, chat_template, model_tokens: None }
+        Self { inner, bos, stop, chat_template, model_tokens: None, continued: None }
             .checked()
             .map_err(|detail| Error::format(&path, detail))
     }

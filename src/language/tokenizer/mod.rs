@@ -1,3 +1,4 @@
+mod continued;
 mod files;
 mod folder;
 
@@ -11,6 +12,7 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::processors::PostProcessorWrapper;
 use tokenizers::{AddedToken, TokenizerImpl};
 
+use self::continued::Continued;
 use super::ChatTemplate;
 use crate::{Error, Result, atomic};
 
@@ -35,6 +37,8 @@ pub struct Tokenizer {
     chat_template: Option<ChatTemplate>,
     /// The number of tokens that the model knows, where that is known.
     model_tokens: Option<usize>,
+    /// Where a space is put before texts.
+    continued: Option<Continued>,
 }
 
 impl Tokenizer {
@@ -140,7 +144,8 @@ impl Tokenizer {
         let chat_template = chat_template
             .map(|source| ChatTemplate::new(&source, bos_token.as_deref(), Some(&eos_token)))
             .transpose()?;
-        let tokenizer = Self { inner, bos, stop: vec![eos], chat_template, model_tokens: None };
+        let tokenizer =
+            Self { inner, bos, stop: vec![eos], chat_template, model_tokens: None, continued: None };
         tokenizer.checked().map_err(|detail| Error::config("tokenizer", detail))
     }
 
@@ -151,7 +156,7 @@ impl Tokenizer {
     ) -> std::result::Result<Self, String> {
         let id = |token: &str| inner.token_to_id(token).ok_or_else(|| format!("no special token {token:?}"));
         let (bos, stop) = (Some(id(bos)?), vec![id(eos)?]);
-        Self { bos, stop, chat_template: None, model_tokens: None, inner }.checked()
+        Self { bos, stop, chat_template: None, model_tokens: None, continued: None, inner }.checked()
     }
 
     /// Refuses what would fail in the middle of a run.
@@ -163,6 +168,7 @@ impl Tokenizer {
         self.inner
             .encode_fast("\u{1f600} \u{7f}\u{3042}?", false)
             .map_err(|source| format!("cannot encode any text: {source}"))?;
+        self.continued = Continued::of(&self.inner);
         Ok(self)
     }
 
@@ -179,6 +185,15 @@ impl Tokenizer {
     /// The tokens of a text, without special tokens around them; those that the text itself names are recognised.
     pub fn encode(&self, text: &str) -> Vec<u32> {
         self.inner.encode_fast(text, false).expect("byte-level tokens cover any text").get_ids().to_vec()
+    }
+
+    /// The tokens of a text that follows another, whose last token is given: some tokenizers put a space before a text as if
+    /// a word began there, which only holds for the first.
+    pub(crate) fn encode_after(&self, last: Option<u32>, text: &str) -> Vec<u32> {
+        match (&self.continued, last) {
+            (Some(continued), Some(last)) => continued.encode(&self.inner, last, text),
+            _ => self.encode(text),
+        }
     }
 
     /// The text of tokens, without special tokens.
