@@ -18,8 +18,8 @@ use crate::weights::hub;
 ///   `LlamaForCausalLM`, `MistralForCausalLM`, `Qwen2ForCausalLM`, `Qwen3ForCausalLM`, `SmolLM3ForCausalLM`,
 ///   `Phi3ForCausalLM`, `Gemma2ForCausalLM` and `Gemma3ForCausalLM`, and these within `LlavaForConditionalGeneration`,
 ///   `LlavaNextForConditionalGeneration`, `Gemma3ForConditionalGeneration` and the checkpoints of LLaVA and Bunny;
-/// * a GGUF file of llama.cpp, or the parts of one, of the architectures `llama`, `qwen2`, `qwen3`, `smollm3` and `phi3`,
-///   with weights in F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, the K-quants Q2_K to Q6_K, IQ4_NL or IQ4_XS;
+/// * a GGUF file of llama.cpp, or the parts of one, of the architectures `llama`, `qwen2`, `qwen3`, `smollm3`, `phi3`,
+///   `gemma2` and `gemma3`, with weights in F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, the K-quants Q2_K to Q6_K, IQ4_NL or IQ4_XS;
 /// * with the feature `hub`, the name `owner/model` of a model on the Hugging Face Hub, where no file or folder is called
 ///   that: it is downloaded, or taken from the Hub's cache. `HF_HOME`, `HF_ENDPOINT` and the token of
 ///   `huggingface-cli login` are respected.

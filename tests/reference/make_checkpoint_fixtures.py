@@ -111,11 +111,12 @@ def interleaved(weight, heads):
 
 def gguf_file(base, path):
     config = config_of(base)
-    kind = config["model_type"]
+    kind = config["model_type"].removesuffix("_text")
     arch = next(arch for arch, name in gguf.MODEL_ARCH_NAMES.items() if name == kind)
     layers, heads = config["num_hidden_layers"], config["num_attention_heads"]
     names = gguf.get_tensor_name_map(arch, layers)
     rope = config.get("rope_parameters") or config
+    rope = rope.get("full_attention", rope)
     writer = gguf.GGUFWriter(path, kind)
     writer.add_block_count(layers)
     writer.add_context_length(config["max_position_embeddings"])
@@ -128,13 +129,23 @@ def gguf_file(base, path):
     if config.get("head_dim"):
         writer.add_key_length(config["head_dim"])
         writer.add_value_length(config["head_dim"])
-    if kind == "phi3" and config.get("sliding_window"):
+    if kind in ("phi3", "gemma2", "gemma3"):
         writer.add_sliding_window(config["sliding_window"])
+    if rope.get("rope_type") == "linear":
+        writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+        writer.add_rope_scaling_factor(rope["factor"])
+    if kind == "gemma2":
+        writer.add_attn_logit_softcapping(config["attn_logit_softcapping"])
+        writer.add_final_logit_softcapping(config["final_logit_softcapping"])
     for name, weight in weights(base).items():
         array = weight.float().numpy()
         if kind in ("llama", "smollm3") and ("q_proj" in name or "k_proj" in name):
             array = interleaved(array, heads if "q_proj" in name else config["num_key_value_heads"])
-        writer.add_tensor(names.get_name(name, try_suffixes=(".weight", ".bias")), array)
+        if kind in ("gemma2", "gemma3") and name.endswith("norm.weight"):
+            array = array + 1
+        # llama.cpp knows Gemma 2 with the embeddings as its head alone.
+        stored = "output.weight" if name == "lm_head.weight" else names.get_name(name, try_suffixes=(".weight", ".bias"))
+        writer.add_tensor(stored, array)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -149,7 +160,7 @@ FOLDERS = {
     "llava-nested-inner": llava_nested_inner,
 }
 BASE = "llama-bf16"
-FILES = ["llama-headdim", "qwen3", "smollm3", "phi3"]
+FILES = ["llama-headdim", "qwen3", "smollm3", "phi3", "gemma2", "gemma3-six"]
 
 
 def main():

@@ -86,6 +86,20 @@ GEMMA3 = {
     },
 }
 
+GEMMA3_SIX = {
+    **GEMMA,
+    "query_pre_attn_scalar": 6,
+    "num_hidden_layers": 6,
+    "initializer_range": 1.0,
+    "intermediate_size": 12,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "rope_parameters": {
+        "full_attention": {"rope_type": "linear", "rope_theta": 500.0, "factor": 4.0},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+    },
+}
+
 # What the oldest configurations leave to the defaults: as many key heads as heads, RoPE base 10,000.
 MINIMAL = {
     "architectures",
@@ -133,8 +147,10 @@ def models():
         "qwen3": other(Qwen3Config, "old", head_dim=6, tie_word_embeddings=True),
         "smollm3": other(SmolLM3Config, "new", num_hidden_layers=4, tie_word_embeddings=True, pad_token_id=0),
         "phi3": other(Phi3Config, "old", pad_token_id=0, sliding_window=LENGTH),
-        "gemma2": other(Gemma2Config, "new", **GEMMA, attn_logit_softcapping=2.0, final_logit_softcapping=4.0),
+        "gemma2": other(Gemma2Config, "new", **{**GEMMA, "query_pre_attn_scalar": 6}, attn_logit_softcapping=2.0, final_logit_softcapping=4.0),
         "gemma3": other(Gemma3TextConfig, "old", **GEMMA3),
+        # What a GGUF file of Gemma 3 can say: each sixth layer has no window, and the others their base.
+        "gemma3-six": other(Gemma3TextConfig, "new", **GEMMA3_SIX),
     }
 
 

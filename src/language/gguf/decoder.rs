@@ -43,8 +43,9 @@ impl LlamaGguf {
         .with_rope_scaling(rope_scaling)
         .with_attention_bias(parameters.attention_bias)
         .with_attention_output_bias(parameters.output_bias)
-        .with_qk_norm((parameters.architecture == Architecture::Qwen3).then_some(true))
-        .with_no_rope_layers(self.layers_without_rope()))
+        .with_qk_norm(parameters.architecture.has_head_norms().then_some(true))
+        .with_no_rope_layers(self.layers_without_rope())
+        .with_gemma(parameters.gemma.clone()))
     }
 
     /// The window that bounds the attention, where it is shorter than the longest sequence of the file.

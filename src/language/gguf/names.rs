@@ -105,7 +105,14 @@ fn of_layer(parameters: &LlamaParameters) -> Vec<Weight> {
         plain("mlp.up_proj.weight", "ffn_up.weight", &[inner, hidden]),
         plain("mlp.down_proj.weight", "ffn_down.weight", &[hidden, inner]),
     ];
-    if parameters.architecture == Architecture::Qwen3 {
+    if parameters.architecture.is_gemma() {
+        // What the others have before the feed-forward, Gemma has behind the attention.
+        weights.retain(|weight| weight.name != "post_attention_layernorm.weight");
+        weights.push(plain("post_attention_layernorm.weight", "post_attention_norm.weight", &[hidden]));
+        weights.push(plain("pre_feedforward_layernorm.weight", "ffn_norm.weight", &[hidden]));
+        weights.push(plain("post_feedforward_layernorm.weight", "post_ffw_norm.weight", &[hidden]));
+    }
+    if parameters.architecture.has_head_norms() {
         weights.push(plain("self_attn.q_norm.weight", "attn_q_norm.weight", &[parameters.head_dim]));
         weights.push(plain("self_attn.k_norm.weight", "attn_k_norm.weight", &[parameters.head_dim]));
     }

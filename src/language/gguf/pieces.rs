@@ -44,6 +44,8 @@ pub(super) fn build(metadata: &Metadata, tokens: &Strings) -> Result<Tokenizer> 
         Some(false) => SpacePrefix::Never,
         Some(true) | None => SpacePrefix::Always,
     };
-    let pieces = Pieces { pieces, prefix, bos: None, eos: None };
+    // Files do not say so; llama.cpp goes by the name of the model.
+    let takes_spaces = metadata.text("general.architecture")? == Some("phi3");
+    let pieces = Pieces { pieces, prefix, bos: None, eos: None, takes_spaces };
     pieces.build().map_err(|detail| metadata.wrong(format!("the tokenizer: {detail}")))
 }

@@ -27,6 +27,9 @@ use tokenizers::{AddedToken, Tokenizer};
 /// What stands for a space within pieces.
 const SPACE: char = '\u{2581}';
 
+/// The special tokens of Phi-3 that leave the spaces behind them.
+const KEEP_SPACES: [&str; 3] = ["<unk>", "<s>", "<|endoftext|>"];
+
 /// A kind of pieces, by the number that SentencePiece and GGUF give it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -81,6 +84,8 @@ pub(super) struct Pieces {
     pub(super) bos: Option<u32>,
     /// The token at their end.
     pub(super) eos: Option<u32>,
+    /// Whether special tokens take the spaces behind them, as those of Phi-3 do.
+    pub(super) takes_spaces: bool,
 }
 
 impl Pieces {
@@ -146,12 +151,15 @@ impl Pieces {
 
     /// Pieces that are matched in a text before it is cut.
     fn added_tokens(&self) -> Vec<AddedToken> {
-        let added = |piece: &Piece| match piece.kind {
-            Kind::Control | Kind::Unknown => {
-                Some(AddedToken::from(piece.text.clone(), true).normalized(false))
-            }
-            Kind::UserDefined => Some(AddedToken::from(piece.text.clone(), false).normalized(false)),
-            Kind::Normal | Kind::Unused | Kind::Byte => None,
+        let added = |piece: &Piece| {
+            let is_special = match piece.kind {
+                Kind::Control | Kind::Unknown => true,
+                Kind::UserDefined => false,
+                Kind::Normal | Kind::Unused | Kind::Byte => return None,
+            };
+            let takes_spaces = self.takes_spaces && !KEEP_SPACES.contains(&piece.text.as_str());
+            let token = AddedToken::from(piece.text.clone(), is_special);
+            Some(token.normalized(false).rstrip(takes_spaces))
         };
         self.pieces.iter().filter_map(added).collect()
     }

@@ -112,6 +112,7 @@ impl ModelFile {
                 Some(false) => SpacePrefix::Never,
                 Some(true) | None => SpacePrefix::Always,
             },
+            takes_spaces: false,
             pieces: self.pieces.into_iter().enumerate().map(piece).collect::<Result<_, _>>()?,
         })
     }

@@ -7,7 +7,7 @@ use crate::Result;
 use crate::language::gguf::LlamaGguf;
 use crate::weights::gguf::testing::{Saved, cases};
 
-const ARCHITECTURES: [&str; 5] = ["llama", "qwen2", "qwen3", "smollm3", "phi3"];
+const ARCHITECTURES: [&str; 7] = ["llama", "qwen2", "qwen3", "smollm3", "phi3", "gemma2", "gemma3"];
 
 /// A file of any of the architectures, with either kind of tokenizer.
 fn any_file() -> impl Strategy<Value = Vec<u8>> {

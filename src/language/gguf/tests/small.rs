@@ -43,6 +43,9 @@ pub(super) fn model(architecture: &str) -> Writer {
         .key("tokenizer.ggml.eos_token_id", Value::U32(0))
         .key("tokenizer.ggml.padding_token_id", Value::U32(1))
         .key("tokenizer.chat_template", text("{{ messages }}"));
+    if architecture == "gemma3" {
+        writer.key("gemma3.attention.sliding_window", Value::U32(32));
+    }
     counted(&mut writer, "token_embd.weight", &[vocabulary, WIDTH]);
     counted(&mut writer, "output_norm.weight", &[WIDTH]);
     for layer in 0..LAYERS {
@@ -67,7 +70,12 @@ pub(super) fn model(architecture: &str) -> Writer {
             counted(&mut writer, &at("attn_qkv"), &[all, WIDTH]);
             counted(&mut writer, &at("ffn_up"), &[both, WIDTH]);
         }
-        if architecture == "qwen3" {
+        if architecture.starts_with("gemma") {
+            for name in ["post_attention_norm.weight", "post_ffw_norm.weight"] {
+                counted(&mut writer, &format!("blk.{layer}.{name}"), &[WIDTH]);
+            }
+        }
+        if ["qwen3", "gemma3"].contains(&architecture) {
             for name in ["attn_q_norm.weight", "attn_k_norm.weight"] {
                 counted(&mut writer, &format!("blk.{layer}.{name}"), &[KEY_WIDTH]);
             }

@@ -76,6 +76,20 @@ fn tokens_of_sentencepiece_are_its_own() {
     assert_tokens(&parts.tokenizer, &reference.special);
 }
 
+/// In a chat of Phi-3, the line breaks behind its marks are no tokens.
+#[test]
+fn special_tokens_of_phi_3_take_the_spaces_behind_them() {
+    let with = |architecture: &str| {
+        let file = sentencepiece();
+        let mut writer = Writer::new();
+        writer.keys = file.metadata().entries.clone().into_iter().collect();
+        writer.key("general.architecture", text(architecture));
+        build(&writer).unwrap()
+    };
+    assert_eq!(pieces(&with("phi3"), "a</s>\n<s> a"), ["▁a", "</s>", "<s>", "▁", "▁a"]);
+    assert_eq!(pieces(&with("llama"), "a</s>\n<s> a"), ["▁a", "</s>", "▁", "<0x0A>", "<s>", "▁", "▁a"]);
+}
+
 #[test]
 fn sentencepiece_that_cannot_be() {
     let file = sentencepiece();
