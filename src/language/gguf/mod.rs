@@ -12,6 +12,7 @@ mod pieces;
 mod pretokenizer;
 #[cfg(test)]
 mod tests;
+mod token_types;
 mod tokenizer;
 
 pub(super) use llama::LlamaGguf;

@@ -1,6 +1,6 @@
 use tokenizers::Tokenizer;
 
-use super::tokenizer::{TYPES, token_types};
+use super::token_types::{TYPES, token_types};
 use crate::Result;
 use crate::language::sentencepiece::{Kind, Piece, Pieces, SpacePrefix};
 use crate::weights::gguf::{Metadata, Strings};

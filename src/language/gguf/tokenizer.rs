@@ -4,13 +4,13 @@ use tokenizers::{AddedToken, Tokenizer};
 
 use super::pieces;
 use super::pretokenizer::PreTokenizer;
+use super::token_types::token_types;
 use crate::Result;
 use crate::weights::gguf::{Metadata, Strings, excerpt};
 
 const MODEL: &str = "tokenizer.ggml.model";
 const PRE: &str = "tokenizer.ggml.pre";
 const TOKENS: &str = "tokenizer.ggml.tokens";
-pub(super) const TYPES: &str = "tokenizer.ggml.token_type";
 const MERGES: &str = "tokenizer.ggml.merges";
 
 const CONTROL: i32 = 3;
@@ -137,18 +137,6 @@ fn register_added_tokens(metadata: &Metadata, tokens: &Strings, tokenizer: &mut 
     }
     tokenizer.add_tokens(&added);
     Ok(())
-}
-
-/// The type of each token.
-pub(super) fn token_types<'a>(metadata: &'a Metadata, tokens: &Strings) -> Result<Option<&'a [i32]>> {
-    match metadata.integers(TYPES)? {
-        Some(types) if types.len() != tokens.len() => Err(metadata.wrong(format!(
-            "key {TYPES:?}: expected a type for each of {} tokens, found {}",
-            tokens.len(),
-            types.len()
-        ))),
-        types => Ok(types),
-    }
 }
 
 fn token_id(metadata: &Metadata, tokens: usize, name: &str) -> Result<Option<u32>> {

@@ -1,6 +1,6 @@
 use tokenizers::models::bpe::Vocab;
 
-use super::{Kind, Piece};
+use super::piece::{Kind, Piece};
 
 /// Pieces that SentencePiece learns have 16 characters at most unless it is told otherwise; each place to cut a longer one
 /// costs a lookup of its length.

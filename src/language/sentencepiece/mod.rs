@@ -5,12 +5,14 @@
 //! tokenizer as the converter of `transformers`, merges in the order of their scores.
 //!
 //! ```text
+//! piece   an entry of a vocabulary
 //! merges  which pairs of pieces become one, in which order
 //! model   `tokenizer.model`, a message of protobuf
 //! ```
 
 mod merges;
 mod model;
+mod piece;
 #[cfg(test)]
 pub(super) mod tests;
 
@@ -24,45 +26,13 @@ use tokenizers::normalizers::{NormalizerWrapper, Prepend, Replace, Sequence as N
 use tokenizers::pre_tokenizers::metaspace::{Metaspace, PrependScheme};
 use tokenizers::{AddedToken, Tokenizer};
 
+pub(super) use piece::{Kind, Piece};
+
 /// What stands for a space within pieces.
 const SPACE: char = '\u{2581}';
 
 /// The special tokens of Phi-3 that leave the spaces behind them.
 const KEEP_SPACES: [&str; 3] = ["<unk>", "<s>", "<|endoftext|>"];
-
-/// A kind of pieces, by the number that SentencePiece and GGUF give it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// A part of texts.
-    Normal = 1,
-    /// What is no part of the vocabulary.
-    Unknown = 2,
-    /// A token with a meaning of its own, which texts do not contain.
-    Control = 3,
-    /// A part of texts that is never cut.
-    UserDefined = 4,
-    /// A piece that is not used.
-    Unused = 5,
-    /// A byte, for what the other pieces do not cover.
-    Byte = 6,
-}
-
-impl Kind {
-    /// The kind of a number.
-    pub(super) fn of(number: i32) -> Option<Self> {
-        use Kind::{Byte, Control, Normal, Unknown, Unused, UserDefined};
-        [Normal, Unknown, Control, UserDefined, Unused, Byte].into_iter().find(|kind| *kind as i32 == number)
-    }
-}
-
-/// An entry of the vocabulary.
-#[derive(Clone, Debug)]
-pub(super) struct Piece {
-    pub(super) text: String,
-    /// The higher, the earlier pieces are merged to this one.
-    pub(super) score: f32,
-    pub(super) kind: Kind,
-}
 
 /// Whether a space is put before a text, as if a word began there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use prost::Message;
 
-use super::{Kind, Piece, Pieces, SpacePrefix};
+use super::piece::{Kind, Piece};
+use super::{Pieces, SpacePrefix};
 use crate::{Error, Result};
 
 /// The vocabulary of Gemma, the largest that is published, has 4 MB.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tokenizers::AddedToken;
 
-use super::folder::Json;
+use super::json::Json;
 use crate::language::sentencepiece::{Pieces, SpacePrefix};
 use crate::{Error, Result};
 

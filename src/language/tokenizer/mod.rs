@@ -1,6 +1,7 @@
 mod continued;
 mod files;
 mod folder;
+mod json;
 
 use std::io::Write;
 use std::path::Path;
