@@ -138,6 +138,7 @@ impl LlamaParameters {
             )));
         }
         keys.absent_or_zero("expert_count")?;
+        let context_length = keys.size("context_length")?;
         let has = |name: &str| file.tensor(name).is_some();
         Ok(Self {
             architecture,
@@ -151,9 +152,11 @@ impl LlamaParameters {
             rms_norm_eps: keys.required_number("attention.layer_norm_rms_epsilon")?,
             rope_theta: keys.number("rope.freq_base")?.unwrap_or(10_000.0),
             rope_scaling: keys.rope_scaling()?,
-            max_position_embeddings: keys.size("context_length")?,
+            max_position_embeddings: context_length,
             sliding_window: match (keys.optional_size("attention.sliding_window")?, architecture) {
                 (None, Architecture::Gemma2) => Some(4096),
+                // Files from before the key was written, which llama.cpp knows by the same size.
+                (None, Architecture::Phi3) if context_length == 4096 => Some(2047),
                 (window, _) => window,
             },
             tie_word_embeddings: !has("output.weight"),

@@ -129,7 +129,9 @@ impl Pieces {
             };
             let takes_spaces = self.takes_spaces && !KEEP_SPACES.contains(&piece.text.as_str());
             let token = AddedToken::from(piece.text.clone(), is_special);
-            Some(token.normalized(false).rstrip(takes_spaces))
+            // Gemma has such pieces of several spaces, which are found where spaces are replaced already.
+            let is_normalized = piece.kind == Kind::UserDefined && self.prefix == SpacePrefix::Never;
+            Some(token.normalized(is_normalized).rstrip(takes_spaces))
         };
         self.pieces.iter().filter_map(added).collect()
     }

@@ -67,6 +67,17 @@ fn spaces_at_special_tokens_are_those_of_transformers() {
 }
 
 #[test]
+fn pieces_of_several_spaces_are_found() {
+    let mut pieces = Pieces { prefix: SpacePrefix::Never, ..pieces() };
+    let id = pieces.pieces.len() as u32;
+    pieces.pieces.push(Piece { text: "\u{2581}\u{2581}".into(), score: 0.0, kind: Kind::UserDefined });
+    let tokenizer = pieces.build().unwrap();
+    let tokens = tokenizer.encode_fast("cat  cat<image>", false).unwrap();
+    assert!(tokens.get_ids().contains(&id), "{:?}", tokens.get_ids());
+    assert_eq!(tokenizer.decode(tokens.get_ids(), true).unwrap(), "cat  cat<image>");
+}
+
+#[test]
 fn what_is_no_bpe_is_refused_with_a_way_out() {
     let error = Pieces::read(&fixture("unigram.model")).unwrap_err().to_string();
     for part in ["unigram.model", "model_type", "BPE", "UNIGRAM", "save_pretrained"] {
