@@ -16,7 +16,7 @@ fn folders() -> Vec<PathBuf> {
         std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.retain(|path| path.is_dir());
     folders.sort();
-    assert!(folders.len() >= 13, "{folders:?}");
+    assert!(folders.len() >= 19, "{folders:?}");
     folders
 }
 
@@ -100,6 +100,69 @@ fn a_cache_changes_no_logits() {
         let whole: Vec<f32> = model.forward(embeddings, None).into_data().try_into_vec().unwrap();
         assert!(abs_diff_eq!(parts[..], whole[..], epsilon = 1e-4), "{}", case.folder.display());
     }
+}
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+/// The same models in other files: what PyTorch saves, within multimodal checkpoints, and as GGUF.
+/// `tests/reference/make_checkpoint_fixtures.py` made them.
+#[test]
+fn logits_are_the_same_from_other_files() {
+    let json = std::fs::read(fixtures().join("checkpoints/same.json")).unwrap();
+    let same: std::collections::BTreeMap<String, String> = serde_json::from_slice(&json).unwrap();
+    assert!(same.len() >= 9, "{same:?}");
+    for (name, base) in same {
+        let case = case(&fixtures().join("llama").join(base));
+        let found = logits(&load(&fixtures().join("checkpoints").join(&name)), case.tokens);
+        assert!(abs_diff_eq!(found[..], case.logits[..], epsilon = 1e-4), "{name}");
+    }
+}
+
+#[test]
+fn what_is_left_out_is_said() {
+    let notices = |name: &str| Pretrained::notices(fixtures().join(name)).unwrap().join("\n");
+    assert_eq!(notices("llama/llama"), "");
+    assert_eq!(notices("checkpoints/torch"), "");
+    let window = "attention reaches back 40 positions: sequences are at most that long here";
+    for name in ["llama/mistral-window", "llama/phi3", "llama/gemma2", "checkpoints/phi3.gguf"] {
+        assert_eq!(notices(name), window, "{name}");
+        assert_eq!(load(&fixtures().join(name)).max_positions(), 40, "{name}");
+    }
+    for name in ["torch-shards", "llava-flat"] {
+        let notices = notices(&format!("checkpoints/{name}"));
+        let derived = "1 weights (\"model.layers.0.self_attn.rotary_emb.inv_freq\" and the like) follow from";
+        assert!(notices.contains(derived), "{notices}");
+        assert_eq!(notices.contains("multimodal"), name == "llava-flat", "{notices}");
+    }
+    for (name, first) in [
+        ("llava-flat", "4 weights (\"model.mm_projector.0.bias\""),
+        ("llava-nested-inner", "4 weights (\"model.multi_modal_projector.0.bias\""),
+        ("llava-nested", "weights (\"multi_modal_projector.linear_1.bias\""),
+    ] {
+        let notices = notices(&format!("checkpoints/{name}"));
+        assert!(notices.contains("language model alone is read") && notices.contains(first), "{notices}");
+    }
+}
+
+/// A weight beside those of the language model that is not known to belong to the rest is not passed over.
+#[test]
+fn weights_that_are_not_known_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let from = fixtures().join("checkpoints/llava-nested-inner");
+    std::fs::copy(from.join("config.json"), folder.path().join("config.json")).unwrap();
+    let bytes = std::fs::read(from.join("model.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let mut tensors: Vec<_> = file.tensors();
+    let more = tensors[0].1.clone();
+    tensors.push(("model.language_model.layers.0.more".into(), more));
+    safetensors::serialize_to_file(tensors, None, &folder.path().join("model.safetensors")).unwrap();
+    let error = Pretrained::load_model(folder.path(), FloatDType::F32, &Device::default()).unwrap_err();
+    assert!(
+        error.to_string().contains("1 more, the first \"model.language_model.layers.0.more\""),
+        "{error}"
+    );
 }
 
 /// Both styles of `config.json`, of transformers 4 and 5, describe one model.

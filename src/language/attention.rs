@@ -1,6 +1,6 @@
 use burn::config::Config;
 use burn::module::{Initializer, Module};
-use burn::nn::{Linear, LinearConfig};
+use burn::nn::{Linear, LinearConfig, RmsNorm, RmsNormConfig};
 use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -25,6 +25,12 @@ pub(super) struct CausalSelfAttentionConfig {
     /// Whether the output projection has a bias.
     #[config(default = false)]
     pub(super) output_bias: bool,
+    /// The constant under the root of the norms over each query and key head, where there are such norms.
+    pub(super) head_norm_eps: Option<f64>,
+    /// What scores are multiplied by; `1 / sqrt(head_dim)` where absent.
+    pub(super) scale: Option<f64>,
+    /// Scores `s` become `cap * tanh(s / cap)`, where this is set.
+    pub(super) score_cap: Option<f64>,
 }
 
 /// Causal self-attention with grouped queries (arXiv 2305.13245) and rotary positions.
@@ -34,9 +40,15 @@ pub(super) struct CausalSelfAttention {
     pub(super) k_proj: Linear,
     pub(super) v_proj: Linear,
     o_proj: Linear,
+    q_norm: Option<RmsNorm>,
+    k_norm: Option<RmsNorm>,
     num_heads: usize,
     pub(super) num_kv_heads: usize,
     head_dim: usize,
+    #[module(skip)]
+    scale: Option<f64>,
+    #[module(skip)]
+    score_cap: Option<f64>,
 }
 
 impl CausalSelfAttentionConfig {
@@ -48,15 +60,21 @@ impl CausalSelfAttentionConfig {
                 .with_initializer(initializer.clone())
                 .init(device)
         };
+        let norm =
+            || self.head_norm_eps.map(|eps| RmsNormConfig::new(self.head_dim).with_epsilon(eps).init(device));
         let (queries, keys) = (self.num_heads * self.head_dim, self.num_kv_heads * self.head_dim);
         CausalSelfAttention {
             q_proj: linear(self.hidden_size, queries, self.bias),
             k_proj: linear(self.hidden_size, keys, self.bias),
             v_proj: linear(self.hidden_size, keys, self.bias),
             o_proj: linear(queries, self.hidden_size, self.output_bias),
+            q_norm: norm(),
+            k_norm: norm(),
             num_heads: self.num_heads,
             num_kv_heads: self.num_kv_heads,
             head_dim: self.head_dim,
+            scale: self.scale,
+            score_cap: self.score_cap,
         }
     }
 }
@@ -77,8 +95,13 @@ impl CausalSelfAttention {
         self.o_proj.bias.is_some()
     }
 
-    /// The attended hidden states. `angles` are those of these positions; keys and values are appended to those of
-    /// `layer` in the `cache`.
+    /// Whether queries and keys pass a norm.
+    pub(super) fn has_head_norms(&self) -> bool {
+        self.q_norm.is_some()
+    }
+
+    /// The attended hidden states. `angles` are those of these positions, `None` in a layer without positions; keys and
+    /// values are appended to those of `layer` in the `cache`.
     ///
     /// # Shapes
     ///
@@ -86,7 +109,7 @@ impl CausalSelfAttention {
     pub(super) fn forward(
         &self,
         hidden: Tensor<3>,
-        angles: &RotaryAngles,
+        angles: Option<&RotaryAngles>,
         layer: usize,
         cache: Option<&mut KvCache>,
     ) -> Tensor<3> {
@@ -94,8 +117,18 @@ impl CausalSelfAttention {
         // As one matrix: a batch of products with the same weights would prepare them for each sequence anew.
         let rows = hidden.reshape([batch * time, width]);
         let heads = |x: Tensor<2>, n| x.reshape([batch, time, n, self.head_dim]).swap_dims(1, 2);
-        let query = angles.rotate(heads(self.q_proj.forward(rows.clone()), self.num_heads));
-        let key = angles.rotate(heads(self.k_proj.forward(rows.clone()), self.num_kv_heads));
+        let placed = |x: Tensor<4>, norm: &Option<RmsNorm>| {
+            let x = match norm {
+                Some(norm) => norm.forward(x),
+                None => x,
+            };
+            match angles {
+                Some(angles) => angles.rotate(x),
+                None => x,
+            }
+        };
+        let query = placed(heads(self.q_proj.forward(rows.clone()), self.num_heads), &self.q_norm);
+        let key = placed(heads(self.k_proj.forward(rows.clone()), self.num_kv_heads), &self.k_norm);
         let value = heads(self.v_proj.forward(rows), self.num_kv_heads);
         let (key, value) = match cache {
             Some(cache) => cache.append(layer, key, value),
@@ -105,10 +138,13 @@ impl CausalSelfAttention {
         let seen = key.dims()[2];
         let (key, value) = (self.repeat(key), self.repeat(value));
         let mixed = if query.is_autodiff() {
-            differentiable_attention(query, key, value)
+            differentiable_attention(query, key, value, self.scale, self.score_cap)
         } else {
-            let options =
-                AttentionModuleOptions { is_causal: seen == time && time > 1, ..Default::default() };
+            let options = AttentionModuleOptions {
+                is_causal: seen == time && time > 1,
+                scale: self.scale,
+                softcap: self.score_cap,
+            };
             // As a bias and not as a mask, which LibTorch reads the other way round (burn-tch 0.22.1).
             let bias = (time > 1 && seen > time)
                 .then(|| causal_bias(time, seen, &query).expand([batch, self.num_heads, time, seen]));
@@ -145,16 +181,27 @@ const MASKED: f32 = -3e4;
 ///
 /// A block of queries sees no keys beyond its own positions, which saves nearly half of the scores, and the softmax is
 /// normalised after the product with the values, where there is less to divide.
-fn differentiable_attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>) -> Tensor<4> {
+fn differentiable_attention(
+    query: Tensor<4>,
+    key: Tensor<4>,
+    value: Tensor<4>,
+    scale: Option<f64>,
+    score_cap: Option<f64>,
+) -> Tensor<4> {
     let [_, _, time, dim] = query.dims();
     let before = key.dims()[2] - time;
-    let query = query.mul_scalar(1.0 / (dim as f64).sqrt());
+    let query = query.mul_scalar(scale.unwrap_or(1.0 / (dim as f64).sqrt()));
     let blocks = (0..time).step_by(BLOCK).map(|start| {
         let len = BLOCK.min(time - start);
         let seen = before + start + len;
         let query = query.clone().narrow(2, start, len);
         let (key, value) = (key.clone().narrow(2, 0, seen), value.clone().narrow(2, 0, seen));
-        let scores = query.matmul(key.swap_dims(2, 3)) + causal_bias(len, seen, &value);
+        let scores = query.matmul(key.swap_dims(2, 3));
+        let scores = match score_cap {
+            Some(cap) => scores.div_scalar(cap).tanh().mul_scalar(cap),
+            None => scores,
+        };
+        let scores = scores + causal_bias(len, seen, &value);
         // A shift does not change a softmax, so it needs no gradient.
         let highest = scores.clone().detach().max_dim(3);
         let weights = (scores - highest).exp();
@@ -187,7 +234,14 @@ mod tests {
     #[test]
     fn both_ways_to_attend_agree() {
         let device = Device::default();
-        for (time, seen) in [(1, 1), (7, 7), (300, 300), (140, 300)] {
+        for (time, seen, scale, softcap) in [
+            (1, 1, None, None),
+            (7, 7, None, None),
+            (300, 300, None, None),
+            (140, 300, None, None),
+            (140, 300, Some(0.7), None),
+            (140, 300, Some(0.7), Some(2.0)),
+        ] {
             let (query, key, value) = (random(time, &device), random(seen, &device), random(seen, &device));
             let bias = causal_bias(time, seen, &query).expand([2, 3, time, seen]);
             let burns = attention(
@@ -196,11 +250,11 @@ mod tests {
                 value.clone(),
                 None,
                 Some(bias),
-                AttentionModuleOptions::default(),
+                AttentionModuleOptions { scale, softcap, is_causal: false },
             );
             let tracked = [query, key, value].map(Tensor::from_inner);
             let [query, key, value] = tracked;
-            let ours = differentiable_attention(query, key, value).inner();
+            let ours = differentiable_attention(query, key, value, scale, softcap).inner();
             ours.into_data().assert_approx_eq::<f32>(&burns.into_data(), Tolerance::absolute(1e-5));
         }
     }
@@ -221,7 +275,11 @@ mod tests {
             let grads = (attend(query, key, value) * weights.clone()).sum().backward();
             inputs.clone().map(|input| input.grad(&grads).expect("every input has a gradient"))
         };
-        for (ours, plain) in grads(&differentiable_attention).into_iter().zip(grads(&plain)) {
+        for (ours, plain) in
+            grads(&|query, key, value| differentiable_attention(query, key, value, None, None))
+                .into_iter()
+                .zip(grads(&plain))
+        {
             ours.into_data().assert_approx_eq::<f32>(&plain.into_data(), Tolerance::absolute(1e-4));
         }
     }

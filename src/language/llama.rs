@@ -1,16 +1,18 @@
-//! The LLaMA family: LLaMA (arXiv 2302.13971), and with other settings Mistral, Qwen2 and SmolLM2.
+//! The LLaMA family: LLaMA (arXiv 2302.13971), and with other settings Mistral, Qwen2, Qwen3, SmolLM2, SmolLM3, Phi-3 and
+//! Gemma.
 //! Configuration fields and module names are those of Hugging Face's `LlamaForCausalLM`.
 
 use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig, RmsNorm, RmsNormConfig};
-use burn::tensor::activation::silu;
+use burn::tensor::activation::{gelu_approximate, silu};
 use burn::tensor::{Device, Int, Tensor};
 
 use super::attention::{CausalSelfAttention, CausalSelfAttentionConfig};
+use super::gemma::GemmaConfig;
 use super::rope::{RotaryAngles, RotaryFrequencies};
 use super::{KvCache, LanguageModel, RopeScaling};
-use crate::weights::PublishedNames;
+use crate::weights::{PublishedNames, is_derived};
 use crate::{Error, Result};
 
 /// Configuration of [`LlamaDecoder`], with the field names of Hugging Face's `config.json`.
@@ -64,17 +66,25 @@ pub struct LlamaConfig {
     /// Whether the feed-forward layers have biases.
     #[config(default = false)]
     pub mlp_bias: bool,
+    /// Whether queries and keys pass a norm over each head (Qwen3, Gemma 3); they do not where absent.
+    pub qk_norm: Option<bool>,
+    /// For each layer 1 where its queries and keys are rotated by their positions and 0 where they are not (SmolLM3,
+    /// arXiv 2501.18795); all are where absent.
+    pub no_rope_layers: Option<Vec<usize>>,
+    /// What Gemma 2 and 3 compute otherwise.
+    pub gemma: Option<GemmaConfig>,
     /// The standard deviation of the weights that [`init`](Self::init) draws.
     #[config(default = 0.02)]
     pub initializer_range: f64,
 }
 
-/// A feed-forward layer with SwiGLU, `down(silu(gate(x)) * up(x))` (arXiv 2002.05202).
+/// A feed-forward layer with SwiGLU, `down(silu(gate(x)) * up(x))` (arXiv 2002.05202); Gemma has GELU instead of SiLU.
 #[derive(Module, Debug)]
 pub(super) struct Mlp {
     gate_proj: Linear,
     up_proj: Linear,
     down_proj: Linear,
+    has_gelu: bool,
 }
 
 impl Mlp {
@@ -83,32 +93,42 @@ impl Mlp {
         let [batch, time, width] = hidden.dims();
         // As one matrix: a batch of products with the same weights would prepare them for each sequence anew.
         let rows = hidden.reshape([batch * time, width]);
-        let gate = silu(self.gate_proj.forward(rows.clone()));
+        let gate = self.gate_proj.forward(rows.clone());
+        let gate = if self.has_gelu { gelu_approximate(gate) } else { silu(gate) };
         self.down_proj.forward(gate * self.up_proj.forward(rows)).reshape([batch, time, width])
     }
 }
 
-/// One layer: attention and feed-forward, each after a norm and with a residual connection.
+/// One layer: attention and feed-forward, each after a norm and with a residual connection. Gemma has norms before and
+/// behind each, of which that behind the attention has the name of the other models' norm before the feed-forward.
 #[derive(Module, Debug)]
 pub(super) struct DecoderLayer {
     self_attn: CausalSelfAttention,
     mlp: Mlp,
     input_layernorm: RmsNorm,
     post_attention_layernorm: RmsNorm,
+    pre_feedforward_layernorm: Option<RmsNorm>,
+    post_feedforward_layernorm: Option<RmsNorm>,
 }
 
 impl DecoderLayer {
     fn forward(
         &self,
         hidden: Tensor<3>,
-        angles: &RotaryAngles,
+        angles: Option<&RotaryAngles>,
         layer: usize,
         cache: Option<&mut KvCache>,
     ) -> Tensor<3> {
         let attended =
             self.self_attn.forward(self.input_layernorm.forward(hidden.clone()), angles, layer, cache);
-        let hidden = hidden + attended;
-        hidden.clone() + self.mlp.forward(self.post_attention_layernorm.forward(hidden))
+        let (Some(before), Some(behind)) =
+            (&self.pre_feedforward_layernorm, &self.post_feedforward_layernorm)
+        else {
+            let hidden = hidden + attended;
+            return hidden.clone() + self.mlp.forward(self.post_attention_layernorm.forward(hidden));
+        };
+        let hidden = hidden + self.post_attention_layernorm.forward(attended);
+        hidden.clone() + behind.forward(self.mlp.forward(before.forward(hidden)))
     }
 }
 
@@ -124,6 +144,13 @@ pub struct LlamaDecoder {
     head_dim: usize,
     #[module(skip)]
     rope: RotaryFrequencies,
+    /// Those of Gemma's layers with a window.
+    #[module(skip)]
+    local_rope: Option<RotaryFrequencies>,
+    #[module(skip)]
+    no_rope_layers: Option<Vec<usize>>,
+    #[module(skip)]
+    gemma: Option<GemmaConfig>,
     max_positions: usize,
 }
 
@@ -153,6 +180,12 @@ impl LlamaConfig {
                 format!("expected an even size for rotary positions, found {head_dim}"),
             ));
         }
+        let layers = self.num_hidden_layers;
+        if let Some(found) = self.no_rope_layers.as_ref().map(Vec::len).filter(|found| *found < layers) {
+            let detail = format!("expected a number for each of {layers} layers, found {found}");
+            return Err(Error::config("no_rope_layers", detail));
+        }
+        self.gemma.as_ref().map_or(Ok(()), |gemma| gemma.validate(layers))?;
         Ok(head_dim)
     }
 
@@ -165,6 +198,9 @@ impl LlamaConfig {
     pub fn init(&self, device: &Device) -> Result<LlamaDecoder> {
         let head_dim = self.validate()?;
         let rope = RotaryFrequencies::new(head_dim, self.rope_theta, self.rope_scaling.clone())?;
+        let gemma = self.gemma.as_ref();
+        let local_rope = gemma.and_then(|gemma| gemma.rope_local_base_freq);
+        let local_rope = local_rope.map(|theta| RotaryFrequencies::new(head_dim, theta, None)).transpose()?;
         let initializer = Initializer::Normal { mean: 0.0, std: self.initializer_range };
         let linear = |input, output, bias| {
             LinearConfig::new(input, output)
@@ -180,7 +216,10 @@ impl LlamaConfig {
             head_dim,
         )
         .with_bias(self.attention_bias)
-        .with_output_bias(self.attention_output_bias);
+        .with_output_bias(self.attention_output_bias)
+        .with_head_norm_eps(self.qk_norm.unwrap_or(false).then_some(self.rms_norm_eps))
+        .with_scale(gemma.map(|gemma| gemma.query_pre_attn_scalar.powf(-0.5)))
+        .with_score_cap(gemma.and_then(|gemma| gemma.attn_logit_softcapping));
         let layers = (0..self.num_hidden_layers)
             .map(|_| DecoderLayer {
                 self_attn: attention.init(&initializer, device),
@@ -188,9 +227,12 @@ impl LlamaConfig {
                     gate_proj: linear(self.hidden_size, self.intermediate_size, self.mlp_bias),
                     up_proj: linear(self.hidden_size, self.intermediate_size, self.mlp_bias),
                     down_proj: linear(self.intermediate_size, self.hidden_size, self.mlp_bias),
+                    has_gelu: gemma.is_some(),
                 },
                 input_layernorm: norm(),
                 post_attention_layernorm: norm(),
+                pre_feedforward_layernorm: gemma.map(|_| norm()),
+                post_feedforward_layernorm: gemma.map(|_| norm()),
             })
             .collect();
         Ok(LlamaDecoder {
@@ -202,6 +244,9 @@ impl LlamaConfig {
             lm_head: (!self.tie_word_embeddings).then(|| linear(self.hidden_size, self.vocab_size, false)),
             head_dim,
             rope,
+            local_rope,
+            no_rope_layers: self.no_rope_layers.clone(),
+            gemma: self.gemma.clone(),
             max_positions: self.max_position_embeddings,
         })
     }
@@ -233,6 +278,18 @@ impl LlamaDecoder {
             .with_attention_bias(attention.is_some_and(CausalSelfAttention::has_bias))
             .with_attention_output_bias(attention.is_some_and(CausalSelfAttention::has_output_bias))
             .with_mlp_bias(self.layers.first().is_some_and(|layer| layer.mlp.up_proj.bias.is_some()))
+            .with_qk_norm(attention.is_some_and(CausalSelfAttention::has_head_norms).then_some(true))
+            .with_no_rope_layers(self.no_rope_layers.clone())
+            .with_gemma(self.gemma.clone())
+    }
+
+    /// Whether a layer rotates queries and keys by their positions.
+    fn has_positions(&self, layer: usize) -> bool {
+        self.no_rope_layers.as_ref().is_none_or(|layers| layers[layer] != 0)
+    }
+
+    fn is_local(&self, layer: usize) -> bool {
+        self.gemma.as_ref().is_some_and(|gemma| gemma.is_local(layer))
     }
 }
 
@@ -250,24 +307,35 @@ impl LanguageModel for LlamaDecoder {
     }
 
     fn embed(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
-        self.embed_tokens.forward(tokens)
+        let embeddings = self.embed_tokens.forward(tokens);
+        match self.gemma {
+            Some(_) => embeddings.mul_scalar((self.width() as f64).sqrt()),
+            None => embeddings,
+        }
     }
 
     fn forward(&self, embeddings: Tensor<3>, mut cache: Option<&mut KvCache>) -> Tensor<3> {
         let [_, time, _] = embeddings.dims();
         let start = cache.as_deref().map_or(0, KvCache::len);
         let (dtype, device) = (embeddings.dtype(), embeddings.device());
-        let angles = RotaryAngles::new(start, time, &self.rope, dtype, &device);
+        let angles = |rope| RotaryAngles::new(start, time, rope, dtype, &device);
+        let (global, local) = (angles(&self.rope), self.local_rope.as_ref().map(angles));
         let hidden = self.layers.iter().enumerate().fold(embeddings, |hidden, (index, layer)| {
-            layer.forward(hidden, &angles, index, cache.as_deref_mut())
+            let local = local.as_ref().filter(|_| self.is_local(index));
+            let angles = self.has_positions(index).then(|| local.unwrap_or(&global));
+            layer.forward(hidden, angles, index, cache.as_deref_mut())
         });
         self.norm.forward(hidden)
     }
 
     fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
-        match &self.lm_head {
+        let logits = match &self.lm_head {
             Some(head) => head.forward(hidden),
             None => hidden.matmul(self.embed_tokens.weight.val().transpose()),
+        };
+        match self.gemma.as_ref().and_then(|gemma| gemma.final_logit_softcapping) {
+            Some(cap) => logits.div_scalar(cap).tanh().mul_scalar(cap),
+            None => logits,
         }
     }
 }
@@ -279,10 +347,8 @@ impl PublishedNames for LlamaConfig {
     }
 
     fn is_optional(&self, name: &str) -> bool {
-        // Old files hold the rotary frequencies, which follow from the configuration.
-        let is_derived = name.ends_with(".rotary_emb.inv_freq");
         // Some files repeat the embedding matrix as the head.
-        is_derived || self.tie_word_embeddings && name == "lm_head.weight"
+        is_derived(name) || self.tie_word_embeddings && name == "lm_head.weight"
     }
 }
 
@@ -372,9 +438,66 @@ mod tests {
             .with_rope_scaling(Some(RopeScaling::Linear { factor: 2.0 }))
             .with_attention_bias(true)
             .with_mlp_bias(true)
+            .with_qk_norm(Some(true))
+            .with_no_rope_layers(Some(vec![1, 0]))
             .with_initializer_range(0.02);
-        let model = config.init(&Device::default()).unwrap();
-        assert_eq!(model.config().to_string(), config.to_string());
+        for config in [config.clone(), config.with_gemma(Some(gemma()))] {
+            let model = config.init(&Device::default()).unwrap();
+            assert_eq!(model.config().to_string(), config.to_string());
+        }
+    }
+
+    fn gemma() -> GemmaConfig {
+        GemmaConfig {
+            query_pre_attn_scalar: 12.0,
+            attn_logit_softcapping: Some(5.0),
+            final_logit_softcapping: Some(3.0),
+            rope_local_base_freq: Some(100.0),
+            local_layers: vec![true, false],
+        }
+    }
+
+    #[test]
+    fn configurations_of_earlier_versions_are_read() {
+        let mut json = serde_json::to_value(config()).unwrap();
+        for key in ["qk_norm", "no_rope_layers", "gemma"] {
+            assert!(json.as_object_mut().unwrap().remove(key).is_some());
+        }
+        let read: LlamaConfig = serde_json::from_value(json).unwrap();
+        assert_eq!(read.to_string(), config().to_string());
+    }
+
+    /// What holds for any decoder, for the layers that not all models have.
+    #[test]
+    fn norms_of_heads_layers_without_positions_and_gemma_are_causal() {
+        for config in [
+            config().with_qk_norm(Some(true)),
+            config().with_no_rope_layers(Some(vec![0, 1])),
+            config().with_qk_norm(Some(true)).with_gemma(Some(gemma())),
+        ] {
+            let model = config.init(&Device::default()).unwrap();
+            let sequence = embeddings(2, 9);
+            let whole = model.forward(sequence.clone(), None);
+            let start = model.forward(sequence.clone().narrow(1, 0, 4), None);
+            assert_close(whole.clone().narrow(1, 0, 4), start, 1e-4);
+            let mut cache = KvCache::new();
+            let parts = [(0, 4), (4, 3), (7, 1), (8, 1)]
+                .map(|(start, len)| model.forward(sequence.clone().narrow(1, start, len), Some(&mut cache)));
+            assert_close(Tensor::cat(parts.to_vec(), 1), whole, 1e-4);
+            // Training attends in another way.
+            let tracked =
+                config.init(&Device::default().autodiff()).unwrap().load_record(model.clone().into_record());
+            let tracked = tracked.forward(Tensor::from_inner(sequence.clone()), None);
+            assert_close(tracked.inner(), model.forward(sequence, None), 1e-4);
+        }
+    }
+
+    #[test]
+    fn logits_of_gemma_stay_below_the_cap() {
+        let model = config().with_gemma(Some(gemma())).init(&Device::default()).unwrap();
+        let hidden = embeddings(1, 6).reshape([6, 32]).mul_scalar(100.0);
+        let largest = model.logits(hidden).abs().max().into_scalar::<f32>();
+        assert!(largest <= 3.0 && largest > 2.9, "{largest}");
     }
 
     #[test]
@@ -383,5 +506,13 @@ mod tests {
         assert!(error.to_string().contains('3') && error.to_string().contains('4'), "{error}");
         assert!(config().with_head_dim(Some(7)).init(&Device::default()).is_err());
         assert!(LlamaConfig::new(10, 30, 30, 1, 4).init(&Device::default()).is_err());
+        let error = config().with_no_rope_layers(Some(vec![1])).init(&Device::default()).unwrap_err();
+        assert!(
+            error.to_string().contains("no_rope_layers") && error.to_string().contains("2 layers"),
+            "{error}"
+        );
+        let short = GemmaConfig { local_layers: vec![true], ..gemma() };
+        let error = config().with_gemma(Some(short)).init(&Device::default()).unwrap_err();
+        assert!(error.to_string().contains("local_layers"), "{error}");
     }
 }

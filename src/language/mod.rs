@@ -12,12 +12,14 @@
 mod attention;
 mod cache;
 mod chat_template;
+mod gemma;
 mod generation;
 mod gguf;
 mod hugging_face;
 mod llama;
 mod pretrained;
 mod rope;
+mod sentencepiece;
 mod tokenizer;
 
 use burn::module::{Module, ModuleDisplay};
@@ -25,6 +27,7 @@ use burn::tensor::{Int, Tensor};
 
 pub use cache::{KvCache, check_cache};
 pub use chat_template::{ChatTemplate, Message, MessageRole};
+pub use gemma::GemmaConfig;
 pub(crate) use generation::generate_numbered;
 pub use generation::{GenerationConfig, generate};
 pub use llama::{LlamaConfig, LlamaDecoder};

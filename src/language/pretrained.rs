@@ -13,15 +13,19 @@ use crate::weights::hub;
 ///
 /// Three kinds of paths are understood:
 ///
-/// * a folder as Hugging Face stores a model: `config.json`, `model.safetensors` (or shards and
-///   `model.safetensors.index.json`), `tokenizer.json` and `tokenizer_config.json`, of the architectures
-///   `LlamaForCausalLM`, `Qwen2ForCausalLM` and `MistralForCausalLM`, as long as no window bounds their attention, with
-///   weights in float16, bfloat16 or float32;
-/// * a GGUF file of llama.cpp, of the architectures `llama` and `qwen2`, with weights in F32, F16, BF16, Q8_0, Q4_0 or
-///   Q4_1;
+/// * a folder as Hugging Face stores a model: `config.json`, weights in float16, bfloat16 or float32 (`model.safetensors`
+///   or `pytorch_model.bin`, or shards and their index), and `tokenizer.json` or `tokenizer.model`. Architectures are
+///   `LlamaForCausalLM`, `MistralForCausalLM`, `Qwen2ForCausalLM`, `Qwen3ForCausalLM`, `SmolLM3ForCausalLM`,
+///   `Phi3ForCausalLM`, `Gemma2ForCausalLM` and `Gemma3ForCausalLM`, and these within `LlavaForConditionalGeneration`,
+///   `LlavaNextForConditionalGeneration`, `Gemma3ForConditionalGeneration` and the checkpoints of LLaVA and Bunny;
+/// * a GGUF file of llama.cpp, or the parts of one, of the architectures `llama`, `qwen2`, `qwen3`, `smollm3`, `phi3`,
+///   `gemma2` and `gemma3`, with weights in F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, the K-quants Q2_K to Q6_K, IQ4_NL or IQ4_XS;
 /// * with the feature `hub`, the name `owner/model` of a model on the Hugging Face Hub, where no file or folder is called
 ///   that: it is downloaded, or taken from the Hub's cache. `HF_HOME`, `HF_ENDPOINT` and the token of
 ///   `huggingface-cli login` are respected.
+///
+/// Where a window bounds the attention of a model, its sequences are bounded by that window; up to there, both compute the
+/// same. [`Pretrained::notices`] says so.
 ///
 /// ```no_run
 /// use burn::tensor::{Device, FloatDType};
@@ -48,11 +52,33 @@ impl Pretrained {
     ///
     /// [`Error::Io`](crate::Error::Io) for a missing file; [`Error::Format`](crate::Error::Format) naming the file, and the
     /// key or the tensor, for a damaged file, another architecture, something that [`LlamaDecoder`] does not have, a weight
-    /// that is missing, of another shape or without a place in the model, and a tokenizer with tokens that the model does
-    /// not know; [`Error::Config`](crate::Error::Config) where the device does not compute in `precision`.
+    /// that is missing, of another shape or without a place in the model; [`Error::Config`](crate::Error::Config) where the device does not compute in `precision`.
     pub fn load(path: impl AsRef<Path>, precision: FloatDType, device: &Device) -> Result<Self> {
         let published = Published::open(path.as_ref())?;
         Ok(Self { tokenizer: published.tokenizer()?, model: published.model(precision, device)? })
+    }
+
+    /// What is worth knowing before a model is used, a sentence each: which weights of a multimodal checkpoint are left out,
+    /// and whether a window bounds its sequences. No values of weights are read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`](crate::Error::Io) and [`Error::Format`](crate::Error::Format) as for [`load`](Self::load).
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// use burn_revision::language::Pretrained;
+    ///
+    /// # fn main() -> burn_revision::Result<()> {
+    /// for notice in Pretrained::notices("llava-v1.5-7b")? {
+    ///     println!("{notice}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn notices(path: impl AsRef<Path>) -> Result<Vec<String>> {
+        Published::open(path.as_ref())?.notices()
     }
 
     /// Reads the model alone, for tokens from elsewhere: a folder then needs no tokenizer.
@@ -98,6 +124,13 @@ impl Published {
             return HuggingFaceFolder::open(path).map(Self::Folder);
         }
         LlamaGguf::open(path).map(Self::Gguf)
+    }
+
+    fn notices(&self) -> Result<Vec<String>> {
+        match self {
+            Self::Folder(folder) => folder.notices(),
+            Self::Gguf(file) => Ok(file.notices()),
+        }
     }
 
     fn tokenizer(&self) -> Result<Tokenizer> {

@@ -29,14 +29,8 @@ pub(crate) fn download(name: &str) -> Result<PathBuf> {
     let api = ApiBuilder::from_env().with_progress(true).build().map_err(|error| failed("the Hub", error))?;
     let repository = api.model(name.to_string());
     let files = repository.info().map_err(|error| failed("the Hub's list of files", error))?.siblings;
-    let is_wanted = |file: &str| {
-        !file.contains('/')
-            && (file.ends_with(".json")
-                || file.starts_with("model") && file.ends_with(".safetensors")
-                || file == "chat_template.jinja")
-    };
     let mut folder = None;
-    for file in files.iter().map(|file| file.rfilename.as_str()).filter(|file| is_wanted(file)) {
+    for file in wanted(&files.iter().map(|file| file.rfilename.as_str()).collect::<Vec<_>>()) {
         let path = repository.get(file).map_err(|error| failed(file, error))?;
         if file == "config.json" {
             folder = path.parent().map(PathBuf::from);
@@ -47,9 +41,54 @@ pub(crate) fn download(name: &str) -> Result<PathBuf> {
     })
 }
 
+/// The files of a repository that are read: weights that PyTorch saved only where there are no others, and the same of a
+/// vocabulary of SentencePiece.
+fn wanted<'a>(files: &[&'a str]) -> Vec<&'a str> {
+    let is_safetensors = |file: &str| file.starts_with("model") && file.ends_with(".safetensors");
+    let is_torch = |file: &str| file.starts_with("pytorch_model") && file.ends_with(".bin");
+    let top: Vec<&str> = files.iter().copied().filter(|file| !file.contains('/')).collect();
+    let has_safetensors = top.iter().any(|file| is_safetensors(file));
+    let has_tokenizer = top.contains(&"tokenizer.json");
+    let is_wanted = |file: &&str| {
+        file.ends_with(".json")
+            || is_safetensors(file)
+            || !has_safetensors && is_torch(file)
+            || !has_tokenizer && *file == "tokenizer.model"
+            || *file == "chat_template.jinja"
+    };
+    top.into_iter().filter(is_wanted).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_read_is_downloaded_once() {
+        let both = [
+            "config.json",
+            "model-00001-of-00002.safetensors",
+            "pytorch_model.bin",
+            "tokenizer.model",
+            "README.md",
+        ];
+        assert_eq!(wanted(&both), ["config.json", "model-00001-of-00002.safetensors", "tokenizer.model"]);
+        let old = [
+            "config.json",
+            "pytorch_model-00001-of-00002.bin",
+            "pytorch_model.bin.index.json",
+            "optimizer.bin",
+        ];
+        assert_eq!(wanted(&old), old[..3]);
+        let new = [
+            "tokenizer.json",
+            "tokenizer.model",
+            "chat_template.jinja",
+            "onnx/model.safetensors",
+            "training_args.bin",
+        ];
+        assert_eq!(wanted(&new), ["tokenizer.json", "chat_template.jinja"]);
+    }
 
     #[test]
     fn names_are_told_from_paths() {

@@ -4,7 +4,7 @@
 //! array        arrays with their names and shapes, and the float types they are stored in
 //! safetensors  `.safetensors` files
 //! torch        archives of PyTorch, without executing anything in them
-//! shards       the `.safetensors` files of a model's folder, and their index
+//! shards       the files of a model's folder, and their index
 //! gguf         GGUF files, the format of llama.cpp
 //! fill         the parameters of a Burn module from any of these, every weight accounted for
 //! hub          folders of the Hugging Face Hub by their names
@@ -23,4 +23,4 @@ mod shards;
 pub(crate) mod torch;
 
 pub(crate) use fill::{PublishedNames, WeightSource, fill};
-pub(crate) use shards::Shards;
+pub(crate) use shards::{Shards, is_derived};

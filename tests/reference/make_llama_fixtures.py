@@ -1,6 +1,6 @@
 """Makes tiny models in the formats of `transformers`, and what `transformers` computes with them.
 
-    python make_llama_fixtures.py OUT_DIR        # tests/fixtures/llama in this repository
+    python make_llama_fixtures.py OUT_DIR [NAME...]      # tests/fixtures/llama in this repository
 
 The packages are in `requirements-transformers.txt`; torch must be a CPU build, which
 `benches/compare/torch_cpu_from_pypi.py` makes of the wheel of PyPI. On one machine the
@@ -33,7 +33,17 @@ import torch
 import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import save_file
-from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen2Config
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma2Config,
+    Gemma3TextConfig,
+    LlamaConfig,
+    MistralConfig,
+    Phi3Config,
+    Qwen2Config,
+    Qwen3Config,
+    SmolLM3Config,
+)
 
 LENGTH, PROMPT, NEW = 40, 8, 24
 MARGIN, DIFFERENT = 0.05, 8  # of greedy texts that are worth a test
@@ -63,6 +73,32 @@ LLAMA3 = {
 }
 LINEAR = {"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0}
 THETA = {"rope_type": "default", "rope_theta": 500.0}
+
+# Two layers, of which the first has a window, and scores that are not divided by the root of the size of a head. Tied to the
+# embeddings, which Gemma scales, the head would repeat the last token.
+GEMMA = {"head_dim": 6, "query_pre_attn_scalar": 3, "sliding_window": LENGTH, "tie_word_embeddings": False}
+GEMMA3 = {
+    **GEMMA,
+    "layer_types": ["sliding_attention", "full_attention"],
+    "rope_parameters": {
+        "full_attention": {"rope_type": "linear", "rope_theta": 500.0, "factor": 4.0},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 50.0},
+    },
+}
+
+GEMMA3_SIX = {
+    **GEMMA,
+    "query_pre_attn_scalar": 6,
+    "num_hidden_layers": 6,
+    "initializer_range": 1.0,
+    "intermediate_size": 12,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "rope_parameters": {
+        "full_attention": {"rope_type": "linear", "rope_theta": 500.0, "factor": 4.0},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+    },
+}
 
 # What the oldest configurations leave to the defaults: as many key heads as heads, RoPE base 10,000.
 MINIMAL = {
@@ -106,6 +142,15 @@ def models():
         "llama-f16": llama(dtype=torch.float16),
         "qwen2": other(Qwen2Config, "new", tie_word_embeddings=True),
         "mistral": other(MistralConfig, "old", sliding_window=None),
+        # A window as long as the sequences of the reference: it changes nothing up to there.
+        "mistral-window": other(MistralConfig, "new", sliding_window=LENGTH),
+        "qwen3": other(Qwen3Config, "old", head_dim=6, tie_word_embeddings=True),
+        "smollm3": other(SmolLM3Config, "new", num_hidden_layers=4, tie_word_embeddings=True, pad_token_id=0),
+        "phi3": other(Phi3Config, "old", pad_token_id=0, sliding_window=LENGTH),
+        "gemma2": other(Gemma2Config, "new", **{**GEMMA, "query_pre_attn_scalar": 6}, attn_logit_softcapping=2.0, final_logit_softcapping=4.0),
+        "gemma3": other(Gemma3TextConfig, "old", **GEMMA3),
+        # What a GGUF file of Gemma 3 can say: each sixth layer has no window, and the others their base.
+        "gemma3-six": other(Gemma3TextConfig, "new", **GEMMA3_SIX),
     }
 
 
@@ -115,7 +160,9 @@ def fill(model, seed):
     with torch.no_grad():
         for name, weight in sorted(model.named_parameters()):
             if "norm" in name:
-                weight.copy_(torch.rand(weight.shape, generator=random) + 0.5)
+                # Gemma adds one.
+                least = -0.5 if "gemma" in model.config.model_type else 0.5
+                weight.copy_(torch.rand(weight.shape, generator=random) + least)
             elif name.endswith("bias"):
                 weight.copy_(torch.randn(weight.shape, generator=random) * 0.5)
 
@@ -124,8 +171,13 @@ def old_style(config):
     """What transformers 4 would have written."""
     old = {key: value for key, value in config.items() if key not in ("rope_parameters", "dtype", "transformers_version")}
     rope = dict(config["rope_parameters"])
+    nested = "full_attention" in rope
+    if nested:
+        old["rope_local_base_freq"] = rope["sliding_attention"]["rope_theta"]
+        rope = dict(rope["full_attention"])
+    rope.pop("partial_rotary_factor", None)
     old["rope_theta"], old["torch_dtype"] = rope.pop("rope_theta"), config["dtype"]
-    if rope["rope_type"] == "linear":
+    if rope["rope_type"] == "linear" and not nested:
         rope["type"] = rope.pop("rope_type")  # the name before transformers 4.43
     old["rope_scaling"] = rope if rope.get("rope_type") != "default" else None
     return dict(sorted(old.items()))
@@ -234,6 +286,7 @@ def make(folder, config, dtype, style, shard):
 # The forward pass once more, in float64 and from the files alone.
 
 MISTAKES = ["interleaved", "rope scaling", "rope base", "tiled heads", "biases", "output bias", "epsilon", "causal"]
+MISTAKES += ["head norms", "all positions", "local base", "scale", "score cap", "logit cap", "gelu", "width", "one more"]
 
 
 def tensors(folder):
@@ -245,9 +298,32 @@ def tensors(folder):
     return found
 
 
-def inverse_frequencies(config, size, mistake):
+def split_fused(weights, config):
+    """Phi-3's products as those of the others."""
+    heads, inner = config["num_attention_heads"], config["intermediate_size"]
+    size = config["hidden_size"] // heads
+    query, key = heads * size, config["num_key_value_heads"] * size
+    found = {}
+    for name, weight in weights.items():
+        if "qkv_proj" in name:
+            for part, value in zip("qkv", weight.split([query, key, key])):
+                found[name.replace("qkv_proj", f"{part}_proj")] = value
+        elif "gate_up_proj" in name:
+            for part, value in zip(["gate", "up"], weight.split([inner, inner])):
+                found[name.replace("gate_up_proj", f"{part}_proj")] = value
+        else:
+            found[name] = weight
+    return found
+
+
+def inverse_frequencies(config, size, mistake, local=False):
     """Of positions that RoPE turns; in float32 first, as transformers computes them."""
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    local = local and mistake != "local base"
+    if "full_attention" in rope:
+        rope = rope["sliding_attention" if local else "full_attention"]
+    elif local:
+        rope = {"rope_theta": config["rope_local_base_freq"]}
     kind = rope.get("rope_type", rope.get("type", "default"))
     base = rope.get("rope_theta", config.get("rope_theta", 10000.0))
     base = 10000.0 if mistake == "rope base" else base
@@ -280,14 +356,34 @@ def forward(weights, config, ids, mistake=None):
     key_heads = config.get("num_key_value_heads") or heads
     size = config.get("head_dim") or config["hidden_size"] // heads
     epsilon = 1e-5 if mistake == "epsilon" else config.get("rms_norm_eps", 1e-6)
-    inverse = inverse_frequencies(config, size, mistake)
+    gemma = "gemma" in config.get("model_type", "")
+    local_layers = [config.get("model_type") == "gemma3_text" and kind == "sliding_attention" for kind in config.get("layer_types") or []]
+    positions = config.get("no_rope_layers") or [1] * config["num_hidden_layers"]
+    positions = positions if mistake != "all positions" else [1] * len(positions)
+    scale = config["query_pre_attn_scalar"] if gemma and mistake != "scale" else size
+    cap = None if mistake == "score cap" else config.get("attn_logit_softcapping")
+    final_cap = None if mistake == "logit cap" else config.get("final_logit_softcapping")
+    if config.get("model_type") == "phi3":
+        weights = split_fused(weights, config)
 
     def linear(x, name):
         left_out = mistake == "biases" or (mistake == "output bias" and "o_proj" in name)
         return F.linear(x, weights[f"{name}.weight"], None if left_out else weights.get(f"{name}.bias"))
 
     def norm(x, name):
-        return x * (x.pow(2).mean(-1, keepdim=True) + epsilon).rsqrt() * weights[f"{name}.weight"]
+        weight = weights[f"{name}.weight"] + (gemma and mistake != "one more")
+        return x * (x.pow(2).mean(-1, keepdim=True) + epsilon).rsqrt() * weight
+
+    def place(x, name, layer):
+        if f"{name}.weight" in weights and mistake != "head norms":
+            x = norm(x, name)
+        if not positions[layer]:
+            return x
+        local = bool(local_layers) and local_layers[layer]
+        return rotate(x, inverse_frequencies(config, size, mistake, local), mistake == "interleaved")
+
+    def soft(x, cap):
+        return x if cap is None else cap * (x / cap).tanh()
 
     def split(x, count):
         return x.unflatten(-1, (count, size)).transpose(1, 2)
@@ -297,30 +393,35 @@ def forward(weights, config, ids, mistake=None):
         return x.repeat(1, heads // key_heads, 1, 1) if tiled else x.repeat_interleave(heads // key_heads, 1)
 
     x = weights["model.embed_tokens.weight"][ids]
+    x = x * math.sqrt(x.shape[-1]) if gemma and mistake != "width" else x
     ahead = torch.full((ids.shape[1],) * 2, -math.inf, dtype=torch.float64).triu(1)
     for layer in range(config["num_hidden_layers"]):
         at = f"model.layers.{layer}"
         h = norm(x, f"{at}.input_layernorm")
-        query = rotate(split(linear(h, f"{at}.self_attn.q_proj"), heads), inverse, mistake == "interleaved")
-        key = rotate(split(linear(h, f"{at}.self_attn.k_proj"), key_heads), inverse, mistake == "interleaved")
+        query = place(split(linear(h, f"{at}.self_attn.q_proj"), heads), f"{at}.self_attn.q_norm", layer)
+        key = place(split(linear(h, f"{at}.self_attn.k_proj"), key_heads), f"{at}.self_attn.k_norm", layer)
         value = split(linear(h, f"{at}.self_attn.v_proj"), key_heads)
-        scores = query @ spread(key).transpose(2, 3) / math.sqrt(size)
+        scores = soft(query @ spread(key).transpose(2, 3) / math.sqrt(scale), cap)
         scores = scores if mistake == "causal" else scores + ahead
-        x = x + linear((scores.softmax(-1) @ spread(value)).transpose(1, 2).flatten(2), f"{at}.self_attn.o_proj")
-        h = norm(x, f"{at}.post_attention_layernorm")
+        h = linear((scores.softmax(-1) @ spread(value)).transpose(1, 2).flatten(2), f"{at}.self_attn.o_proj")
+        x = x + (norm(h, f"{at}.post_attention_layernorm") if gemma else h)
+        h = norm(x, f"{at}.pre_feedforward_layernorm" if gemma else f"{at}.post_attention_layernorm")
         gate, up = linear(h, f"{at}.mlp.gate_proj"), linear(h, f"{at}.mlp.up_proj")
-        x = x + linear(F.silu(gate) * up, f"{at}.mlp.down_proj")
+        gelu = gemma != (mistake == "gelu")
+        h = linear((F.gelu(gate, approximate="tanh") if gelu else F.silu(gate)) * up, f"{at}.mlp.down_proj")
+        x = x + (norm(h, f"{at}.post_feedforward_layernorm") if gemma else h)
     head = weights.get("lm_head.weight", weights["model.embed_tokens.weight"])
-    return norm(x, "model.norm") @ head.T
+    return soft(norm(x, "model.norm") @ head.T, final_cap)
 
 
 def main():
-    if len(sys.argv) != 2:
+    if len(sys.argv) < 2:
         raise SystemExit(__doc__)
     torch.set_num_threads(1)
-    out = Path(sys.argv[1])
+    out, names = Path(sys.argv[1]), sys.argv[2:]
     for name, (config, dtype, style, shard) in models().items():
-        make(out / name, config, dtype, style, shard)
+        if not names or name in names:
+            make(out / name, config, dtype, style, shard)
     print(f"{sum(path.stat().st_size for path in out.rglob('*') if path.is_file())} bytes in all")
 
 

@@ -2,7 +2,7 @@ use burn::tensor::FloatDType;
 
 use super::model_args::{ExportCommand, ImportCommand};
 use super::outcome::Outcome;
-use super::train::absolute_path;
+use super::train::{absolute_path, load_language_model};
 use burn_revision::device::from_environment;
 use burn_revision::language::Pretrained;
 use burn_revision::revision::{Projector, ReVisionConfig, SavedReVision};
@@ -33,7 +33,7 @@ pub fn import(command: &ImportCommand) -> Result<Outcome> {
     let (device, precision) = (from_environment()?, FloatDType::from(command.precision));
     let projector = Projector::read(&command.projector, &device)?;
     let Pretrained { model: language, tokenizer } =
-        Pretrained::load(&command.language_model, precision, &device)?;
+        load_language_model(&command.language_model, precision, &device)?;
     // An error now rather than at the first question.
     command.template.end(&tokenizer)?;
     let model = ReVisionConfig::new(projector.input())

@@ -115,7 +115,7 @@ fn start(run: &RunDescription, device: &Device) -> Result<SavedReVision> {
         _ => unreachable!("the description was checked"),
     };
     let precision = run.precision.map_or(FloatDType::F32, FloatDType::from);
-    let Pretrained { model: language, tokenizer } = Pretrained::load(path, precision, device)?;
+    let Pretrained { model: language, tokenizer } = load_language_model(path, precision, device)?;
     let dim = match (&projector.weights, &run.data.embeddings) {
         (Some(weights), _) => Projector::read(weights, device)?.input(),
         (None, Some(embeddings)) => Store::open_with(embeddings, &run.data.store_options())?.dim(),
@@ -129,6 +129,14 @@ fn start(run: &RunDescription, device: &Device) -> Result<SavedReVision> {
         model = model.with_projector(Projector::read(weights, device)?)?;
     }
     Ok(SavedReVision::new(model, tokenizer, absolute_path(path), precision))
+}
+
+/// A published language model, after what is worth knowing about its files.
+pub fn load_language_model(path: &Path, precision: FloatDType, device: &Device) -> Result<Pretrained> {
+    for notice in Pretrained::notices(path)? {
+        eprintln!("{}: {notice}", path.display());
+    }
+    Pretrained::load(path, precision, device)
 }
 
 /// The path of a language model from any working directory; names on the Hub are unchanged.

@@ -3,7 +3,7 @@ use std::path::Path;
 use burn::tensor::{Device, FloatDType};
 
 use super::LlamaGguf;
-use super::parameters::GgufRopeScaling;
+use super::parameters::{Architecture, GgufRopeScaling};
 use crate::language::{LlamaConfig, LlamaDecoder, RopeScaling, Tokenizer};
 use crate::weights::{WeightSource, fill};
 use crate::{Error, Result};
@@ -13,16 +13,12 @@ impl LlamaGguf {
     ///
     /// # Errors
     ///
-    /// [`Error::Format`] for what [`LlamaDecoder`] does not have: YaRN's rotary frequencies, and attention within a window
-    /// that is shorter than the longest sequence.
+    /// [`Error::Format`] for what [`LlamaDecoder`] does not have: YaRN's rotary frequencies.
     fn config(&self) -> Result<LlamaConfig> {
         let parameters = self.parameters();
         let refuse = |what: &str| {
             Err(Error::format(self.file().path(), format!("the model has {what}: not supported")))
         };
-        if parameters.sliding_window.is_some_and(|window| window < parameters.max_position_embeddings) {
-            return refuse("attention within a window");
-        }
         let rope_scaling = match (&parameters.rope_scaling, self.frequency_factors()?) {
             (None, factors) => factors.map(|factors| RopeScaling::Factors {
                 factors: factors.into_iter().map(f64::from).collect(),
@@ -41,11 +37,37 @@ impl LlamaGguf {
         .with_head_dim(Some(parameters.head_dim))
         .with_rms_norm_eps(parameters.rms_norm_eps)
         .with_rope_theta(parameters.rope_theta)
-        .with_max_position_embeddings(parameters.max_position_embeddings)
+        // Within a window, attention is that of a model without one.
+        .with_max_position_embeddings(self.window().unwrap_or(parameters.max_position_embeddings))
         .with_tie_word_embeddings(parameters.tie_word_embeddings)
         .with_rope_scaling(rope_scaling)
         .with_attention_bias(parameters.attention_bias)
-        .with_attention_output_bias(parameters.output_bias))
+        .with_attention_output_bias(parameters.output_bias)
+        .with_qk_norm(parameters.architecture.has_head_norms().then_some(true))
+        .with_no_rope_layers(self.layers_without_rope())
+        .with_gemma(parameters.gemma.clone()))
+    }
+
+    /// The window that bounds the attention, where it is shorter than the longest sequence of the file.
+    fn window(&self) -> Option<usize> {
+        let parameters = self.parameters();
+        parameters.sliding_window.filter(|window| *window < parameters.max_position_embeddings)
+    }
+
+    /// What is bounded, a sentence each.
+    pub(crate) fn notices(&self) -> Vec<String> {
+        let notice = |window| {
+            format!("attention reaches back {window} positions: sequences are at most that long here")
+        };
+        self.window().map(notice).into_iter().collect()
+    }
+
+    /// SmolLM3 rotates nothing in each fourth layer; files do not say so, and llama.cpp knows it.
+    fn layers_without_rope(&self) -> Option<Vec<usize>> {
+        let parameters = self.parameters();
+        let layers = 1..=parameters.num_hidden_layers;
+        (parameters.architecture == Architecture::SmolLm3)
+            .then(|| layers.map(|layer| usize::from(!layer.is_multiple_of(4))).collect())
     }
 
     /// The model, its weights in `precision`.

@@ -10,7 +10,7 @@ use crate::{Error, Result};
 /// The factors by which LLaMA 3 divides its rotary frequencies. Hugging Face computes them instead.
 const FREQUENCY_FACTORS: &str = "rope_freqs.weight";
 
-/// A LLaMA or Qwen2 model in a GGUF file, all of whose tensors are accounted for.
+/// A model of the LLaMA family in a GGUF file, all of whose tensors are accounted for.
 #[derive(Debug)]
 pub(crate) struct LlamaGguf {
     file: GgufFile,
@@ -38,7 +38,7 @@ impl LlamaGguf {
         let parameters = LlamaParameters::read(&file)?;
         let weights = weights(&parameters);
         for weight in &weights {
-            check_shape(&file, &weight.gguf_name, &weight.shape)?;
+            check_shape(&file, &weight.gguf_name, &weight.stored_shape())?;
         }
         let mut known: HashSet<&str> = weights.iter().map(|weight| weight.gguf_name.as_str()).collect();
         if file.tensor(FREQUENCY_FACTORS).is_some() {
@@ -88,8 +88,12 @@ impl LlamaGguf {
     /// read.
     pub(super) fn read(&self, weight: &Weight) -> Result<Vec<f32>> {
         // A weight of another file may have heads that this one's rows do not divide into.
-        check_shape(&self.file, &weight.gguf_name, &weight.shape)?;
-        Ok(weight.in_order(self.file.read(&weight.gguf_name)?))
+        check_shape(&self.file, &weight.gguf_name, &weight.stored_shape())?;
+        let values = match &weight.part {
+            Some((rows, _)) => self.file.read_rows(&weight.gguf_name, rows.clone())?,
+            None => self.file.read(&weight.gguf_name)?,
+        };
+        Ok(weight.in_order(values))
     }
 
     /// The factors by which rotary frequencies are divided, where the file holds them (LLaMA 3.1 and later).

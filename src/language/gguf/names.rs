@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use super::parameters::{Architecture, LlamaParameters};
 
 /// A weight under both its names.
@@ -8,6 +10,8 @@ pub(crate) struct Weight {
     pub(super) shape: Vec<usize>,
     /// The number of heads, where the rows of each are in the order of interleaved rotary positions.
     pub(super) interleaved_heads: Option<usize>,
+    /// The place of the rows in a tensor of more rows, and the number of all of them.
+    pub(super) part: Option<(Range<usize>, usize)>,
 }
 
 impl Weight {
@@ -19,6 +23,15 @@ impl Weight {
     /// The shape in Hugging Face's models: `[out, in]`, or one size.
     pub(crate) fn shape(&self) -> &[usize] {
         &self.shape
+    }
+
+    /// The shape of the tensor in the file, of which this may be a part.
+    pub(super) fn stored_shape(&self) -> Vec<usize> {
+        let mut shape = self.shape.clone();
+        if let (Some((_, all)), Some(rows)) = (&self.part, shape.first_mut()) {
+            *rows = *all;
+        }
+        shape
     }
 
     /// From the order of rows in the file to that of Hugging Face.
@@ -74,10 +87,13 @@ fn of_layer(parameters: &LlamaParameters) -> Vec<Weight> {
     let (heads, kv_heads) = (parameters.num_attention_heads, parameters.num_key_value_heads);
     let (query, key) = (heads * parameters.head_dim, kv_heads * parameters.head_dim);
     let rotary = |weight: Weight, heads| Weight {
-        // The converter leaves Qwen2 as it is: llama.cpp knows the other layout too and uses it there.
-        interleaved_heads: (parameters.architecture == Architecture::Llama).then_some(heads),
+        // The converter leaves the others as they are: llama.cpp knows their layout too and uses it there.
+        interleaved_heads: parameters.architecture.is_interleaved().then_some(heads),
         ..weight
     };
+    if parameters.architecture == Architecture::Phi3 {
+        return of_fused_layer(hidden, inner, query, key);
+    }
     let mut weights = vec![
         plain("input_layernorm.weight", "attn_norm.weight", &[hidden]),
         rotary(plain("self_attn.q_proj.weight", "attn_q.weight", &[query, hidden]), heads),
@@ -89,6 +105,17 @@ fn of_layer(parameters: &LlamaParameters) -> Vec<Weight> {
         plain("mlp.up_proj.weight", "ffn_up.weight", &[inner, hidden]),
         plain("mlp.down_proj.weight", "ffn_down.weight", &[hidden, inner]),
     ];
+    if parameters.architecture.is_gemma() {
+        // What the others have before the feed-forward, Gemma has behind the attention.
+        weights.retain(|weight| weight.name != "post_attention_layernorm.weight");
+        weights.push(plain("post_attention_layernorm.weight", "post_attention_norm.weight", &[hidden]));
+        weights.push(plain("pre_feedforward_layernorm.weight", "ffn_norm.weight", &[hidden]));
+        weights.push(plain("post_feedforward_layernorm.weight", "post_ffw_norm.weight", &[hidden]));
+    }
+    if parameters.architecture.has_head_norms() {
+        weights.push(plain("self_attn.q_norm.weight", "attn_q_norm.weight", &[parameters.head_dim]));
+        weights.push(plain("self_attn.k_norm.weight", "attn_k_norm.weight", &[parameters.head_dim]));
+    }
     if parameters.attention_bias {
         weights.push(rotary(plain("self_attn.q_proj.bias", "attn_q.bias", &[query]), heads));
         weights.push(rotary(plain("self_attn.k_proj.bias", "attn_k.bias", &[key]), kv_heads));
@@ -100,12 +127,33 @@ fn of_layer(parameters: &LlamaParameters) -> Vec<Weight> {
     weights
 }
 
+/// Phi-3 computes queries, keys and values in one product, and gate and up too, which llama.cpp calls `ffn_up`.
+fn of_fused_layer(hidden: usize, inner: usize, query: usize, key: usize) -> Vec<Weight> {
+    let part = |name: &str, gguf_name: &str, rows: Range<usize>, all: usize| Weight {
+        part: Some((rows.clone(), all)),
+        ..plain(name, gguf_name, &[rows.len(), hidden])
+    };
+    let all = query + 2 * key;
+    vec![
+        plain("input_layernorm.weight", "attn_norm.weight", &[hidden]),
+        part("self_attn.q_proj.weight", "attn_qkv.weight", 0..query, all),
+        part("self_attn.k_proj.weight", "attn_qkv.weight", query..query + key, all),
+        part("self_attn.v_proj.weight", "attn_qkv.weight", query + key..all, all),
+        plain("self_attn.o_proj.weight", "attn_output.weight", &[hidden, query]),
+        plain("post_attention_layernorm.weight", "ffn_norm.weight", &[hidden]),
+        part("mlp.gate_proj.weight", "ffn_up.weight", 0..inner, 2 * inner),
+        part("mlp.up_proj.weight", "ffn_up.weight", inner..2 * inner, 2 * inner),
+        plain("mlp.down_proj.weight", "ffn_down.weight", &[hidden, inner]),
+    ]
+}
+
 fn plain(name: &str, gguf_name: &str, shape: &[usize]) -> Weight {
     Weight {
         name: name.to_string(),
         gguf_name: gguf_name.to_string(),
         shape: shape.to_vec(),
         interleaved_heads: None,
+        part: None,
     }
 }
 

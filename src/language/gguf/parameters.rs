@@ -1,4 +1,5 @@
 use crate::Result;
+use crate::language::GemmaConfig;
 use crate::weights::gguf::{GgufFile, Metadata, excerpt};
 
 /// A family of models whose tensors are mapped to Hugging Face names.
@@ -8,15 +9,49 @@ pub(super) enum Architecture {
     Llama,
     /// Qwen2 and Qwen2.5.
     Qwen2,
+    /// Qwen3.
+    Qwen3,
+    /// SmolLM3.
+    SmolLm3,
+    /// Phi-3.
+    Phi3,
+    /// Gemma 2.
+    Gemma2,
+    /// The language model of Gemma 3.
+    Gemma3,
 }
 
 impl Architecture {
+    const ALL: [Self; 7] =
+        [Self::Llama, Self::Qwen2, Self::Qwen3, Self::SmolLm3, Self::Phi3, Self::Gemma2, Self::Gemma3];
+
     /// The name in the metadata.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Llama => "llama",
             Self::Qwen2 => "qwen2",
+            Self::Qwen3 => "qwen3",
+            Self::SmolLm3 => "smollm3",
+            Self::Phi3 => "phi3",
+            Self::Gemma2 => "gemma2",
+            Self::Gemma3 => "gemma3",
         }
+    }
+
+    /// Whether queries and keys pass a norm over each head.
+    pub(super) fn has_head_norms(self) -> bool {
+        matches!(self, Self::Qwen3 | Self::Gemma3)
+    }
+
+    /// Whether the architecture is one of Gemma's.
+    pub(super) fn is_gemma(self) -> bool {
+        matches!(self, Self::Gemma2 | Self::Gemma3)
+    }
+
+    /// Whether llama.cpp rotates neighbouring coordinates of a head together, for which its converter reorders the rows of
+    /// queries and keys.
+    pub(super) fn is_interleaved(self) -> bool {
+        matches!(self, Self::Llama | Self::SmolLm3)
     }
 }
 
@@ -73,6 +108,8 @@ pub(super) struct LlamaParameters {
     pub(super) attention_bias: bool,
     /// Whether the output projection of the attention has a bias.
     pub(super) output_bias: bool,
+    /// What Gemma computes otherwise.
+    pub(super) gemma: Option<GemmaConfig>,
 }
 
 impl LlamaParameters {
@@ -101,6 +138,7 @@ impl LlamaParameters {
             )));
         }
         keys.absent_or_zero("expert_count")?;
+        let context_length = keys.size("context_length")?;
         let has = |name: &str| file.tensor(name).is_some();
         Ok(Self {
             architecture,
@@ -114,23 +152,77 @@ impl LlamaParameters {
             rms_norm_eps: keys.required_number("attention.layer_norm_rms_epsilon")?,
             rope_theta: keys.number("rope.freq_base")?.unwrap_or(10_000.0),
             rope_scaling: keys.rope_scaling()?,
-            max_position_embeddings: keys.size("context_length")?,
-            sliding_window: keys.optional_size("attention.sliding_window")?,
+            max_position_embeddings: context_length,
+            sliding_window: match (keys.optional_size("attention.sliding_window")?, architecture) {
+                (None, Architecture::Gemma2) => Some(4096),
+                // Files from before the key was written, which llama.cpp knows by the same size.
+                (None, Architecture::Phi3) if context_length == 4096 => Some(2047),
+                (window, _) => window,
+            },
             tie_word_embeddings: !has("output.weight"),
             attention_bias: architecture == Architecture::Qwen2 || has("blk.0.attn_q.bias"),
             output_bias: has("blk.0.attn_output.bias"),
+            gemma: match architecture.is_gemma() {
+                true => Some(gemma(
+                    &keys,
+                    architecture,
+                    num_hidden_layers,
+                    head_dim,
+                    hidden_size / num_attention_heads,
+                )?),
+                false => None,
+            },
         })
     }
 }
 
 fn architecture(metadata: &Metadata) -> Result<Architecture> {
     const KEY: &str = "general.architecture";
-    match metadata.required(KEY, metadata.text(KEY)?)? {
-        "llama" => Ok(Architecture::Llama),
-        "qwen2" => Ok(Architecture::Qwen2),
-        other => Err(metadata
-            .wrong(format!("key {KEY:?}: expected \"llama\" or \"qwen2\", found {:?}", excerpt(other)))),
+    let found = metadata.required(KEY, metadata.text(KEY)?)?;
+    Architecture::ALL.into_iter().find(|architecture| architecture.name() == found).ok_or_else(|| {
+        let names = Architecture::ALL.map(Architecture::name).join(", ");
+        metadata.wrong(format!("key {KEY:?}: expected one of {names}, found {:?}", excerpt(found)))
+    })
+}
+
+/// What llama.cpp knows of Gemma beyond the keys of a file: which layers have a window, and what scores are divided by, which
+/// is another size in the largest models alone.
+fn gemma(
+    keys: &Keys<'_>,
+    architecture: Architecture,
+    layers: usize,
+    head_dim: usize,
+    share_of_width: usize,
+) -> Result<GemmaConfig> {
+    let (interval, largest, cap, final_cap) = match architecture {
+        Architecture::Gemma3 => (6, 62, None, None),
+        _ => (2, 46, Some(50.0), Some(30.0)),
+    };
+    if let Some(found) =
+        keys.optional_size("attention.sliding_window_pattern")?.filter(|found| *found != interval)
+    {
+        return Err(keys.metadata.wrong(format!(
+            "key {:?}: expected {interval}, found {found}",
+            keys.key("attention.sliding_window_pattern")
+        )));
     }
+    let is_3 = architecture == Architecture::Gemma3;
+    if is_3 {
+        // Without a window, llama.cpp has no local layers.
+        keys.size("attention.sliding_window")?;
+        if let Some(cap) = keys.number("attn_logit_softcapping")? {
+            let key = keys.key("attn_logit_softcapping");
+            return Err(keys.metadata.wrong(format!("key {key:?}: expected none for Gemma 3, found {cap}")));
+        }
+    }
+    let local = keys.number("rope.freq_base_swa")?;
+    Ok(GemmaConfig {
+        query_pre_attn_scalar: if layers == largest { share_of_width } else { head_dim } as f64,
+        attn_logit_softcapping: keys.number("attn_logit_softcapping")?.or(cap),
+        final_logit_softcapping: keys.number("final_logit_softcapping")?.or(final_cap),
+        rope_local_base_freq: local.or(is_3.then_some(10_000.0)),
+        local_layers: (1..=layers).map(|layer| !layer.is_multiple_of(interval)).collect(),
+    })
 }
 
 /// Older files do not name the size of the vocabulary; it is that of the embeddings.

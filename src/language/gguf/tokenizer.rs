@@ -2,20 +2,21 @@ use tokenizers::decoders::byte_level::ByteLevel as ByteLevelDecoder;
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::{AddedToken, Tokenizer};
 
+use super::pieces;
 use super::pretokenizer::PreTokenizer;
+use super::token_types::token_types;
 use crate::Result;
 use crate::weights::gguf::{Metadata, Strings, excerpt};
 
 const MODEL: &str = "tokenizer.ggml.model";
 const PRE: &str = "tokenizer.ggml.pre";
 const TOKENS: &str = "tokenizer.ggml.tokens";
-const TYPES: &str = "tokenizer.ggml.token_type";
 const MERGES: &str = "tokenizer.ggml.merges";
 
 const CONTROL: i32 = 3;
 const USER_DEFINED: i32 = 4;
 
-/// A byte-level BPE tokenizer and what a file says about its use.
+/// A tokenizer and what a file says about its use.
 #[derive(Clone, Debug)]
 pub(crate) struct GgufTokenizer {
     /// The tokenizer; control tokens are special in it, and it puts nothing around a text.
@@ -34,37 +35,24 @@ impl GgufTokenizer {
     /// # Errors
     ///
     /// [`Error::Format`](crate::Error::Format) where keys are missing or contradict each other, or where the file
-    /// describes something else than byte-level BPE (`gpt2`) with one of the pre-tokenizers `default`, `gpt-2`,
-    /// `smollm`, `llama-bpe` and `qwen2`.
+    /// describes something else than byte-level BPE (`gpt2`) with one of the pre-tokenizers that are known, or the BPE of
+    /// SentencePiece (`llama`).
     pub(crate) fn new(metadata: &Metadata) -> Result<Self> {
-        let model = metadata.required(MODEL, metadata.text(MODEL)?)?;
-        if model != "gpt2" {
-            return Err(metadata.wrong(format!(
-                "key {MODEL:?}: expected \"gpt2\" (byte-level BPE), found {:?}",
-                excerpt(model)
-            )));
-        }
-        let pre = metadata.text(PRE)?;
-        let pre = PreTokenizer::named(pre).ok_or_else(|| {
-            let found = excerpt(pre.unwrap_or_default());
-            metadata.wrong(format!("key {PRE:?}: expected {}, found {found:?}", PreTokenizer::NAMES))
-        })?;
         let tokens = metadata.required(TOKENS, metadata.texts(TOKENS)?)?;
-        let vocabulary = vocabulary(metadata, tokens)?;
-        let merges = merges(metadata, &vocabulary)?;
-        let failed = |source: tokenizers::Error| metadata.wrong(format!("the tokenizer: {source}"));
-        let bpe = BPE::builder()
-            .vocab_and_merges(vocabulary, merges)
-            .ignore_merges(pre.ignores_merges())
-            .build()
-            .map_err(failed)?;
-        let mut tokenizer = Tokenizer::new(bpe);
-        tokenizer.with_pre_tokenizer(Some(pre.build().map_err(failed)?));
-        tokenizer.with_decoder(Some(ByteLevelDecoder::new(false, true, true)));
-        register_added_tokens(metadata, tokens, &mut tokenizer)?;
+        let model = metadata.required(MODEL, metadata.text(MODEL)?)?;
+        let (tokenizer, adds_bos) = match model {
+            "gpt2" => byte_level(metadata, tokens)?,
+            "llama" => (pieces::build(metadata, tokens)?, true),
+            other => {
+                return Err(metadata.wrong(format!(
+                    "key {MODEL:?}: expected \"gpt2\" (byte-level BPE) or \"llama\" (SentencePiece), found {:?}",
+                    excerpt(other)
+                )));
+            }
+        };
         let id = |name: &str| token_id(metadata, tokens.len(), name);
         let bos = id("bos_token_id")?;
-        let add_bos = metadata.boolean("tokenizer.ggml.add_bos_token")?.unwrap_or(pre.adds_bos());
+        let add_bos = metadata.boolean("tokenizer.ggml.add_bos_token")?.unwrap_or(adds_bos);
         if add_bos && bos.is_none() {
             return Err(metadata.wrong(
                 "key \"tokenizer.ggml.bos_token_id\": expected a token for the beginning of texts, found none",
@@ -79,6 +67,28 @@ impl GgufTokenizer {
             chat_template: metadata.text("tokenizer.chat_template")?.map(str::to_string),
         })
     }
+}
+
+/// A byte-level BPE tokenizer, and whether texts begin with the bos token where the file does not say.
+fn byte_level(metadata: &Metadata, tokens: &Strings) -> Result<(Tokenizer, bool)> {
+    let pre = metadata.text(PRE)?;
+    let pre = PreTokenizer::named(pre).ok_or_else(|| {
+        let found = excerpt(pre.unwrap_or_default());
+        metadata.wrong(format!("key {PRE:?}: expected {}, found {found:?}", PreTokenizer::NAMES))
+    })?;
+    let vocabulary = vocabulary(metadata, tokens)?;
+    let merges = merges(metadata, &vocabulary)?;
+    let failed = |source: tokenizers::Error| metadata.wrong(format!("the tokenizer: {source}"));
+    let bpe = BPE::builder()
+        .vocab_and_merges(vocabulary, merges)
+        .ignore_merges(pre.ignores_merges())
+        .build()
+        .map_err(failed)?;
+    let mut tokenizer = Tokenizer::new(bpe);
+    tokenizer.with_pre_tokenizer(Some(pre.build().map_err(failed)?));
+    tokenizer.with_decoder(Some(ByteLevelDecoder::new(false, true, true)));
+    register_added_tokens(metadata, tokens, &mut tokenizer)?;
+    Ok((tokenizer, pre.adds_bos()))
 }
 
 fn vocabulary(metadata: &Metadata, tokens: &Strings) -> Result<Vocab> {
@@ -116,14 +126,7 @@ fn merges(metadata: &Metadata, vocabulary: &Vocab) -> Result<Vec<(String, String
 
 /// Control and user-defined tokens are matched in a text before it is split into words.
 fn register_added_tokens(metadata: &Metadata, tokens: &Strings, tokenizer: &mut Tokenizer) -> Result<()> {
-    let Some(types) = metadata.integers(TYPES)? else { return Ok(()) };
-    if types.len() != tokens.len() {
-        return Err(metadata.wrong(format!(
-            "key {TYPES:?}: expected a type for each of {} tokens, found {}",
-            tokens.len(),
-            types.len()
-        )));
-    }
+    let Some(types) = token_types(metadata, tokens)? else { return Ok(()) };
     let mut added = Vec::new();
     for (token, kind) in tokens.iter().zip(types) {
         match *kind {

@@ -1,23 +1,23 @@
-use std::fs;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use serde_json::{Map, Value};
+use serde_json::Map;
 
 use super::Tokenizer;
+use super::files::Files;
+use super::json::{self, Json};
 use crate::language::ChatTemplate;
 use crate::{Error, Result};
 
-const CHAT_TEMPLATE: &str = "chat_template";
 const EOS_ID: &str = "eos_token_id";
 
 impl Tokenizer {
-    /// Reads the tokenizer of a model's folder: `tokenizer.json` and, in `tokenizer_config.json`, its special tokens and
-    /// chat template.
+    /// Reads the tokenizer of a model's folder: `tokenizer.json`, or a `tokenizer.model` of SentencePiece, and in
+    /// `tokenizer_config.json`, where it is there, its special tokens and chat template.
     ///
     /// A file `chat_template.jinja` takes precedence over the template of the configuration; of several templates the one
-    /// named `default` is taken. `generation_config.json` and `config.json` may name further tokens at which an answer
-    /// ends, and the only one where `tokenizer_config.json` names none.
+    /// named `default` is taken. `special_tokens_map.json` names special tokens that `tokenizer_config.json` does not.
+    /// `generation_config.json` and `config.json` may name further tokens at which an answer ends, and the only one where
+    /// the others name none.
     ///
     /// # Errors
     ///
@@ -35,13 +35,19 @@ impl Tokenizer {
     /// # }
     /// ```
     pub fn from_folder(folder: &Path) -> Result<Self> {
-        let path = folder.join("tokenizer.json");
-        let bytes = fs::read(&path).map_err(|source| Error::io(&path, source))?;
-        let inner = tokenizers::Tokenizer::from_bytes(bytes)
-            .map_err(|source| Error::format(&path, format!("not a tokenizer: {source}")))?;
-        let config = Json::required(folder.join("tokenizer_config.json"))?;
-        let bos = config.token("bos_token", &inner)?;
-        let mut stop: Vec<u32> = config.token("eos_token", &inner)?.into_iter().collect();
+        let config_path = folder.join("tokenizer_config.json");
+        let file = Json::read(config_path.clone())?;
+        let has_config = file.is_some();
+        let config = file.unwrap_or(Json { path: config_path, values: Map::new() });
+        let Files { path, inner, bos: own_bos, eos: own_eos } = Files::read(folder, &config)?;
+        let map = Json::read(folder.join("special_tokens_map.json"))?;
+        let special = |key: &str| match (config.values.contains_key(key), &map) {
+            (false, Some(map)) => map.token(key, &inner),
+            _ => config.token(key, &inner),
+        };
+        // Where no file speaks of it, the tokenizer does.
+        let bos = special("bos_token")?.or(own_bos.filter(|_| !has_config));
+        let mut stop: Vec<u32> = special("eos_token")?.into_iter().collect();
         for name in ["generation_config.json", "config.json"] {
             let Some(file) = Json::read(folder.join(name))? else { continue };
             for id in file.ids(EOS_ID, &inner)? {
@@ -50,11 +56,14 @@ impl Tokenizer {
                 }
             }
         }
+        if stop.is_empty() {
+            stop.extend(own_eos);
+        }
         let Some(eos) = stop.first() else {
             return Err(config.wrong("eos_token", "the token that ends an answer", "none"));
         };
         let token = |id: u32| inner.id_to_token(id);
-        let chat_template = match read(folder.join("chat_template.jinja"))? {
+        let chat_template = match json::read(folder.join("chat_template.jinja"))? {
             Some((path, source)) => Some((path, source, "the template")),
             None => {
                 let source = config.chat_template()?.map(str::to_string);
@@ -74,112 +83,18 @@ impl Tokenizer {
                 )
             })
             .transpose()?;
-        Self { inner, bos, stop, chat_template }.checked().map_err(|detail| Error::format(&path, detail))
-    }
-}
-
-/// A JSON file that holds keys and values.
-struct Json {
-    path: PathBuf,
-    values: Map<String, Value>,
-}
-
-impl Json {
-    fn read(path: PathBuf) -> Result<Option<Self>> {
-        let Some((path, text)) = read(path)? else { return Ok(None) };
-        let values =
-            serde_json::from_str(&text).map_err(|source| Error::format(&path, source.to_string()))?;
-        Ok(Some(Self { path, values }))
-    }
-
-    fn required(path: PathBuf) -> Result<Self> {
-        let missing = || Error::io(&path, std::io::Error::from(ErrorKind::NotFound));
-        Self::read(path.clone())?.ok_or_else(missing)
-    }
-
-    fn get(&self, key: &str) -> Option<&Value> {
-        self.values.get(key).filter(|value| !value.is_null())
-    }
-
-    fn wrong(&self, key: &str, expected: &str, found: impl std::fmt::Display) -> Error {
-        let mut found = found.to_string();
-        if let Some((end, _)) = found.char_indices().nth(80) {
-            found.replace_range(end.., "...");
-        }
-        Error::format(&self.path, format!("key {key:?}: expected {expected}, found {found}"))
-    }
-
-    /// A special token, by its text or by an object with its text.
-    fn token(&self, key: &str, inner: &tokenizers::Tokenizer) -> Result<Option<u32>> {
-        let Some(value) = self.get(key) else { return Ok(None) };
-        let text = match value {
-            Value::String(text) => Some(text.as_str()),
-            Value::Object(token) => token.get("content").and_then(Value::as_str),
-            _ => None,
-        };
-        let text = text.ok_or_else(|| {
-            self.wrong(key, "the text of a token, or an object with its \"content\"", value)
-        })?;
-        let id = inner.token_to_id(text);
-        id.map(Some).ok_or_else(|| self.wrong(key, "a token of tokenizer.json", format!("{text:?}")))
-    }
-
-    /// Token ids: one, or a list of them.
-    fn ids(&self, key: &str, inner: &tokenizers::Tokenizer) -> Result<Vec<u32>> {
-        let values = match self.get(key) {
-            None => return Ok(Vec::new()),
-            Some(Value::Array(values)) => values.as_slice(),
-            Some(value) => std::slice::from_ref(value),
-        };
-        let known = |value: &Value| {
-            let id = value.as_u64().and_then(|id| u32::try_from(id).ok());
-            id.filter(|id| inner.id_to_token(*id).is_some()).ok_or_else(|| {
-                let expected = format!("ids of the {} tokens of tokenizer.json", inner.get_vocab_size(true));
-                self.wrong(key, &expected, value)
-            })
-        };
-        values.iter().map(known).collect()
-    }
-
-    fn chat_template(&self) -> Result<Option<&str>> {
-        let wrong = |found: &Value| {
-            Err(self.wrong(
-                CHAT_TEMPLATE,
-                "a template, or a list of objects with \"name\" and \"template\"",
-                found,
-            ))
-        };
-        let named = match self.get(CHAT_TEMPLATE) {
-            None => return Ok(None),
-            Some(Value::String(template)) => return Ok(Some(template)),
-            Some(Value::Array(named)) => named,
-            Some(other) => return wrong(other),
-        };
-        let mut default = None;
-        for entry in named {
-            let text = |key: &str| entry.get(key).and_then(Value::as_str);
-            match (text("name"), text("template")) {
-                (Some("default"), Some(template)) => default = Some(template),
-                (Some(_), Some(_)) => {}
-                _ => return wrong(entry),
-            }
-        }
-        Ok(default)
-    }
-}
-
-/// The text of a file, where there is one.
-fn read(path: PathBuf) -> Result<Option<(PathBuf, String)>> {
-    match fs::read_to_string(&path) {
-        Ok(text) => Ok(Some((path, text))),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::io(path, error)),
+        Self { inner, bos, stop, chat_template, model_tokens: None, continued: None }
+            .checked()
+            .map_err(|detail| Error::format(&path, detail))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+    use crate::language::sentencepiece::tests::{assert_tokens, reference};
     use crate::language::{Message, MessageRole};
 
     const CONFIG: &str = r#"{"bos_token": null, "eos_token": "<|im_end|>"}"#;
@@ -217,6 +132,94 @@ mod tests {
         assert!(tokenizer.chat_template().is_none());
         assert_eq!(config(CONFIG).unwrap().bos(), None);
         assert_eq!(config(r#"{"eos_token": "<eos>"}"#).unwrap().bos(), None);
+    }
+
+    #[test]
+    fn other_files_speak_where_the_configuration_does_not() {
+        let map = ("special_tokens_map.json", r#"{"bos_token": "<bos>", "eos_token": {"content": "<eos>"}}"#);
+        let tokenizer = load(&[map]).unwrap();
+        assert_eq!(tokenizer.bos(), tokenizer.token("<bos>"));
+        assert_eq!(Some(tokenizer.eos()), tokenizer.token("<eos>"));
+        let tokenizer = load(&[map, ("tokenizer_config.json", CONFIG)]).unwrap();
+        assert_eq!((tokenizer.bos(), tokenizer.token("<|im_end|>")), (None, Some(tokenizer.eos())));
+        let only = load(&[("generation_config.json", r#"{"eos_token_id": 1}"#)]).unwrap();
+        assert_eq!((only.bos(), only.eos()), (None, 1));
+    }
+
+    /// What the tokenizer itself puts before a text is the token at its beginning.
+    #[test]
+    fn a_tokenizer_alone_knows_the_beginning_of_texts() {
+        use tokenizers::processors::template::TemplateProcessing;
+        let folder = folder(&[("generation_config.json", r#"{"eos_token_id": 1}"#)]);
+        let path = folder.path().join("tokenizer.json");
+        let mut inner = tokenizers::Tokenizer::from_file(&path).unwrap();
+        let bos = inner.token_to_id("<bos>").unwrap();
+        let mut template = TemplateProcessing::builder();
+        template.try_single("<bos> $0").unwrap().special_tokens(vec![("<bos>", bos)]);
+        let template = template.build().unwrap();
+        inner.with_post_processor(Some(template));
+        inner.save(&path, false).unwrap();
+        assert_eq!(Tokenizer::from_folder(folder.path()).unwrap().bos(), Some(bos));
+        fs::write(folder.path().join("tokenizer_config.json"), CONFIG).unwrap();
+        assert_eq!(Tokenizer::from_folder(folder.path()).unwrap().bos(), None);
+    }
+
+    /// A folder with the vocabulary of SentencePiece and `files`.
+    fn sentencepiece(files: &[(&str, &str)]) -> Result<Tokenizer> {
+        let folder = tempfile::tempdir().unwrap();
+        let fixture =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/sentencepiece/tokenizer.model");
+        fs::copy(fixture, folder.path().join("tokenizer.model")).unwrap();
+        for (name, text) in files {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        Tokenizer::from_folder(folder.path())
+    }
+
+    #[test]
+    fn a_vocabulary_of_sentencepiece_is_a_tokenizer() {
+        let alone = sentencepiece(&[]).unwrap();
+        assert_eq!((alone.bos(), alone.eos(), alone.vocab_size()), (Some(1), 2, 420));
+        let reference = reference();
+        assert_tokens(&alone.inner, &reference.texts);
+        assert_tokens(&alone.inner, &reference.special);
+        let file = "tokenizer_config.json";
+        let legacy =
+            sentencepiece(&[(file, r#"{"tokenizer_class": "LlamaTokenizer", "legacy": true}"#)]).unwrap();
+        assert_tokens(&legacy.inner, &reference.special);
+        assert_eq!((legacy.bos(), legacy.eos()), (None, 2));
+        let config = r#"{"legacy": false, "bos_token": "<s>", "eos_token": "</s>"}"#;
+        let first = sentencepiece(&[(file, config)]).unwrap();
+        assert_tokens(&first.inner, &reference.first);
+        assert_eq!(first.bos(), Some(1));
+        let bare = sentencepiece(&[(file, r#"{"add_prefix_space": false}"#)]).unwrap();
+        assert_tokens(&bare.inner, &reference.bare);
+    }
+
+    #[test]
+    fn tokens_are_added_to_a_vocabulary_of_sentencepiece() {
+        let added = ("added_tokens.json", r#"{"<pad>": 421, "<end>": 420}"#);
+        let config = r#"{"added_tokens_decoder": {
+            "1": {"content": "<s>", "special": true}, "420": {"content": "<end>", "rstrip": true, "special": true}}}"#;
+        let tokenizer = sentencepiece(&[added, ("tokenizer_config.json", config)]).unwrap();
+        assert_eq!((tokenizer.token("<end>"), tokenizer.token("<pad>")), (Some(420), Some(421)));
+        assert_eq!(tokenizer.encode("a<end>  <pad>"), [&tokenizer.encode("a")[..], &[420, 421]].concat());
+        for (files, expected) in [
+            (("added_tokens.json", r#"{"<pad>": 422}"#), ["<pad>", "expected 420, found 422"]),
+            (("added_tokens.json", r#"{"<pad>": 7}"#), ["<pad>", "found 7"]),
+            (("added_tokens.json", r#"{"<pad>": "x"}"#), ["added_tokens.json", "<pad>"]),
+            (
+                ("tokenizer_config.json", r#"{"added_tokens_decoder": {"x": {}}}"#),
+                ["added_tokens_decoder", "x"],
+            ),
+            (
+                ("tokenizer_config.json", r#"{"tokenizer_class": "BaichuanTokenizer"}"#),
+                ["LlamaTokenizer", "Baichuan"],
+            ),
+        ] {
+            let error = sentencepiece(&[files]).unwrap_err().to_string();
+            assert!(expected.iter().all(|part| error.contains(part)), "{error}");
+        }
     }
 
     #[test]
@@ -266,7 +269,7 @@ mod tests {
             (vec![("tokenizer_config.json", &long)], vec!["eos_token", "xxx..."]),
             (
                 vec![("tokenizer_config.json", r#"{"eos_token": "</s>"}"#)],
-                vec!["eos_token", "</s>", "tokenizer.json"],
+                vec!["eos_token", "</s>", "a token of the tokenizer"],
             ),
             (
                 vec![("tokenizer_config.json", r#"{"eos_token": "<eos>", "chat_template": 3}"#)],

@@ -1,4 +1,7 @@
+mod continued;
+mod files;
 mod folder;
+mod json;
 
 use std::io::Write;
 use std::path::Path;
@@ -10,6 +13,7 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::processors::PostProcessorWrapper;
 use tokenizers::{AddedToken, TokenizerImpl};
 
+use self::continued::Continued;
 use super::ChatTemplate;
 use crate::{Error, Result, atomic};
 
@@ -32,6 +36,10 @@ pub struct Tokenizer {
     bos: Option<u32>,
     stop: Vec<u32>,
     chat_template: Option<ChatTemplate>,
+    /// The number of tokens that the model knows, where that is known.
+    model_tokens: Option<usize>,
+    /// Where a space is put before texts.
+    continued: Option<Continued>,
 }
 
 impl Tokenizer {
@@ -137,7 +145,8 @@ impl Tokenizer {
         let chat_template = chat_template
             .map(|source| ChatTemplate::new(&source, bos_token.as_deref(), Some(&eos_token)))
             .transpose()?;
-        let tokenizer = Self { inner, bos, stop: vec![eos], chat_template };
+        let tokenizer =
+            Self { inner, bos, stop: vec![eos], chat_template, model_tokens: None, continued: None };
         tokenizer.checked().map_err(|detail| Error::config("tokenizer", detail))
     }
 
@@ -147,7 +156,8 @@ impl Tokenizer {
         eos: &str,
     ) -> std::result::Result<Self, String> {
         let id = |token: &str| inner.token_to_id(token).ok_or_else(|| format!("no special token {token:?}"));
-        Self { bos: Some(id(bos)?), stop: vec![id(eos)?], chat_template: None, inner }.checked()
+        let (bos, stop) = (Some(id(bos)?), vec![id(eos)?]);
+        Self { bos, stop, chat_template: None, model_tokens: None, continued: None, inner }.checked()
     }
 
     /// Refuses what would fail in the middle of a run.
@@ -159,6 +169,7 @@ impl Tokenizer {
         self.inner
             .encode_fast("\u{1f600} \u{7f}\u{3042}?", false)
             .map_err(|source| format!("cannot encode any text: {source}"))?;
+        self.continued = Continued::of(&self.inner);
         Ok(self)
     }
 
@@ -175,6 +186,15 @@ impl Tokenizer {
     /// The tokens of a text, without special tokens around them; those that the text itself names are recognised.
     pub fn encode(&self, text: &str) -> Vec<u32> {
         self.inner.encode_fast(text, false).expect("byte-level tokens cover any text").get_ids().to_vec()
+    }
+
+    /// The tokens of a text that follows another, whose last token is given: some tokenizers put a space before a text as if
+    /// a word began there, which only holds for the first.
+    pub(crate) fn encode_after(&self, last: Option<u32>, text: &str) -> Vec<u32> {
+        match (&self.continued, last) {
+            (Some(continued), Some(last)) => continued.encode(&self.inner, last, text),
+            _ => self.encode(text),
+        }
     }
 
     /// The text of tokens, without special tokens.
@@ -228,6 +248,28 @@ impl Tokenizer {
         self.chat_template.as_ref()
     }
 
+    /// This tokenizer for a model that knows so many tokens; the tokenizer may have a few more.
+    pub(super) fn with_model_tokens(self, tokens: usize) -> Self {
+        Self { model_tokens: Some(tokens), ..self }
+    }
+
+    /// Refuses tokens that the model does not know.
+    ///
+    /// # Errors
+    ///
+    /// The first of them, and the sizes of both vocabularies.
+    pub(crate) fn check(&self, tokens: &[u32]) -> std::result::Result<(), String> {
+        let Some(known) = self.model_tokens else { return Ok(()) };
+        match tokens.iter().find(|token| **token as usize >= known) {
+            None => Ok(()),
+            Some(token) => Err(format!(
+                "token {token}, {:?}: the model knows {known} tokens, its tokenizer has {}",
+                self.inner.id_to_token(*token).unwrap_or_default(),
+                self.vocab_size()
+            )),
+        }
+    }
+
     /// This tokenizer with more special tokens and a chat template.
     #[cfg(test)]
     pub(crate) fn with_chat(&self, tokens: &[&str], template: Option<&str>) -> Self {
@@ -278,6 +320,22 @@ mod tests {
             assert_eq!(other.encode("a smiling hand"), tokenizer.encode("a smiling hand"));
             assert_eq!((other.bos(), other.eos()), (tokenizer.bos(), tokenizer.eos()));
         }
+    }
+
+    #[test]
+    fn tokens_that_the_model_does_not_know_are_refused_where_they_are_used() {
+        let tokenizer = tokenizer().with_chat(&["<more>"], None);
+        let size = tokenizer.vocab_size();
+        tokenizer.check(&tokenizer.encode("face<more>")).unwrap();
+        let tokenizer = tokenizer.with_model_tokens(size - 1);
+        tokenizer.check(&tokenizer.encode("face")).unwrap();
+        let error = tokenizer.check(&tokenizer.encode("face<more>")).unwrap_err();
+        let expected = format!(
+            "token {}, \"<more>\": the model knows {} tokens, its tokenizer has {size}",
+            size - 1,
+            size - 1
+        );
+        assert_eq!(error, expected);
     }
 
     #[test]

@@ -54,12 +54,15 @@ impl Template {
         }
         let mut sample = Sample::empty(conversation);
         for span in spans {
+            // The spans are one text, but for the picture: what follows it begins anew, as in LLaVA.
+            let last = sample.tokens.last().copied();
             if !span.labelled {
                 let (before, after) = span.text.split_once(IMAGE_PLACEHOLDER).unzip();
-                sample.show(before.unwrap_or(&span.text), after, tokenizer);
+                sample.push(tokenizer.encode_after(last, before.unwrap_or(&span.text)), false);
+                sample.show("", after, tokenizer);
                 continue;
             }
-            let answer = tokenizer.encode(&span.text);
+            let answer = tokenizer.encode_after(last, &span.text);
             if answer.last() != Some(&end) {
                 return Err(fail(format!(
                     "token {end} was expected to end an answer, found {:?} in {:?}",

@@ -157,10 +157,12 @@ impl Template {
 
     fn lay_out(self, conversation: &Conversation, tokenizer: &Tokenizer, prompt: bool) -> Result<Sample> {
         check_picture(conversation)?;
-        match self.chat_template(tokenizer)? {
+        let sample = match self.chat_template(tokenizer)? {
             Some(template) => self.chat(&template, conversation, tokenizer, prompt),
             None => self.text(conversation, tokenizer),
-        }
+        }?;
+        tokenizer.check(&sample.tokens).map_err(|detail| Error::sample(&conversation.id, detail))?;
+        Ok(sample)
     }
 
     /// `plain` and `completion`: no words but those of the conversation.

@@ -14,7 +14,7 @@ const MIN_ENTRY_BYTES: u64 = 8 + 4 + 1;
 #[derive(Clone, Debug)]
 pub(crate) struct Metadata {
     path: PathBuf,
-    pub(super) entries: BTreeMap<String, Value>,
+    pub(crate) entries: BTreeMap<String, Value>,
 }
 
 impl Metadata {
@@ -122,6 +122,23 @@ impl Metadata {
         })
     }
 
+    /// An array of 32-bit floats.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Format`] where the key holds something else.
+    pub(crate) fn floats(&self, key: &str) -> Result<Option<&[f32]>> {
+        self.typed(key, "an array of f32", |value| match value {
+            Value::Array(Array::F32(values)) => Some(values.as_slice()),
+            _ => None,
+        })
+    }
+
+    /// Whether there is a value under a key.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
+    }
+
     /// The value that one of the methods above found, or an error that names the missing key.
     ///
     /// # Errors
@@ -129,6 +146,11 @@ impl Metadata {
     /// [`Error::Format`] without a value.
     pub(crate) fn required<T>(&self, key: &str, value: Option<T>) -> Result<T> {
         value.ok_or_else(|| self.wrong(format!("key {key:?}: expected in the metadata, found none")))
+    }
+
+    /// Where the file is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// An error about the file.

@@ -10,6 +10,7 @@ mod cursor;
 mod dequant;
 mod metadata;
 mod reader;
+mod split;
 mod tensor;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -22,5 +23,7 @@ pub(crate) use metadata::{Metadata, excerpt};
 pub(crate) use reader::GgufFile;
 #[cfg(test)]
 pub(crate) use tensor::TensorType;
-pub(crate) use value::{Array, Strings, Value};
+#[cfg(test)]
+pub(crate) use value::Array;
+pub(crate) use value::{Strings, Value};
 pub(crate) use write::{GgufArray, write};

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::cursor::Cursor;
 use super::dequant::{READABLE, dequantise, is_readable};
 use super::metadata::Metadata;
+use super::split::Split;
 use super::tensor::TensorInfo;
 use crate::embedding::positioned::read_at;
 use crate::{Error, Result};
@@ -15,25 +16,66 @@ pub(super) const DEFAULT_ALIGNMENT: u64 = 32;
 /// About how many stored bytes of a tensor are in memory at once.
 const CHUNK: u64 = 1 << 20;
 
-/// An open GGUF file: its metadata, and its tensors, which are read when they are asked for.
+/// An open GGUF file: its metadata, and its tensors, which are read when they are asked for. A model that is split into
+/// several files is one.
 #[derive(Debug)]
 pub(crate) struct GgufFile {
     path: PathBuf,
-    file: File,
     metadata: Metadata,
     tensors: Vec<TensorInfo>,
     by_name: HashMap<String, usize>,
+    parts: Vec<Part>,
+}
+
+/// A file with tensors.
+#[derive(Debug)]
+struct Part {
+    path: PathBuf,
+    file: File,
+    /// Where the tensors begin.
     data: u64,
 }
 
 impl GgufFile {
-    /// Opens a file of version 2 or 3 in little-endian byte order, and checks that all tensors lie within it.
+    /// Opens a file of version 2 or 3 in little-endian byte order, and checks that all tensors lie within it. Where it is
+    /// one of several parts, the others are opened too; the metadata is that of the first.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] where the file cannot be read, [`Error::Format`] naming the key or tensor where it is damaged.
+    /// [`Error::Io`] where the file cannot be read, [`Error::Format`] naming the key or tensor where it is damaged, and
+    /// for a part that is missing or belongs to another model.
     pub(crate) fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
+        let opened = Self::open_part(path.as_ref())?;
+        match Split::of(&opened.metadata)? {
+            Some(split) => Self::joined(opened, &split),
+            None => Ok(opened),
+        }
+    }
+
+    /// The model that `opened` is a part of.
+    fn joined(opened: Self, split: &Split) -> Result<Self> {
+        let mut whole = Self::open_part(&split.part(0)?)?;
+        split.check(0, &whole.metadata)?;
+        for number in 1..split.count {
+            let part = Self::open_part(&split.part(number)?)?;
+            split.check(number, &part.metadata)?;
+            for tensor in part.tensors {
+                let place = (tensor.name.clone(), whole.tensors.len());
+                if let Some(other) = whole.by_name.insert(place.0, place.1) {
+                    let other = whole.parts[whole.tensors[other].part].path.display();
+                    let detail =
+                        format!("tensor {:?}: expected in one part, found in {other} too", tensor.name);
+                    return Err(Error::format(&part.path, detail));
+                }
+                whole.tensors.push(TensorInfo { part: whole.parts.len(), ..tensor });
+            }
+            whole.parts.extend(part.parts);
+        }
+        split.check_tensors(whole.tensors.len(), &whole.metadata)?;
+        Ok(Self { path: opened.path, ..whole })
+    }
+
+    fn open_part(path: &Path) -> Result<Self> {
         let io = |source| Error::io(path, source);
         let file = File::open(path).map_err(io)?;
         let length = file.metadata().map_err(io)?.len();
@@ -59,7 +101,8 @@ impl GgufFile {
         }
         let data = cursor.position().next_multiple_of(alignment);
         check_places(path, &tensors, alignment, length.saturating_sub(data))?;
-        Ok(Self { path: path.to_path_buf(), metadata, tensors, by_name, data, file })
+        let parts = vec![Part { path: path.to_path_buf(), file, data }];
+        Ok(Self { path: path.to_path_buf(), metadata, tensors, by_name, parts })
     }
 
     /// Where the file is.
@@ -100,7 +143,8 @@ impl GgufFile {
     /// are read; [`Error::Io`] where the file cannot be read.
     pub(crate) fn read_rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<f32>> {
         let tensor = self.known(name)?;
-        let wrong = |detail: String| Error::format(&self.path, format!("tensor {name:?}: {detail}"));
+        let part = &self.parts[tensor.part];
+        let wrong = |detail: String| Error::format(&part.path, format!("tensor {name:?}: {detail}"));
         let all = tensor.len() / tensor.width();
         if rows.start > rows.end || rows.end > all {
             return Err(wrong(format!("expected rows within 0..{all}, found {rows:?}")));
@@ -110,14 +154,14 @@ impl GgufFile {
             return Err(wrong(format!("expected type {READABLE}, found {}", tensor.dtype.name())));
         };
         let row_bytes = tensor.width() as u64 / block_values * block_bytes;
-        let mut offset = self.data + tensor.offset + rows.start as u64 * row_bytes;
+        let mut offset = part.data + tensor.offset + rows.start as u64 * row_bytes;
         let mut left = rows.len() as u64 * row_bytes;
         let mut values = Vec::with_capacity(rows.len() * tensor.width());
         let mut bytes = vec![0; left.min(CHUNK / block_bytes * block_bytes) as usize];
         while left > 0 {
             let size = left.min(bytes.len() as u64);
             let bytes = &mut bytes[..size as usize];
-            read_at(&self.file, bytes, offset).map_err(|source| Error::io(&self.path, source))?;
+            read_at(&part.file, bytes, offset).map_err(|source| Error::io(&part.path, source))?;
             dequantise(tensor.dtype, bytes, &mut values);
             offset += size;
             left -= size;

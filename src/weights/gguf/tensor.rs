@@ -101,6 +101,8 @@ pub(crate) struct TensorInfo {
     /// In bytes, from the beginning of the tensors.
     pub(super) offset: u64,
     pub(super) bytes: u64,
+    /// The file that holds it, where a model is split.
+    pub(super) part: usize,
 }
 
 impl TensorInfo {
@@ -161,6 +163,6 @@ impl TensorInfo {
             .and_then(|values| (values / block).checked_mul(size))
             .ok_or_else(|| cursor.wrong(format!("{what}: sizes {sizes:?} are larger than any file")))?;
         let shape = sizes.iter().rev().map(|size| *size as usize).collect();
-        Ok(Self { name, shape, dtype, offset, bytes })
+        Ok(Self { name, shape, dtype, offset, bytes, part: 0 })
     }
 }

@@ -134,3 +134,8 @@ pub(crate) fn says(message: &str, parts: &[&str]) {
         assert!(message.contains(part), "{part:?} in {message:?}");
     }
 }
+
+/// The number of cases of a test by mutation: `FUZZ_CASES`, to look longer.
+pub(crate) fn cases(default: u32) -> u32 {
+    std::env::var("FUZZ_CASES").map_or(default, |text| text.parse().expect("FUZZ_CASES is a number"))
+}

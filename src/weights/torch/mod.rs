@@ -17,13 +17,16 @@
 //!
 //! ```text
 //! read      from tensors to arrays; what the archive says is read in `embedding::torch`
+//! file      an archive whose arrays are read one by one
 //! write     the way back
 //! ```
 
+mod file;
 mod read;
 #[cfg(test)]
 mod tests;
 mod write;
 
+pub(crate) use file::TorchFile;
 pub(crate) use read::read;
 pub(crate) use write::write;

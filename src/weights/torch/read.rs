@@ -1,7 +1,7 @@
 //! From the tensors of an archive to arrays.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::embedding::FloatType;
 use crate::embedding::archive::Archive;
@@ -29,14 +29,19 @@ pub(crate) fn read(
     path: &Path,
     select: impl FnOnce(&[&str]) -> Result<Vec<usize>>,
 ) -> Result<Vec<NamedArray>> {
+    let (entries, mut reader) = open(path)?;
+    let names: Vec<&str> = entries.iter().map(|entry| &*entry.key).collect();
+    let selected = select(&names)?;
+    selected.into_iter().map(|index| reader.array(&entries[index])).collect()
+}
+
+/// The entries of an archive, and what reads their values.
+pub(super) fn open(path: &Path) -> Result<(Vec<Entry>, Reader)> {
     let mut archive = Archive::open_torch(path)?;
     let content = read_pickle(path, &mut archive, MAX_PICKLE)?;
     let entries = content.entries().map_err(|detail| Error::format(path, format!("data.pkl: {detail}")))?;
     let swapped = is_big_endian(path, &mut archive)?;
-    let mut reader = Reader { path, archive, swapped, storages: HashMap::new() };
-    let names: Vec<&str> = entries.iter().map(|entry| &*entry.key).collect();
-    let selected = select(&names)?;
-    selected.into_iter().map(|index| reader.array(&entries[index])).collect()
+    Ok((entries, Reader { path: path.to_path_buf(), archive, swapped, storages: HashMap::new() }))
 }
 
 /// A storage that was asked for.
@@ -46,17 +51,18 @@ struct Used {
     times: u32,
 }
 
-struct Reader<'a> {
-    path: &'a Path,
+pub(super) struct Reader {
+    path: PathBuf,
     archive: Archive,
     swapped: bool,
     storages: HashMap<Box<str>, Used>,
 }
 
-impl Reader<'_> {
-    fn array(&mut self, entry: &Entry) -> Result<NamedArray> {
-        let path = self.path;
-        let wrong = |detail: String| Error::format(path, format!("{:?}: {detail}", entry.key));
+impl Reader {
+    /// The array of an entry.
+    pub(super) fn array(&mut self, entry: &Entry) -> Result<NamedArray> {
+        let path = self.path.clone();
+        let wrong = |detail: String| Error::format(&path, format!("{:?}: {detail}", entry.key));
         let tensor = match &entry.value {
             Item::Tensor(tensor) => tensor,
             Item::Texts(_) => return Err(wrong("expected a tensor, found a list".to_string())),
@@ -115,6 +121,6 @@ impl Reader<'_> {
         if self.swapped {
             bytes.chunks_exact_mut(float.size()).for_each(<[u8]>::reverse);
         }
-        Ok(view.gather(decode(self.path, &entry.key, &bytes, float)?))
+        Ok(view.gather(decode(&self.path, &entry.key, &bytes, float)?))
     }
 }

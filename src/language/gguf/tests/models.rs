@@ -114,7 +114,58 @@ fn tensors_that_are_not_those_of_the_model() {
         &refused(|w| w.tensors[5].shape = vec![4, 3]),
         &["\"blk.0.attn_v.weight\"", "[4, 12]", "found [4, 3]"],
     );
-    says(&message(open(&model("gpt2"))), &["general.architecture", "\"qwen2\"", "\"gpt2\""]);
+    says(&message(open(&model("gpt2"))), &["general.architecture", "qwen2, qwen3", "\"gpt2\""]);
+}
+
+#[test]
+fn the_window_of_older_files_of_phi_3_is_known() {
+    let window = |context: u32, window: Option<u32>| {
+        let mut writer = model("phi3");
+        writer.key("phi3.context_length", Value::U32(context));
+        if let Some(window) = window {
+            writer.key("phi3.attention.sliding_window", Value::U32(window));
+        }
+        open(&writer).unwrap().parameters().sliding_window
+    };
+    assert_eq!(
+        (window(4096, None), window(64, None), window(4096, Some(100))),
+        (Some(2047), None, Some(100))
+    );
+}
+
+#[test]
+fn what_llama_cpp_knows_of_gemma_is_known() {
+    let gemma = |name: &str, edit: &dyn Fn(&mut Writer)| {
+        let mut writer = model(name);
+        writer.key(&format!("{name}.attention.sliding_window"), Value::U32(32));
+        edit(&mut writer);
+        open(&writer).map(|gguf| gguf.parameters().clone())
+    };
+    let second = gemma("gemma2", &|_| {}).unwrap();
+    assert_eq!(second.sliding_window, Some(32));
+    let second = second.gemma.unwrap();
+    assert_eq!((second.attn_logit_softcapping, second.final_logit_softcapping), (Some(50.0), Some(30.0)));
+    assert_eq!((second.rope_local_base_freq, second.query_pre_attn_scalar), (None, 4.0));
+    assert_eq!(second.local_layers, [true, false]);
+    let absent = gemma("gemma2", &|w| {
+        w.without_key("gemma2.attention.sliding_window");
+    })
+    .unwrap();
+    assert_eq!(absent.sliding_window, Some(4096));
+    let third = gemma("gemma3", &|_| {}).unwrap().gemma.unwrap();
+    assert_eq!((third.attn_logit_softcapping, third.final_logit_softcapping), (None, None));
+    assert_eq!((third.rope_local_base_freq, third.local_layers), (Some(10_000.0), vec![true, true]));
+    let refused = |key: &str, value: Value| {
+        message(gemma("gemma3", &|w| {
+            w.key(key, value.clone());
+        }))
+    };
+    says(&refused("gemma3.attention.sliding_window_pattern", Value::U32(2)), &["expected 6, found 2"]);
+    says(&refused("gemma3.attn_logit_softcapping", Value::F32(50.0)), &["expected none", "found 50"]);
+    let none = gemma("gemma3", &|w| {
+        w.without_key("gemma3.attention.sliding_window");
+    });
+    says(&message(none), &["gemma3.attention.sliding_window", "none"]);
 }
 
 #[test]

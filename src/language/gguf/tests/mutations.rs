@@ -1,9 +1,21 @@
 use proptest::prelude::*;
 
-use super::small::model;
+use burn::tensor::{Device, FloatDType};
+
+use super::small::{model, with_sentencepiece};
 use crate::Result;
 use crate::language::gguf::LlamaGguf;
-use crate::weights::gguf::testing::Saved;
+use crate::weights::gguf::testing::{Saved, cases};
+
+const ARCHITECTURES: [&str; 7] = ["llama", "qwen2", "qwen3", "smollm3", "phi3", "gemma2", "gemma3"];
+
+/// A file of any of the architectures, with either kind of tokenizer.
+fn any_file() -> impl Strategy<Value = Vec<u8>> {
+    (prop::sample::select(&ARCHITECTURES[..]), any::<bool>()).prop_map(|(architecture, is_sentencepiece)| {
+        let writer = if is_sentencepiece { with_sentencepiece(architecture) } else { model(architecture) };
+        writer.bytes()
+    })
+}
 
 /// Does all that can be done with a file. An error is fine, a panic is not.
 fn use_all(bytes: &[u8]) -> Result<()> {
@@ -14,6 +26,8 @@ fn use_all(bytes: &[u8]) -> Result<()> {
         assert_eq!(values.len(), weight.shape().iter().product::<usize>());
     }
     gguf.frequency_factors()?;
+    gguf.notices();
+    gguf.init(FloatDType::F32, &Device::default())?;
     let tokenizer = gguf.tokenizer_parts()?.tokenizer;
     if let Ok(tokens) = tokenizer.encode("A cat <end> 12", true) {
         let _ = tokenizer.decode(tokens.get_ids(), true);
@@ -29,8 +43,10 @@ fn header_length(bytes: &[u8]) -> usize {
 
 #[test]
 fn an_unchanged_file_is_read() {
-    use_all(&model("llama").bytes()).unwrap();
-    use_all(&model("qwen2").bytes()).unwrap();
+    for architecture in ARCHITECTURES {
+        use_all(&model(architecture).bytes()).unwrap();
+        use_all(&with_sentencepiece(architecture).bytes()).unwrap();
+    }
 }
 
 #[test]
@@ -44,13 +60,13 @@ fn a_file_cut_anywhere_is_refused() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(cases(400)))]
 
     #[test]
     fn changed_bytes_never_panic(
+        mut bytes in any_file(),
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
     ) {
-        let mut bytes = model("qwen2").bytes();
         let header = header_length(&bytes);
         for (place, value) in changes {
             bytes[place.index(header)] = value;
@@ -60,10 +76,10 @@ proptest! {
 
     #[test]
     fn changed_numbers_never_panic(
+        mut bytes in any_file(),
         place in any::<prop::sample::Index>(),
         value in prop_oneof![Just(0u64), Just(1), Just(u64::MAX), Just(1 << 63), Just(1 << 32), 0..1000u64],
     ) {
-        let mut bytes = model("llama").bytes();
         let place = place.index(header_length(&bytes) - 8);
         bytes[place..place + 8].copy_from_slice(&value.to_le_bytes());
         let _ = use_all(&bytes);
@@ -71,11 +87,11 @@ proptest! {
 
     #[test]
     fn moved_bytes_never_panic(
+        mut bytes in any_file(),
         place in any::<prop::sample::Index>(),
         removed in 0..20usize,
         inserted in prop::collection::vec(any::<u8>(), 0..20),
     ) {
-        let mut bytes = model("llama").bytes();
         let place = place.index(header_length(&bytes));
         bytes.splice(place..(place + removed).min(bytes.len()), inserted);
         let _ = use_all(&bytes);

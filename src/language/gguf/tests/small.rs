@@ -43,6 +43,9 @@ pub(super) fn model(architecture: &str) -> Writer {
         .key("tokenizer.ggml.eos_token_id", Value::U32(0))
         .key("tokenizer.ggml.padding_token_id", Value::U32(1))
         .key("tokenizer.chat_template", text("{{ messages }}"));
+    if architecture == "gemma3" {
+        writer.key("gemma3.attention.sliding_window", Value::U32(32));
+    }
     counted(&mut writer, "token_embd.weight", &[vocabulary, WIDTH]);
     counted(&mut writer, "output_norm.weight", &[WIDTH]);
     for layer in 0..LAYERS {
@@ -59,6 +62,24 @@ pub(super) fn model(architecture: &str) -> Writer {
         ] {
             counted(&mut writer, &format!("blk.{layer}.{name}"), &shape);
         }
+        if architecture == "phi3" {
+            let [all, both] = [WIDTH + 2 * KEY_WIDTH, 2 * INNER];
+            let at = |name: &str| format!("blk.{layer}.{name}.weight");
+            let split = ["attn_q", "attn_k", "attn_v", "ffn_gate", "ffn_up"].map(at);
+            writer.tensors.retain(|tensor| !split.contains(&tensor.name));
+            counted(&mut writer, &at("attn_qkv"), &[all, WIDTH]);
+            counted(&mut writer, &at("ffn_up"), &[both, WIDTH]);
+        }
+        if architecture.starts_with("gemma") {
+            for name in ["post_attention_norm.weight", "post_ffw_norm.weight"] {
+                counted(&mut writer, &format!("blk.{layer}.{name}"), &[WIDTH]);
+            }
+        }
+        if ["qwen3", "gemma3"].contains(&architecture) {
+            for name in ["attn_q_norm.weight", "attn_k_norm.weight"] {
+                counted(&mut writer, &format!("blk.{layer}.{name}"), &[KEY_WIDTH]);
+            }
+        }
         if architecture == "qwen2" {
             for (name, size) in [("q", WIDTH), ("k", KEY_WIDTH), ("v", KEY_WIDTH)] {
                 counted(&mut writer, &format!("blk.{layer}.attn_{name}.bias"), &[size]);
@@ -72,4 +93,22 @@ pub(super) fn model(architecture: &str) -> Writer {
 pub(super) fn counted(writer: &mut Writer, name: &str, shape: &[u64]) {
     let values: Vec<_> = (0..shape.iter().product()).map(|value: u64| value as f32).collect();
     writer.f32(name, shape, &values);
+}
+
+/// The model with the tokenizer of SentencePiece that `tests/reference/make_sentencepiece_fixtures.py` made.
+pub(super) fn with_sentencepiece(architecture: &str) -> Writer {
+    let path =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/sentencepiece/tokenizer.gguf");
+    let file = crate::weights::gguf::GgufFile::open(path).unwrap();
+    let mut writer = model(architecture);
+    writer.keys.retain(|(key, _)| !key.starts_with("tokenizer.ggml"));
+    for (key, value) in &file.metadata().entries {
+        if key.starts_with("tokenizer.ggml") {
+            writer.key(key, value.clone());
+        }
+    }
+    let tokens = file.metadata().texts("tokenizer.ggml.tokens").unwrap().unwrap().len() as u64;
+    writer.tensors.retain(|tensor| tensor.name != "token_embd.weight");
+    counted(&mut writer, "token_embd.weight", &[tokens, WIDTH]);
+    writer
 }

@@ -1,7 +1,10 @@
+use std::path::Path;
+
 use super::small::{model, tokens};
 use crate::language::gguf::GgufTokenizer;
-use crate::weights::gguf::testing::{Writer, message, text, texts};
-use crate::weights::gguf::{Array, Value};
+use crate::language::sentencepiece::tests::{assert_tokens, reference};
+use crate::weights::gguf::testing::{Writer, message, says, text, texts};
+use crate::weights::gguf::{Array, GgufFile, Value};
 
 fn build(writer: &Writer) -> crate::Result<GgufTokenizer> {
     GgufTokenizer::new(writer.open()?.metadata())
@@ -58,12 +61,63 @@ fn special_tokens_and_the_template_are_those_of_the_file() {
     assert_eq!(build(&writer).unwrap().bos, Some(1));
 }
 
+fn sentencepiece() -> GgufFile {
+    let fixture = "tests/fixtures/sentencepiece/tokenizer.gguf";
+    GgufFile::open(Path::new(env!("CARGO_MANIFEST_DIR")).join(fixture)).unwrap()
+}
+
+#[test]
+fn tokens_of_sentencepiece_are_its_own() {
+    let file = sentencepiece();
+    let parts = GgufTokenizer::new(file.metadata()).unwrap();
+    assert_eq!((parts.bos, parts.eos), (Some(1), Some(2)));
+    let reference = reference();
+    assert_tokens(&parts.tokenizer, &reference.texts);
+    assert_tokens(&parts.tokenizer, &reference.special);
+}
+
+/// In a chat of Phi-3, the line breaks behind its marks are no tokens.
+#[test]
+fn special_tokens_of_phi_3_take_the_spaces_behind_them() {
+    let with = |architecture: &str| {
+        let file = sentencepiece();
+        let mut writer = Writer::new();
+        writer.keys = file.metadata().entries.clone().into_iter().collect();
+        writer.key("general.architecture", text(architecture));
+        build(&writer).unwrap()
+    };
+    let tokens = |architecture: &str| {
+        let tokenizer = with(architecture).tokenizer;
+        let encoded = tokenizer.encode("a</s>\n<s> a", false).unwrap();
+        encoded.get_ids().iter().map(|id| tokenizer.id_to_token(*id).unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(tokens("phi3"), ["▁a", "</s>", "<s>", "▁", "▁a"]);
+    assert_eq!(tokens("llama"), ["▁a", "</s>", "▁", "<0x0A>", "<s>", "▁", "▁a"]);
+}
+
+#[test]
+fn sentencepiece_that_cannot_be() {
+    let file = sentencepiece();
+    for (key, value, parts) in [
+        ("scores", Value::Array(Array::F32(vec![0.5])), ["a score for each", "found 1"]),
+        ("token_type", Value::Array(Array::I32(vec![9; 420])), ["a type from 1 to 6", "found 9"]),
+        ("remove_extra_whitespaces", Value::Bool(true), ["remove_extra_whitespaces", "true"]),
+        ("precompiled_charsmap", Value::Array(Array::U8(vec![1])), ["precompiled_charsmap", "unchanged"]),
+    ] {
+        let mut writer = Writer::new();
+        writer.keys = file.metadata().entries.clone().into_iter().collect();
+        writer.key(&format!("tokenizer.ggml.{key}"), value);
+        says(&message(build(&writer)), &parts);
+    }
+}
+
 #[test]
 fn tokenizers_that_cannot_be() {
     let mut twice = tokens();
     twice[9] = twice[8].clone();
     for (key, value, parts) in [
-        ("model", text("llama"), ["\"gpt2\"", "\"llama\""]),
+        ("model", text("t5"), ["\"gpt2\"", "found \"t5\""]),
+        ("model", text("llama"), ["tokenizer.ggml.scores", "none"]),
         ("pre", text("tekken"), ["\"qwen2\"", "\"tekken\""]),
         ("tokens", texts(&twice), ["different tokens", "8 and 9"]),
         ("token_type", Value::Array(Array::I32(vec![1])), ["262 tokens", "found 1"]),

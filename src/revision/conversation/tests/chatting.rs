@@ -227,3 +227,34 @@ fn names_of_templates_are_the_same_everywhere() {
     let error = "vicuna".parse::<Template>().unwrap_err().to_string();
     assert!(error.contains("vicuna") && error.contains("plain, completion, llama, chatml, chat"), "{error}");
 }
+
+/// A conversation is one text, although its parts are encoded one by one: a tokenizer that puts a space before a text does so
+/// once, and its tokens are those of the whole.
+#[test]
+fn a_space_before_texts_is_put_there_once() {
+    let fixture =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/sentencepiece/tokenizer.model");
+    let source = "{{ bos_token }}{% for m in messages %}{% if m.role == 'assistant' %}{{ ' ' ~ m.content.strip() ~ eos_token }}\
+        {% else %}{{ 'USER: ' ~ m.content ~ ' ASSISTANT:' }}{% endif %}{% endfor %}";
+    let mut conversation = picture("the cat", "a red apple");
+    conversation.image = None;
+    conversation.turns.extend([Turn::new(Role::Human, "how many dogs?"), Turn::new(Role::Gpt, "12 birds")]);
+    let messages: Vec<_> = conversation
+        .turns
+        .iter()
+        .map(|turn| crate::language::Message::new(turn.from.into(), &turn.value))
+        .collect();
+    for legacy in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::copy(&fixture, folder.path().join("tokenizer.model")).unwrap();
+        let config = serde_json::json!({
+            "legacy": legacy, "bos_token": "<s>", "eos_token": "</s>", "chat_template": source,
+        });
+        std::fs::write(folder.path().join("tokenizer_config.json"), config.to_string()).unwrap();
+        let tokenizer = Tokenizer::from_folder(folder.path()).unwrap();
+        let whole = template_of(Template::Chat, &tokenizer).render(&messages, false).unwrap();
+        let sample = Template::Chat.tokenize(&conversation, &tokenizer, usize::MAX).unwrap();
+        assert_eq!(sample.tokens, tokenizer.encode(&whole), "legacy {legacy}");
+        assert_eq!(pieces(&sample, true, tokenizer.eos()).len(), 2);
+    }
+}

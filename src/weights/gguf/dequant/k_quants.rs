@@ -3,7 +3,7 @@
 //!
 //! Source: `block_q2_K` to `block_q6_K` in `ggml-common.h` of <https://github.com/ggml-org/ggml>.
 
-use super::f16;
+use super::half::f16;
 
 /// The number of values of a block.
 const BLOCK: usize = 256;

@@ -2,7 +2,7 @@
 //!
 //! Source: `block_iq4_nl` and `block_iq4_xs` in `ggml-common.h` of <https://github.com/ggml-org/ggml>.
 
-use super::f16;
+use super::half::f16;
 
 const LEVELS: [f32; 16] = [
     -127.0, -104.0, -83.0, -65.0, -49.0, -35.0, -22.0, -10.0, 1.0, 13.0, 25.0, 38.0, 53.0, 69.0, 89.0, 113.0,

@@ -3,15 +3,18 @@
 //! Each value is computed with the operations of ggml in their order, so that it is the same to the bit.
 //!
 //! ```text
+//! half      16-bit floating point
 //! k_quants  blocks of 256 values, whose scales are themselves small numbers
 //! levels    blocks whose values are taken from a table of sixteen
 //! ```
 
+mod half;
 mod k_quants;
 mod levels;
 #[cfg(test)]
 mod parity_tests;
 
+use self::half::f16;
 use super::tensor::TensorType;
 
 /// The number of values of the blocks that are read here.
@@ -120,11 +123,6 @@ fn with_fifth_bits(fifth: [u8; 4], bytes: &[u8]) -> impl Iterator<Item = f32> {
 fn nibbles(bytes: &[u8]) -> impl Iterator<Item = f32> {
     let low = bytes.iter().map(|byte| f32::from(byte & 15));
     low.chain(bytes.iter().map(|byte| f32::from(byte >> 4)))
-}
-
-/// 16-bit floating point (IEEE 754 binary16).
-fn f16(bytes: [u8; 2]) -> f32 {
-    burn::tensor::f16::from_le_bytes(bytes).to_f32()
 }
 
 #[cfg(test)]

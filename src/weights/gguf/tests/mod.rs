@@ -1,3 +1,5 @@
+mod mutated;
 mod reading;
 mod refusing;
+mod splitting;
 mod writing;
