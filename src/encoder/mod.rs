@@ -7,27 +7,44 @@
 //! [`Pair`]s form a [`PairDataset`], [`DualEncoderTraining`] trains a [`DualEncoder`] on it, and [`recall_at_k`] measures
 //! retrieval on held-out pairs. A [`GapTracker`] measures the gap while an encoder is trained.
 
+mod clip;
 mod dual_encoder;
+mod embed;
 mod gradients;
 mod image_tower;
 mod info_nce;
 mod logit_scale;
 mod pairs;
+mod patches;
+#[cfg(feature = "image")]
+mod picture;
+mod pretrained;
 mod retrieval;
+mod siglip;
 #[cfg(test)]
 mod testing;
 mod text_tower;
 mod tracked;
 mod tracker;
 mod training;
+mod transformer;
 
+pub use clip::{Clip, ClipConfig, ClipText, ClipTextConfig, ClipVision, ClipVisionConfig};
 pub use dual_encoder::{DualEncoder, DualEncoderConfig};
+#[cfg(feature = "image")]
+pub use embed::{BadPictures, PictureList, PicturePlace, embed_pictures};
+pub use embed::{EmbedOptions, EmbedReport, Item, TextList, embed_texts, join_shards};
 pub use image_tower::ImageTowerConfig;
 pub use info_nce::InfoNceLoss;
 pub use logit_scale::LogitScaleConfig;
 pub(crate) use pairs::PairBatch;
 pub use pairs::{Pair, PairDataset};
+#[cfg(feature = "image")]
+pub use picture::{MAX_PIXELS, PictureProcessor, decode_picture};
+pub use pretrained::{ImageEncoder, PretrainedEncoder, TextEncoder, TextTokenizer};
 pub use retrieval::{RecallAtK, recall_at_k};
+pub use siglip::{Siglip, SiglipConfig, SiglipText, SiglipTextConfig, SiglipVision, SiglipVisionConfig};
 pub use text_tower::TextTowerConfig;
 pub use tracker::{GapRecord, GapTracker, GapTrackerConfig};
 pub use training::DualEncoderTraining;
+pub use transformer::Activation;

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::embed_args::EmbedCommand;
 use super::model_args::{EvalCommand, ExportCommand, GenerateCommand, ImportCommand, TrainCommand};
 use super::store_args::StoreArgs;
 use burn_revision::Result;
@@ -31,6 +32,7 @@ use burn_revision::embedding::{FloatType, Format, NonFinite};
         burn-revision apply --stats realign.safetensors --text captions/ --output aligned/ --dtype f16\n  \
         burn-revision convert 'shards/*.pkl' captions/ --format safetensors\n  \
         burn-revision gap --text captions.npy --image images.npy --output gap/\n  \
+        burn-revision embed --encoder clip-vit-base-patch32/ --images photos/ --output images.npy\n  \
         burn-revision train --config stage1.toml\n  \
         burn-revision generate --model runs/stage1/model --embeddings pictures.npy\n\n\
         Exit codes: 0 done, 2 usage or settings, 3 data, 4 files, 130 interrupted, 1 anything else."
@@ -96,6 +98,15 @@ pub enum Command {
         burn-revision convert laion/img_emb images/ --id-column image_path\n  \
         burn-revision convert quantised.npy rows.npy --scale 0.0078125 --dtype f16")]
     Convert(ConvertCommand),
+    /// Embed pictures or texts with a published encoder
+    #[command(
+        after_help = "Examples:\n  burn-revision embed --encoder clip-vit-base-patch32/ --images photos/ --output images.npy\n  \
+        burn-revision embed --encoder clip-vit-base-patch32/ --texts captions.txt --output captions.npy\n  \
+        burn-revision embed --encoder siglip/ --images 'shards/*.tar' --output images/ --format parquet --dtype f16 --bad skip\n\n\
+        Rows have unit length. Ids are paths of pictures and numbers of texts, or --id-column; captions, paths and all other fields \
+        travel along. An interrupted run goes on with --resume, to the same bytes."
+    )]
+    Embed(EmbedCommand),
     /// Train a multimodal model: stage 1 on aligned text, stage 2 on pictures
     #[command(after_help = super::run_description::HELP)]
     Train(TrainCommand),

@@ -8,6 +8,8 @@
 mod align;
 mod args;
 mod convert;
+mod embed;
+mod embed_args;
 mod evaluate;
 mod gap;
 mod generate;
@@ -66,6 +68,7 @@ fn run(arguments: &Arguments) -> Result<Outcome> {
         Command::Gap(command) => gap::gap(command, output),
         Command::Stats(command) => stats::run(command),
         Command::Convert(command) => convert::convert(command, output),
+        Command::Embed(command) => embed::embed(command, output),
         Command::Train(command) => train::train(command, output),
         Command::Generate(command) => generate::generate(command, output),
         Command::Eval(command) => evaluate::evaluate(command, output),

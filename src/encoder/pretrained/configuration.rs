@@ -1,0 +1,170 @@
+use std::path::Path;
+
+use burn::config::Config;
+use serde_json::{Map, Value};
+
+use crate::encoder::{
+    ClipConfig, ClipTextConfig, ClipVisionConfig, SiglipConfig, SiglipTextConfig, SiglipVisionConfig,
+};
+use crate::{Error, Result};
+
+/// What a `config.json` describes.
+#[derive(Clone, Debug)]
+pub(super) enum Architecture {
+    Clip(ClipConfig),
+    ClipText(ClipTextConfig),
+    ClipVision(ClipVisionConfig),
+    Siglip(SiglipConfig),
+    SiglipText(SiglipTextConfig),
+    SiglipVision(SiglipVisionConfig),
+}
+
+impl Architecture {
+    /// Reads `config.json` of a folder.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] without it; [`Error::Format`] with the key where it describes another architecture, or something that
+    /// the towers here do not have.
+    pub fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join("config.json");
+        let json = std::fs::read(&path).map_err(|source| Error::io(&path, source))?;
+        let config: Map<String, Value> =
+            serde_json::from_slice(&json).map_err(|source| Error::format(&path, source.to_string()))?;
+        Self::of(&config).map_err(|detail| Error::format(&path, detail))
+    }
+
+    fn of(config: &Map<String, Value>) -> Result<Self, String> {
+        if let Some(quantized) = config.get("quantization_config").filter(|value| !value.is_null()) {
+            return Err(format!(
+                "key \"quantization_config\": quantized weights are not read, found {quantized}"
+            ));
+        }
+        let model_type = config.get("model_type").and_then(Value::as_str).unwrap_or_default();
+        let part = |name: &str| match config.get(name) {
+            None | Some(Value::Null) => Ok(Map::new()),
+            Some(Value::Object(part)) => Ok(part.clone()),
+            Some(value) => Err(format!("key {name:?}: expected an object, found {value}")),
+        };
+        let clip_text = |part: &Map<String, Value>| overlaid(ClipTextConfig::new(), part, "text_config");
+        let clip_vision =
+            |part: &Map<String, Value>| overlaid(ClipVisionConfig::new(), part, "vision_config");
+        let siglip_text = |part: &Map<String, Value>| overlaid(SiglipTextConfig::new(), part, "text_config");
+        let siglip_vision =
+            |part: &Map<String, Value>| overlaid(SiglipVisionConfig::new(), part, "vision_config");
+        match model_type {
+            "clip" => {
+                let (text, vision) = (part("text_config")?, part("vision_config")?);
+                // Files of the first years keep the towers under these names.
+                let text = if text.is_empty() { part("text_config_dict")? } else { text };
+                let vision = if vision.is_empty() { part("vision_config_dict")? } else { vision };
+                let clip = ClipConfig::new(clip_text(&text)?, clip_vision(&vision)?);
+                Ok(Self::Clip(overlaid(clip, &without_parts(config), "config")?))
+            }
+            "clip_text_model" => Ok(Self::ClipText(clip_text(config)?)),
+            "clip_vision_model" => Ok(Self::ClipVision(clip_vision(config)?)),
+            "siglip" => {
+                let (text, vision) = (part("text_config")?, part("vision_config")?);
+                Ok(Self::Siglip(SiglipConfig::new(siglip_text(&text)?, siglip_vision(&vision)?)))
+            }
+            "siglip_text_model" => Ok(Self::SiglipText(siglip_text(config)?)),
+            "siglip_vision_model" => Ok(Self::SiglipVision(siglip_vision(config)?)),
+            "siglip2" => Err(
+                "key \"model_type\": SigLIP 2 of free resolution (NaFlex) is not supported; the models of \
+                fixed resolution are of type \"siglip\""
+                    .to_string(),
+            ),
+            other => {
+                let known = "clip, clip_text_model, clip_vision_model, siglip, siglip_text_model or siglip_vision_model";
+                Err(format!("key \"model_type\": expected {known}, found {other:?}"))
+            }
+        }
+    }
+}
+
+/// A configuration without those of its parts.
+fn without_parts(config: &Map<String, Value>) -> Map<String, Value> {
+    config
+        .iter()
+        .filter(|(_, value)| !value.is_object())
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
+}
+
+/// Defaults with the values of a file, whose other keys are those of training and of `transformers`.
+fn overlaid<C: Config>(defaults: C, file: &Map<String, Value>, part: &str) -> Result<C, String> {
+    let Ok(Value::Object(mut merged)) = serde_json::to_value(&defaults) else {
+        unreachable!("a configuration is an object")
+    };
+    for (key, slot) in &mut merged {
+        let Some(value) = file.get(key).filter(|value| !value.is_null()) else { continue };
+        // A square size may be written as two sides.
+        let value = match value.as_array().map(Vec::as_slice) {
+            Some([height, width]) if height == width => height.clone(),
+            _ => value.clone(),
+        };
+        let before = std::mem::replace(slot, value.clone());
+        let kind = |value: &Value| match value {
+            Value::Number(number) if number.is_f64() => "a number",
+            Value::Number(_) => "a whole number",
+            Value::String(_) => "a name",
+            Value::Bool(_) => "true or false",
+            Value::Null => "a whole number",
+            _ => "a value",
+        };
+        let fits = match &before {
+            Value::Number(number) if number.is_f64() => value.is_number(),
+            Value::Number(_) | Value::Null => value.is_u64() || value.is_i64(),
+            Value::String(_) => value.is_string(),
+            Value::Bool(_) => value.is_boolean(),
+            _ => true,
+        };
+        if !fits {
+            return Err(format!("key {part:?}, {key:?}: expected {}, found {value}", kind(&before)));
+        }
+    }
+    serde_json::from_value(Value::Object(merged)).map_err(|source| format!("key {part:?}: {source}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encoder::Activation;
+    use serde_json::json;
+
+    fn of(config: Value) -> Result<Architecture, String> {
+        Architecture::of(config.as_object().unwrap())
+    }
+
+    #[test]
+    fn what_a_file_leaves_out_is_as_in_transformers() {
+        let config = json!({"model_type": "clip", "projection_dim": 768, "text_config": {"hidden_size": 768},
+            "vision_config": {"patch_size": 14, "hidden_act": "gelu", "image_size": [336, 336], "dropout": 0.1}});
+        let Architecture::Clip(clip) = of(config).unwrap() else { panic!("a CLIP model") };
+        assert_eq!((clip.projection_dim, clip.text_config.hidden_size), (768, 768));
+        assert_eq!((clip.text_config.eos_token_id, clip.text_config.num_hidden_layers), (49407, 12));
+        assert_eq!((clip.vision_config.image_size, clip.vision_config.patch_size), (336, 14));
+        assert_eq!(clip.vision_config.hidden_act, Activation::Gelu);
+        assert_eq!(clip.text_config.hidden_act, Activation::QuickGelu);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named_with_its_key() {
+        for (config, expected) in [
+            (json!({"model_type": "blip"}), "\"model_type\": expected clip"),
+            (json!({}), "found \"\""),
+            (json!({"model_type": "siglip2"}), "NaFlex"),
+            (json!({"model_type": "clip", "text_config": 3}), "\"text_config\": expected an object, found 3"),
+            (json!({"model_type": "clip_vision_model", "hidden_act": "mish"}), "mish"),
+            (
+                json!({"model_type": "clip_vision_model", "patch_size": "b"}),
+                "\"patch_size\": expected a whole number",
+            ),
+            (json!({"model_type": "clip_vision_model", "patch_size": [14, 16]}), "found [14,16]"),
+            (json!({"model_type": "clip_vision_model", "quantization_config": {"bits": 4}}), "quantiz"),
+        ] {
+            let error = of(config).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

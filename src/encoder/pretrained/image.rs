@@ -1,0 +1,96 @@
+use burn::module::Module;
+use burn::tensor::{DType, Device, Tensor, TensorData};
+
+#[cfg(feature = "image")]
+use crate::encoder::PictureProcessor;
+use crate::encoder::{ClipVision, SiglipVision};
+
+/// A published image tower, and what it wants done to pictures first.
+///
+/// [`PretrainedEncoder`](super::PretrainedEncoder) reads one.
+#[derive(Clone, Debug)]
+pub struct ImageEncoder {
+    pub(super) tower: ImageTower,
+    #[cfg(feature = "image")]
+    pub(super) processor: PictureProcessor,
+    pub(super) device: Device,
+    pub(super) dtype: DType,
+    pub(super) dim: usize,
+    pub(super) fingerprint: String,
+}
+
+/// The image towers that can be read.
+#[derive(Module, Debug)]
+pub(super) enum ImageTower {
+    Clip(ClipVision),
+    Siglip(SiglipVision),
+}
+
+impl ImageEncoder {
+    /// The width of its embeddings.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// The side of the pictures that it takes, in pixels.
+    pub fn image_size(&self) -> usize {
+        match &self.tower {
+            ImageTower::Clip(tower) => tower.image_size(),
+            ImageTower::Siglip(tower) => tower.image_size(),
+        }
+    }
+
+    /// What is done to pictures first.
+    #[cfg(feature = "image")]
+    pub fn processor(&self) -> &PictureProcessor {
+        &self.processor
+    }
+
+    /// A number that changes with the weights, the configuration and the processing of pictures.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// The device of its weights.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Embeds pictures.
+    ///
+    /// # Shapes
+    ///
+    /// - pixels: `[n, 3, image_size, image_size]`, processed, in any float type
+    /// - output: `[n, dim]` in float32, not normalised
+    pub fn forward(&self, pixels: Tensor<4>) -> Tensor<2> {
+        let pixels = pixels.cast(self.dtype);
+        let rows = match &self.tower {
+            ImageTower::Clip(tower) => tower.forward(pixels),
+            ImageTower::Siglip(tower) => tower.forward(pixels),
+        };
+        rows.cast(DType::F32)
+    }
+
+    /// Embeds processed pictures that lie on the host one after the other, `[n, 3, image_size, image_size]` row-major:
+    /// the rows `[n, dim]`, of unit length.
+    ///
+    /// # Panics
+    ///
+    /// If the pixels are not a whole number of pictures.
+    pub fn embed(&self, pixels: Vec<f32>) -> Vec<f32> {
+        let side = self.image_size();
+        let picture = 3 * side * side;
+        assert!(
+            pixels.len().is_multiple_of(picture),
+            "{} pixels are not pictures of {picture}",
+            pixels.len()
+        );
+        let n = pixels.len() / picture;
+        if n == 0 {
+            return Vec::new();
+        }
+        let data = TensorData::new(pixels, [n, 3, side, side]);
+        let rows = self.forward(Tensor::from_data(data, (&self.device, DType::F32)));
+        super::unit_rows(rows)
+    }
+}

@@ -1,0 +1,326 @@
+//! Published encoders: CLIP, SigLIP and their kin.
+
+mod configuration;
+mod image;
+mod names;
+mod open_clip;
+#[cfg(test)]
+mod parity_tests;
+mod text;
+mod tokenizer;
+
+use std::path::{Path, PathBuf};
+
+use burn::module::Module;
+use burn::tensor::{DType, Device, FloatDType, Tensor};
+
+use configuration::Architecture;
+use image::ImageTower;
+use names::{HuggingFaceNames, WithScalars};
+use open_clip::OpenClipWeights;
+use text::TextTower;
+
+#[cfg(feature = "image")]
+use super::PictureProcessor;
+use crate::embedding::normalize;
+use crate::fingerprint::Fingerprint;
+use crate::weights::{Shards, WeightSource, fill};
+use crate::{Error, Result};
+
+pub use image::ImageEncoder;
+pub use text::TextEncoder;
+pub use tokenizer::TextTokenizer;
+
+/// A published encoder: an image tower, a text tower, or both with a common space.
+///
+/// Three kinds of paths are understood:
+///
+/// * a folder as Hugging Face stores `CLIPModel`, `CLIPVisionModelWithProjection`, `CLIPTextModelWithProjection`,
+///   `SiglipModel` (SigLIP 2 of fixed resolution among them), `SiglipVisionModel` or `SiglipTextModel`: `config.json`,
+///   `model.safetensors` or shards and their index, `preprocessor_config.json` and `tokenizer.json` (or CLIP's `vocab.json`
+///   and `merges.txt`), with weights in float16, bfloat16 or float32;
+/// * a folder of open_clip: `open_clip_config.json` and `open_clip_model.safetensors`;
+/// * with the feature `hub`, the name `owner/model` of such a folder on the Hugging Face Hub.
+///
+/// # Example
+///
+/// ```no_run
+/// use burn::tensor::{Device, FloatDType};
+/// use burn_revision::encoder::PretrainedEncoder;
+///
+/// # fn main() -> burn_revision::Result<()> {
+/// let encoder = PretrainedEncoder::open("clip-vit-base-patch32")?;
+/// let texts = encoder.text(FloatDType::F32, &Device::default())?;
+/// let (rows, _) = texts.embed(&["a photo of a cat"])?;
+/// assert_eq!(rows.len(), texts.dim());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct PretrainedEncoder {
+    folder: PathBuf,
+    architecture: Architecture,
+    is_open_clip: bool,
+    #[cfg(feature = "image")]
+    processor: Option<PictureProcessor>,
+}
+
+impl PretrainedEncoder {
+    /// Reads the configuration of an encoder; weights are read by [`image`](Self::image) and [`text`](Self::text).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] for a missing file; [`Error::Format`] with file and key for another architecture or something that the
+    /// towers here do not have.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let folder = path.as_ref().to_path_buf();
+        #[cfg(feature = "hub")]
+        let folder = match crate::weights::hub::name(&folder) {
+            Some(name) => crate::weights::hub::download(name)?,
+            None => folder,
+        };
+        let is_open_clip = folder.join(open_clip::CONFIG).exists() && !folder.join("config.json").exists();
+        if !is_open_clip {
+            let architecture = Architecture::read(&folder)?;
+            return Ok(Self {
+                architecture,
+                is_open_clip,
+                #[cfg(feature = "image")]
+                processor: None,
+                folder,
+            });
+        }
+        let (architecture, _preprocess) = open_clip::read_config(&folder)?;
+        Ok(Self {
+            #[cfg(feature = "image")]
+            processor: Some(open_clip_processor(&architecture, &_preprocess, &folder)?),
+            architecture,
+            is_open_clip,
+            folder,
+        })
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Whether there is an image tower.
+    pub fn has_images(&self) -> bool {
+        !matches!(self.architecture, Architecture::ClipText(_) | Architecture::SiglipText(_))
+    }
+
+    /// Whether there is a text tower.
+    pub fn has_texts(&self) -> bool {
+        !matches!(self.architecture, Architecture::ClipVision(_) | Architecture::SiglipVision(_))
+    }
+
+    /// The image tower, its weights in `precision`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for an encoder of texts alone, and where the device does not compute in `precision`;
+    /// [`Error::Io`] for a missing file; [`Error::Format`] with file and tensor or key for a damaged one, a weight that is
+    /// missing, of another shape, not finite or without a place, a tower without an embedding, and for a processing of
+    /// pictures that contradicts the tower.
+    pub fn image(&self, precision: FloatDType, device: &Device) -> Result<ImageEncoder> {
+        let (tower, dim, size) = match &self.architecture {
+            Architecture::Clip(clip) => {
+                let config = clip.vision_config.clone().with_projection_dim(clip.projection_dim);
+                let tower = self.filled(config.init(device)?, "", TEXTS, precision, device)?;
+                (ImageTower::Clip(tower), clip.projection_dim, config.image_size)
+            }
+            Architecture::ClipVision(config) => {
+                let tower = self.filled(config.init(device)?, "", &[], precision, device)?;
+                (ImageTower::Clip(tower), config.projection_dim, config.image_size)
+            }
+            Architecture::Siglip(siglip) => {
+                let config = &siglip.vision_config;
+                let tower = self.filled(config.init(device)?, "vision_model.", TEXTS, precision, device)?;
+                (ImageTower::Siglip(tower), config.hidden_size, config.image_size)
+            }
+            Architecture::SiglipVision(config) => {
+                let tower = self.filled(config.init(device)?, "vision_model.", &[], precision, device)?;
+                (ImageTower::Siglip(tower), config.hidden_size, config.image_size)
+            }
+            Architecture::ClipText(_) | Architecture::SiglipText(_) => return Err(self.lacks("image")),
+        };
+        if let ImageTower::Siglip(tower) = &tower
+            && !tower.has_head()
+        {
+            let detail =
+                "key \"vision_use_head\": a tower without head has no embedding of a picture, found false";
+            return Err(Error::format(self.folder.join("config.json"), detail));
+        }
+        #[cfg(feature = "image")]
+        let processor = match &self.processor {
+            Some(processor) => processor.clone(),
+            None => PictureProcessor::read(&self.folder)?,
+        };
+        #[cfg(feature = "image")]
+        if processor.output_size() != Some([size as u32; 2]) {
+            let found = match processor.output_size() {
+                Some([height, width]) => format!("{width} x {height}"),
+                None => "no fixed size".to_string(),
+            };
+            let detail = format!(
+                "the tower takes pictures of {size} x {size} pixels, and preprocessor_config.json makes {found}"
+            );
+            return Err(Error::format(&self.folder, detail));
+        }
+        let _ = size;
+        Ok(ImageEncoder {
+            tower,
+            fingerprint: self.fingerprint(&["preprocessor_config.json", "processor_config.json"])?,
+            #[cfg(feature = "image")]
+            processor,
+            device: device.clone(),
+            dtype: precision.into(),
+            dim,
+        })
+    }
+
+    /// The text tower, its weights in `precision`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`image`](Self::image); [`Error::Mismatch`] for a tokenizer with more tokens than the tower.
+    pub fn text(&self, precision: FloatDType, device: &Device) -> Result<TextEncoder> {
+        let (tower, dim, length, vocab_size) = match &self.architecture {
+            Architecture::Clip(clip) => {
+                let config = clip.text_config.clone().with_projection_dim(clip.projection_dim);
+                let tower = self.filled(config.init(device)?, "", IMAGES, precision, device)?;
+                (
+                    TextTower::Clip(tower),
+                    clip.projection_dim,
+                    config.max_position_embeddings,
+                    config.vocab_size,
+                )
+            }
+            Architecture::ClipText(config) => {
+                let tower = self.filled(config.init(device)?, "", &[], precision, device)?;
+                (
+                    TextTower::Clip(tower),
+                    config.projection_dim,
+                    config.max_position_embeddings,
+                    config.vocab_size,
+                )
+            }
+            Architecture::Siglip(siglip) => {
+                let config = &siglip.text_config;
+                let tower = self.filled(config.init(device)?, "text_model.", IMAGES, precision, device)?;
+                (
+                    TextTower::Siglip(tower),
+                    config.embedding_dim(),
+                    config.max_position_embeddings,
+                    config.vocab_size,
+                )
+            }
+            Architecture::SiglipText(config) => {
+                let tower = self.filled(config.init(device)?, "text_model.", &[], precision, device)?;
+                (
+                    TextTower::Siglip(tower),
+                    config.embedding_dim(),
+                    config.max_position_embeddings,
+                    config.vocab_size,
+                )
+            }
+            Architecture::ClipVision(_) | Architecture::SiglipVision(_) => return Err(self.lacks("text")),
+        };
+        let tokenizer = TextTokenizer::read(&self.folder, length)?;
+        if tokenizer.vocab_size() > vocab_size {
+            let what = format!("tokens of {} (at most as the tower)", self.folder.display());
+            return Err(Error::mismatch(what, vocab_size, tokenizer.vocab_size()));
+        }
+        let fingerprint = self.fingerprint(&["tokenizer.json", "vocab.json", "merges.txt"])?;
+        Ok(TextEncoder { tower, tokenizer, device: device.clone(), dim, fingerprint })
+    }
+
+    fn lacks(&self, tower: &str) -> Error {
+        let detail = format!("{} has no {tower} tower", self.folder.display());
+        Error::config("encoder", detail)
+    }
+
+    fn filled<M: Module>(
+        &self,
+        module: M,
+        prefix: &'static str,
+        others: &'static [&'static str],
+        precision: FloatDType,
+        device: &Device,
+    ) -> Result<M> {
+        if self.is_open_clip {
+            let names = HuggingFaceNames { prefix, others };
+            return fill(
+                module,
+                &names,
+                &WithScalars(OpenClipWeights::open(&self.folder)?),
+                precision,
+                device,
+            );
+        }
+        let shards = Shards::open(&self.folder)?;
+        // A tower alone may be stored without the name of its place in the model.
+        let is_bare = !prefix.is_empty() && !shards.names().iter().any(|name| name.starts_with(prefix));
+        let names = HuggingFaceNames { prefix: if is_bare { "" } else { prefix }, others };
+        fill(module, &names, &WithScalars(shards), precision, device)
+    }
+
+    /// Of the configuration, these files, and the names, sizes and ends of the files of weights.
+    fn fingerprint(&self, files: &[&str]) -> Result<String> {
+        let mut hash = Fingerprint::new();
+        hash.add(format!("{:?}", self.architecture).as_bytes());
+        let mut names: Vec<PathBuf> = std::fs::read_dir(&self.folder)
+            .and_then(|folder| folder.map(|entry| entry.map(|entry| entry.path())).collect())
+            .map_err(|source| Error::io(&self.folder, source))?;
+        names.sort();
+        for path in names {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let is_weights = name.ends_with(".safetensors") || name.ends_with(".bin");
+            if files.contains(&name.as_str()) || name == open_clip::CONFIG {
+                hash.add(&std::fs::read(&path).map_err(|source| Error::io(&path, source))?);
+            } else if is_weights {
+                hash.add(&ends(&path).map_err(|source| Error::io(&path, source))?);
+            }
+        }
+        Ok(hash.finish())
+    }
+}
+
+/// The weights of the text tower, beside those of the image tower.
+const TEXTS: &[&str] = &["text_model.", "text_projection.", "logit_scale", "logit_bias"];
+
+/// The weights of the image tower, beside those of the text tower.
+const IMAGES: &[&str] = &["vision_model.", "visual_projection.", "logit_scale", "logit_bias"];
+
+/// The size of a file, and its first, middle and last bytes: weights that differ, differ there.
+fn ends(path: &Path) -> std::io::Result<Vec<u8>> {
+    use std::io::{Read, Seek, SeekFrom};
+    const BYTES: u64 = 1 << 16;
+    let mut file = std::fs::File::open(path)?;
+    let length = file.metadata()?.len();
+    let mut found = length.to_le_bytes().to_vec();
+    for from in [0, length / 2, length.saturating_sub(BYTES)] {
+        file.seek(SeekFrom::Start(from))?;
+        file.by_ref().take(BYTES).read_to_end(&mut found)?;
+    }
+    Ok(found)
+}
+
+/// Rows at unit length, on the host.
+fn unit_rows(rows: Tensor<2>) -> Vec<f32> {
+    let rows = normalize(rows.cast(DType::F32));
+    rows.into_data().try_into_vec::<f32>().expect("rows were cast to float32")
+}
+
+/// The processing of a folder of open_clip.
+#[cfg(feature = "image")]
+fn open_clip_processor(
+    architecture: &Architecture,
+    preprocess: &serde_json::Map<String, serde_json::Value>,
+    folder: &Path,
+) -> Result<PictureProcessor> {
+    let Architecture::Clip(clip) = architecture else { unreachable!("open_clip's models are read as CLIP") };
+    PictureProcessor::open_clip(clip.vision_config.image_size as u32, preprocess)
+        .map_err(|detail| Error::format(folder.join(open_clip::CONFIG), detail))
+}
