@@ -1,4 +1,13 @@
-//! Contrastive dual encoders, which produce the embeddings and with them the modality gap.
+//! Contrastive encoders, which produce the embeddings and with them the modality gap.
+//!
+//! # Published encoders
+//!
+//! [`PretrainedEncoder`] reads CLIP, SigLIP and their kin as they are published. [`Clip`] and [`Siglip`] are Burn modules with
+//! their names and sizes, made by [`ClipConfig`] and [`SiglipConfig`]. With the feature `image`, `decode_picture` and
+//! `PictureProcessor` lead from the bytes of a file to pixels, and `embed_pictures` from folders, lists and archives of
+//! pictures to rows; [`embed_texts`] does so for texts.
+//!
+//! # A small one to train
 //!
 //! An image tower and a text tower are trained on pairs with the [`InfoNceLoss`]. The towers have no common weights, the
 //! embeddings lie on the unit sphere, and the loss depends on dot products only: these are the three causes of the gap

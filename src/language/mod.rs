@@ -11,6 +11,7 @@
 
 mod attention;
 mod cache;
+mod cache_check;
 mod chat_template;
 mod gemma;
 mod generation;
@@ -25,7 +26,8 @@ mod tokenizer;
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Int, Tensor};
 
-pub use cache::{KvCache, check_cache};
+pub use cache::KvCache;
+pub use cache_check::check_cache;
 pub use chat_template::{ChatTemplate, Message, MessageRole};
 pub use gemma::GemmaConfig;
 pub(crate) use generation::generate_numbered;

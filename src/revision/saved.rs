@@ -246,7 +246,7 @@ impl SavedReVision {
             tensor_file::write(&folder.join(format!("{LANGUAGE}.safetensors")), &self.model.language, group)?;
         }
         if let Some(statistics) = &self.alignment {
-            statistics.save(&folder.join(ALIGNMENT))?;
+            statistics.save(folder.join(ALIGNMENT))?;
         }
         let description = Description {
             revision: self.model.config(),

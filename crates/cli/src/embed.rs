@@ -25,7 +25,7 @@ use burn_revision::{Error, Result, atomic};
 pub fn embed(command: &EmbedCommand, output: &OutputOptions) -> Result<Outcome> {
     let begun = Instant::now();
     if command.output.exists() && !command.overwrite && !command.resume {
-        let detail = format!("{} is there already; --overwrite replaces it", command.output.display());
+        let detail = format!("{} is there already: --overwrite replaces it", command.output.display());
         return Err(Error::config("output", detail));
     }
     let progress = Progress::new(output);

@@ -80,12 +80,11 @@ pub fn generate(command: &GenerateCommand, output: &OutputOptions) -> Result<Out
     Ok(outcome)
 }
 
+/// Ids and the rows that they name.
+type Asked<'a> = Box<dyn Iterator<Item = Result<(String, usize)>> + 'a>;
+
 /// The ids and rows that are asked for; without `--ids` those of the whole store, one after the other.
-fn asked<'a>(
-    command: &'a GenerateCommand,
-    store: &'a Store,
-    source: &'a VisualSource,
-) -> Result<Box<dyn Iterator<Item = Result<(String, usize)>> + 'a>> {
+fn asked<'a>(command: &'a GenerateCommand, store: &'a Store, source: &'a VisualSource) -> Result<Asked<'a>> {
     let place = |id: String| match source.position(&id) {
         Some(row) => Ok((id, row)),
         None => Err(Error::MissingId { what: command.pictures.embeddings.display().to_string(), id }),

@@ -223,9 +223,9 @@ impl PictureList {
             let pattern = place.to_string_lossy();
             let found = glob::glob(&pattern)
                 .map_err(|error| Error::config("images", format!("{pattern}: {error}")))?;
-            let mut found: Vec<PathBuf> = found.collect::<Result<_, _>>().map_err(|error| {
-                Error::io(error.path().to_path_buf(), std::io::Error::from(error.error().kind()))
-            })?;
+            let mut found: Vec<PathBuf> = found
+                .collect::<Result<_, _>>()
+                .map_err(|error| Error::io(error.path(), std::io::Error::from(error.error().kind())))?;
             if found.is_empty() {
                 return Err(Error::io(place, std::io::Error::from(std::io::ErrorKind::NotFound)));
             }

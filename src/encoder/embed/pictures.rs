@@ -54,7 +54,6 @@ pub fn embed_pictures(
     let identity = [
         ("encoder", encoder.fingerprint().to_string()),
         ("pictures", of),
-        ("bad", format!("{bad:?}")),
         ("max_pixels", max_pixels.to_string()),
     ];
     let shards = ShardFolder::begin(folder, items.len(), &identity, options)?;

@@ -1,6 +1,7 @@
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
+use super::unit_rows::unit_rows;
 #[cfg(feature = "image")]
 use crate::encoder::PictureProcessor;
 use crate::encoder::{ClipVision, SiglipVision};
@@ -21,6 +22,7 @@ pub struct ImageEncoder {
 
 /// The image towers that can be read.
 #[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant, reason = "one for each encoder, and modules are not boxed")]
 pub(super) enum ImageTower {
     Clip(ClipVision),
     Siglip(SiglipVision),
@@ -91,6 +93,6 @@ impl ImageEncoder {
         }
         let data = TensorData::new(pixels, [n, 3, side, side]);
         let rows = self.forward(Tensor::from_data(data, (&self.device, DType::F32)));
-        super::unit_rows(rows)
+        unit_rows(rows)
     }
 }

@@ -8,11 +8,12 @@ mod open_clip;
 mod parity_tests;
 mod text;
 mod tokenizer;
+mod unit_rows;
 
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
-use burn::tensor::{DType, Device, FloatDType, Tensor};
+use burn::tensor::{Device, FloatDType};
 
 use configuration::Architecture;
 use image::ImageTower;
@@ -22,7 +23,6 @@ use text::TextTower;
 
 #[cfg(feature = "image")]
 use super::PictureProcessor;
-use crate::embedding::normalize;
 use crate::fingerprint::Fingerprint;
 use crate::weights::{Shards, WeightSource, fill};
 use crate::{Error, Result};
@@ -305,12 +305,6 @@ fn ends(path: &Path) -> std::io::Result<Vec<u8>> {
         file.by_ref().take(BYTES).read_to_end(&mut found)?;
     }
     Ok(found)
-}
-
-/// Rows at unit length, on the host.
-fn unit_rows(rows: Tensor<2>) -> Vec<f32> {
-    let rows = normalize(rows.cast(DType::F32));
-    rows.into_data().try_into_vec::<f32>().expect("rows were cast to float32")
 }
 
 /// The processing of a folder of open_clip.

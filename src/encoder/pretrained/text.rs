@@ -1,7 +1,8 @@
 use burn::module::Module;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
-use super::TextTokenizer;
+use super::tokenizer::TextTokenizer;
+use super::unit_rows::unit_rows;
 use crate::encoder::{ClipText, SiglipText};
 use crate::{Error, Result};
 
@@ -73,6 +74,6 @@ impl TextEncoder {
             return Ok((Vec::new(), 0));
         }
         let data = TensorData::new(tokens, [texts.len(), self.tokenizer.length()]);
-        Ok((super::unit_rows(self.forward(Tensor::from_data(data, &self.device))), cut))
+        Ok((unit_rows(self.forward(Tensor::from_data(data, &self.device))), cut))
     }
 }
