@@ -8,35 +8,10 @@ use arrow_cast::cast;
 use arrow_schema::DataType;
 use half::{bf16, f16};
 
-use super::{arrow_error, schema};
+use super::arrow_error;
+use super::kind::{Kind, list_item};
 use crate::embedding::{FloatType, StoreOptions};
 use crate::{Error, Result};
-
-/// How a column holds embeddings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Lists of floats.
-    Lists(FloatType),
-    /// The bytes of the values, as `numpy.ndarray.tobytes` gives them: the column does not say of which type.
-    Bytes,
-    /// Texts such as `[0.1, 0.2]`.
-    Texts,
-}
-
-impl Kind {
-    /// How a column of a type holds embeddings, if it may at all, and the length of a row where the type tells it.
-    pub fn of(data_type: &DataType) -> Option<(Self, Option<usize>)> {
-        use DataType::*;
-        match data_type {
-            Binary | LargeBinary | BinaryView | FixedSizeBinary(_) => Some((Self::Bytes, None)),
-            Utf8 | LargeUtf8 | Utf8View => Some((Self::Texts, None)),
-            lists => {
-                let (_, float, length) = schema::list_item(lists)?;
-                Some((Self::Lists(float), length.map(|length| usize::try_from(length).unwrap_or(0))))
-            }
-        }
-    }
-}
 
 /// The column of embeddings of a file.
 #[derive(Clone, Debug)]
@@ -140,7 +115,7 @@ impl Column {
         let as_lists = match array.data_type() {
             DataType::List(_) => Arc::clone(array),
             other => {
-                let (item, ..) = schema::list_item(other).expect("a list of floats");
+                let (item, ..) = list_item(other).expect("a list of floats");
                 cast(array, &list(item)).map_err(|error| arrow_error(&self.path, error))?
             }
         };

@@ -11,7 +11,8 @@ use arrow_ipc::reader::StreamReader;
 use arrow_ipc::{RecordBatch, convert, root_as_message};
 use arrow_schema::{ArrowError, Schema, SchemaRef};
 
-use super::column::{Column, Kind};
+use super::column::Column;
+use super::kind::Kind;
 use super::{ColumnRecords, ParquetRows, arrow_error, contained, schema};
 use crate::embedding::{FloatType, StoreOptions, positioned};
 use crate::{Error, Result};

@@ -6,6 +6,7 @@
 
 mod column;
 mod ipc;
+mod kind;
 mod pages;
 mod records;
 mod rows;

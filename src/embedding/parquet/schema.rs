@@ -5,8 +5,8 @@ use std::sync::Arc;
 use arrow_cast::can_cast_types;
 use arrow_schema::{DataType, Field, FieldRef, Fields, Schema, TimeUnit};
 
-use super::column::Kind;
-use crate::embedding::{FloatType, records};
+use super::kind::{Kind, list_item};
+use crate::embedding::records;
 use crate::{Error, Result};
 
 /// Names that mark the embedding where a file has several list columns of floats, best first.
@@ -99,17 +99,6 @@ pub(crate) fn with_ids(schema: &Schema) -> Schema {
 fn list<'a>(fields: impl Iterator<Item = &'a FieldRef>) -> String {
     let columns: Vec<_> = fields.map(|field| format!("{:?} ({})", field.name(), field.data_type())).collect();
     if columns.is_empty() { "no columns".into() } else { columns.join(", ") }
-}
-
-/// The item of a list of floats, the type of its values, and its length where the type fixes one.
-pub(super) fn list_item(data_type: &DataType) -> Option<(&FieldRef, FloatType, Option<i32>)> {
-    let (item, length) = match data_type {
-        DataType::List(item) | DataType::LargeList(item) => (item, None),
-        DataType::ListView(item) | DataType::LargeListView(item) => (item, None),
-        DataType::FixedSizeList(item, length) => (item, Some(*length)),
-        _ => return None,
-    };
-    Some((item, super::float_of(item.data_type())?, length))
 }
 
 /// The type of which JSON can say every value exactly, and into which and back from which a column is cast.

@@ -10,7 +10,8 @@ use arrow_schema::SchemaRef;
 
 #[cfg(test)]
 use super::ColumnRecords;
-use super::column::{Column, Kind};
+use super::column::Column;
+use super::kind::{Kind, list_item};
 use super::{ParquetPages, ParquetRows, ParquetTable, contained, parquet_error, schema};
 use crate::embedding::{FloatType, StoreOptions};
 use crate::{Error, Result};
@@ -52,7 +53,7 @@ impl ParquetShard {
         let fields = table.metadata().schema();
         let field = fields.field(index);
         let (kind, fixed) = Kind::of(field.data_type()).expect("the column was chosen as one of embeddings");
-        let as_lists = match schema::list_item(field.data_type()) {
+        let as_lists = match list_item(field.data_type()) {
             None => table.metadata().clone(),
             Some((item, ..)) => {
                 let list_schema = schema::with_type(fields, index, DataType::List(Arc::clone(item)));
