@@ -1,9 +1,11 @@
 //! Files of PyTorch with some bytes changed.
 
 use super::*;
+use crate::weights::gguf::testing::cases;
+use crate::weights::torch::TorchFile;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(cases(256)))]
 
     /// A changed byte is an error, or stands where nothing is read.
     #[test]
@@ -18,6 +20,29 @@ proptest! {
         if let Ok(arrays) = read(&bytes) {
             let whole: usize = arrays.iter().map(|array| array.values.len()).sum();
             prop_assert!(whole <= 26);
+        }
+    }
+
+    /// The same where the arrays of a file are read one by one, and again.
+    #[test]
+    fn mutated_files_never_panic(
+        name in prop_oneof![Just("f16.bin"), Just("checkpoint.bin"), Just("deflated.bin")],
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let mut bytes = fs::read(fixture(name)).unwrap();
+        for (at, value) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mutated.bin");
+        fs::write(&path, bytes).unwrap();
+        if let Ok(file) = TorchFile::open(&path) {
+            for name in file.names().iter().cycle().take(2 * file.names().len()) {
+                if let (Ok(shape), Ok(array)) = (file.shape(name), file.read(name)) {
+                    prop_assert_eq!(array.values.len(), shape.iter().product::<usize>());
+                }
+            }
         }
     }
 
