@@ -81,7 +81,8 @@ pub trait LanguageModel: Module + ModuleDisplay + Sync + 'static {
 
     /// The final hidden states of a sequence given as embeddings.
     ///
-    /// With a `cache`, the sequence continues the one that the cache holds and is appended to it.
+    /// With a `cache`, the sequence continues the one that the cache holds and is appended to it; a model that keeps nothing of
+    /// earlier positions counts them by [`KvCache::set_state`] with `()`. [`check_cache`] tests it.
     ///
     /// # Shapes
     ///

@@ -98,7 +98,8 @@ impl Shards {
             }
         }
         let names = FILES.map(|(single, index)| format!("{single} or {index}")).join(", ");
-        Err(Error::format(folder, format!("expected weights in {names}, found none of these files")))
+        let none = format!("expected weights in {names}, found none of these files");
+        Err(Error::io(folder.join(FILES[0].0), std::io::Error::new(std::io::ErrorKind::NotFound, none)))
     }
 
     fn add_indexed(&mut self, index_path: &Path) -> Result<()> {

@@ -10,7 +10,7 @@ use super::outcome::Outcome;
 use super::progress::interrupted;
 use burn_revision::alignment::Statistics;
 use burn_revision::device::from_environment;
-use burn_revision::embedding::{Modality, Record, Store};
+use burn_revision::embedding::{Modality, Record, Store, StoreOptions};
 use burn_revision::language::{GenerationConfig, LanguageModel};
 use burn_revision::revision::*;
 use burn_revision::training::keep_freed_memory;
@@ -108,7 +108,9 @@ fn id(record: &Record) -> String {
 /// The store of pictures, or of texts that stand in for them.
 pub fn open_pictures(options: &PicturesOptions) -> Result<Store> {
     let modality = if options.stats.is_some() { Modality::Text } else { Modality::Image };
-    Store::open_with(&options.embeddings, &options.store.options(Some(modality), None))
+    let (key, id_column) = (options.key.clone(), options.id_column.clone());
+    let how = StoreOptions { key, id_column, modality: Some(modality), ..StoreOptions::default() };
+    Store::open_with(&options.embeddings, &how)
 }
 
 /// Embeddings as the model was trained to see them: pictures, or with `--stats` texts that are aligned as they are read.

@@ -3,7 +3,6 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::run_description::Precision;
-use super::store_args::StoreArgs;
 use burn_revision::embedding::FloatType;
 use burn_revision::revision::{BadSamples, IdMatch, Template};
 
@@ -29,8 +28,13 @@ pub struct PicturesOptions {
     /// Embeddings of pictures: a file, a folder of shards, or a quoted pattern
     #[arg(long, value_name = "PATH")]
     pub embeddings: PathBuf,
-    #[command(flatten)]
-    pub store: StoreArgs,
+    /// Where several hold embeddings: the matrix of .safetensors, .npz or .pt files, the column of .parquet or .arrow files,
+    /// the ending of the members of .tar files
+    #[arg(long, alias = "embedding-column", value_name = "NAME")]
+    pub key: Option<String>,
+    /// The column or field that holds the ids, such as image_path [default: id]
+    #[arg(long, value_name = "NAME")]
+    pub id_column: Option<String>,
     /// Statistics of `fit`: the embeddings are texts, to be aligned before they are shown
     #[arg(long, value_name = "FILE")]
     pub stats: Option<PathBuf>,

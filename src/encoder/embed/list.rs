@@ -279,7 +279,9 @@ impl PictureList {
         let damaged = |error: std::io::Error| Error::format(place, format!("not a tar: {error}"));
         let archive = self.archives.len();
         self.archives.push(place.to_path_buf());
-        let mut tar = tar::Archive::new(std::fs::File::open(place).map_err(io)?);
+        let file = std::fs::File::open(place).map_err(io)?;
+        let length = file.metadata().map_err(io)?.len();
+        let mut tar = tar::Archive::new(file);
         let mut current: Option<Item<Option<PicturePlace>>> = None;
         for entry in tar.entries_with_seek().map_err(damaged)? {
             let mut entry = entry.map_err(damaged)?;
@@ -299,10 +301,15 @@ impl PictureList {
                 content: None,
                 record: Record::new(),
             });
-            let size = entry.size();
+            let (size, start_of_bytes) = (entry.size(), entry.raw_file_position());
+            if start_of_bytes.checked_add(size).is_none_or(|end| end > length) {
+                let detail =
+                    format!("{name:?}: expected {size} bytes, and the archive ends before: it was cut off");
+                return Err(Error::format(place, detail));
+            }
             match extension.as_str() {
                 extension if EXTENSIONS.contains(&extension) => {
-                    item.content = Some(PicturePlace::Archive(archive, entry.raw_file_position(), size));
+                    item.content = Some(PicturePlace::Archive(archive, start_of_bytes, size));
                 }
                 "txt" | "caption" | "json" => {
                     const LONGEST: u64 = 1 << 20;

@@ -1,7 +1,8 @@
 use std::path::Path;
 
-use fast_image_resize::images::Image;
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::F32x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -239,9 +240,14 @@ impl Resize {
 /// The longest side of a resized picture: what is beyond is cut off by a crop anyway.
 const MAX_SIDE: u64 = 1 << 16;
 
-/// A picture of this width and height.
+/// Rows that are resized at once, so that a large picture is not in memory as floats.
+const STRIP: usize = 64;
+
+/// A picture of this width and height: first resized in width and rounded to 8 bits, then in height, as Pillow did it before
+/// version 13, which takes the cheaper order first: published towers are older.
 fn resized(picture: &RgbImage, [width, height]: [u32; 2], filter: Resample) -> RgbImage {
-    if picture.dimensions() == (width, height) {
+    let (from_width, from_height) = picture.dimensions();
+    if (from_width, from_height) == (width, height) {
         return picture.clone();
     }
     let filter = match filter {
@@ -251,16 +257,32 @@ fn resized(picture: &RgbImage, [width, height]: [u32; 2], filter: Resample) -> R
         Resample::Box => FilterType::Box,
         Resample::Hamming => FilterType::Hamming,
     };
-    let (from_width, from_height) = picture.dimensions();
-    let source =
-        fast_image_resize::images::ImageRef::new(from_width, from_height, picture.as_raw(), PixelType::U8x3)
-            .expect("a picture has as many bytes as pixels");
-    let mut target = Image::new(width, height, PixelType::U8x3);
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).use_alpha(false);
-    Resizer::new()
-        .resize(&source, &mut target, &options)
-        .expect("both pictures are RGB of 8 bits and not empty");
-    RgbImage::from_raw(width, height, target.into_vec()).expect("a picture has as many bytes as pixels")
+    // In float32: the library's own arithmetic on 8 bits has fewer digits than Pillow's.
+    let mut resizer = Resizer::new();
+    let mut resize = |pixels: &[F32x3], [width, height]: [u32; 2], to: [u32; 2]| -> Vec<F32x3> {
+        let source = TypedImageRef::new(width, height, pixels).expect("as many pixels as the size says");
+        let mut target = TypedImage::new(to[0], to[1]);
+        resizer.resize_typed(&source, &mut target, &options).expect("neither picture is empty");
+        target.pixels().iter().map(|pixel| F32x3::new(pixel.0.map(rounded))).collect()
+    };
+    let floats = |[r, g, b]: &[u8; 3]| F32x3::new([*r, *g, *b].map(f32::from));
+    let rows = picture.as_raw().as_chunks::<3>().0.chunks(from_width as usize * STRIP);
+    let narrow: Vec<F32x3> = rows
+        .flat_map(|rows| {
+            let pixels: Vec<F32x3> = rows.iter().map(floats).collect();
+            let strip = (rows.len() / from_width as usize) as u32;
+            resize(&pixels, [from_width, strip], [width, strip])
+        })
+        .collect();
+    let pixels = resize(&narrow, [width, from_height], [width, height]);
+    let bytes = pixels.iter().flat_map(|pixel| pixel.0.map(|value| value as u8)).collect();
+    RgbImage::from_raw(width, height, bytes).expect("as many bytes as the size says")
+}
+
+/// The nearest value of 8 bits; of two the larger one.
+fn rounded(value: f32) -> f32 {
+    (value + 0.5).floor().clamp(0.0, 255.0)
 }
 
 /// The middle of a picture, with black around one that is smaller; where there is a pixel too many, rounded as
