@@ -43,7 +43,7 @@ from transformers import (
     SiglipVisionModel,
 )
 
-SIDE, LENGTH, VOCAB = 32, 12, 620
+SIDE, LENGTH, VOCAB = 32, 12, 564
 TEXT = {
     "vocab_size": VOCAB,
     "hidden_size": 16,
@@ -268,6 +268,7 @@ def tokenizer(out):
             pieces = ["".join(pair)] + pieces[2:]
     for special in ["<|startoftext|>", "<|endoftext|>"]:
         vocab[special] = len(vocab)
+    assert len(vocab) == VOCAB, f"VOCAB must be {len(vocab)}"
     folder = fresh(out, "tokenizer")
     tokens = CLIPTokenizerFast(vocab=vocab, merges=merges, model_max_length=LENGTH)
     tokens.save_pretrained(folder)

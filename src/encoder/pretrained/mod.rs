@@ -21,6 +21,7 @@ use names::{HuggingFaceNames, WithScalars};
 use open_clip::OpenClipWeights;
 use text::TextTower;
 
+use super::ClipConfig;
 #[cfg(feature = "image")]
 use super::PictureProcessor;
 use crate::fingerprint::Fingerprint;
@@ -232,8 +233,31 @@ impl PretrainedEncoder {
             let what = format!("tokens of {} (at most as the tower)", self.folder.display());
             return Err(Error::mismatch(what, vocab_size, tokenizer.vocab_size()));
         }
+        self.check_end(&tokenizer)?;
         let fingerprint = self.fingerprint(&["tokenizer.json", "vocab.json", "merges.txt"])?;
         Ok(TextEncoder { tower, tokenizer, device: device.clone(), dim, fingerprint })
+    }
+
+    /// Refuses a tokenizer whose texts do not have the token at which CLIP pools them: all would have one embedding, that of
+    /// their beginning.
+    fn check_end(&self, tokenizer: &TextTokenizer) -> Result<()> {
+        let (Architecture::Clip(ClipConfig { text_config: config, .. }) | Architecture::ClipText(config)) =
+            &self.architecture
+        else {
+            return Ok(());
+        };
+        let (tokens, _) = tokenizer.encode("a")?;
+        match config.eos_token_id {
+            2 => Ok(()),
+            eos if tokens.iter().any(|token| i64::from(*token) == eos) => Ok(()),
+            eos => {
+                let detail = format!(
+                    "key \"text_config\", \"eos_token_id\": expected a token that texts end with, found {eos}, which is not \
+                     among the tokens of a text, {tokens:?}"
+                );
+                Err(Error::format(self.folder.join("config.json"), detail))
+            }
+        }
     }
 
     fn lacks(&self, tower: &str) -> Error {

@@ -207,6 +207,24 @@ fn texts_are_cut_and_counted_and_empty_ones_refused() {
     }
 }
 
+/// Texts that are pooled at a token which none of them has would all be the same.
+#[test]
+fn a_tokenizer_that_ends_texts_otherwise_is_refused() {
+    let encoder = text("clip");
+    let (rows, _) = encoder.embed(&["a cat", "two dogs"]).unwrap();
+    let (one, other) = rows.split_at(encoder.dim());
+    assert!(one.iter().zip(other).any(|(a, b)| (a - b).abs() > 0.01), "{rows:?}");
+    let folder = copy("clip");
+    std::fs::copy(fixture("tokenizer").join("tokenizer.json"), folder.path().join("tokenizer.json")).unwrap();
+    let path = folder.path().join("config.json");
+    let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    config["text_config"]["eos_token_id"] = 5.into();
+    std::fs::write(&path, config.to_string()).unwrap();
+    let encoder = PretrainedEncoder::open(folder.path()).unwrap();
+    let error = encoder.text(FloatDType::F32, &Device::default()).unwrap_err().to_string();
+    assert!(error.contains("eos_token_id") && error.contains("found 5"), "{error}");
+}
+
 #[test]
 fn folders_that_are_not_whole_are_refused_by_file_and_name() {
     let refused = |name: &str, edit: &dyn Fn(&Path), expected: &str| {

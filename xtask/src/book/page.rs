@@ -81,7 +81,8 @@ fn matches(expected: &[String], printed: &[String]) -> bool {
 /// A line with times and rates taken out, and runs of spaces as one.
 fn timeless(line: &str) -> String {
     static TIMES: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"\d+(\.\d+)? ?(ms|s|min|GB/s|MB/s|rows/s|tokens/s)\b").expect("the pattern is valid")
+        Regex::new(r"\d+(\.\d+)? ?(ms|s|min|GB/s|MB/s|rows/s|pictures/s|texts/s|tokens/s)\b")
+            .expect("the pattern is valid")
     });
     static SPACES: LazyLock<Regex> = LazyLock::new(|| Regex::new(r" {2,}").expect("the pattern is valid"));
     SPACES.replace_all(&TIMES.replace_all(line, "<time>"), " ").into_owned()
