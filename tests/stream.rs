@@ -12,7 +12,7 @@ use burn_revision::alignment::stream::{
 };
 use burn_revision::alignment::{C3Variant, Method, ReAlignConfig, Statistics};
 use burn_revision::embedding::{
-    EmbeddingTable, FloatType, Format, Ids, NonFinite, Progress, Store, StoreOptions, read_table, write_table,
+    EmbeddingTable, FloatType, Format, NonFinite, Progress, Store, StoreOptions, read_table, write_table,
 };
 use burn_revision::{Error, Result};
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
@@ -609,7 +609,11 @@ fn rows_that_are_left_out_of_columns_without_ids_leave_the_numbers_of_the_others
     std::fs::create_dir(&folder).unwrap();
     std::fs::copy(fixture("nulls.parquet"), folder.join("0.parquet")).unwrap();
     // Under another name, the column of ids is no column of ids.
-    let options = StoreOptions { null_as_nan: true, ids: Ids::Rows, ..StoreOptions::default() };
+    let options = StoreOptions {
+        null_as_nan: true,
+        ids: burn_revision::embedding::Ids::Rows,
+        ..StoreOptions::default()
+    };
     let store = Store::open_with(&folder, &options).unwrap();
     for format in [Format::Npy, Format::Parquet] {
         let out = world.path(&format!("kept-{format}"));

@@ -51,7 +51,7 @@ impl<'a> Pieces<'a> {
     /// The next piece; `bytes` is the buffer that [`Piece::read`] will be given.
     pub fn next(
         &mut self,
-        #[cfg_attr(not(feature = "parquet"), expect(unused_variables))] bytes: &mut Vec<u8>,
+        #[cfg_attr(not(feature = "parquet"), expect(unused_variables, clippy::ptr_arg))] bytes: &mut Vec<u8>,
     ) -> Result<Option<Piece<'a>>> {
         while let Some(shard) = self.shards.get(self.shard) {
             if self.row == shard.len() {

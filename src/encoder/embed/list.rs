@@ -1,5 +1,7 @@
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+#[cfg(feature = "image")]
+use std::path::PathBuf;
 
 use serde_json::Value;
 
