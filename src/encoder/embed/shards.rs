@@ -98,18 +98,20 @@ impl ShardFolder {
         if folder.exists() {
             let before =
                 std::fs::read(&path).ok().and_then(|json| serde_json::from_slice::<Value>(&json).ok());
+            let is_empty = std::fs::read_dir(folder).map_err(io)?.next().is_none();
             match before {
-                _ if options.overwrite => std::fs::remove_dir_all(folder).map_err(io)?,
+                None if is_empty => {}
+                // Not of this job or of any: nobody asked to lose it.
+                None => {
+                    let detail =
+                        format!("{} has something else in it: name another folder", folder.display());
+                    return Err(Error::config("output", detail));
+                }
+                Some(_) if options.overwrite => std::fs::remove_dir_all(folder).map_err(io)?,
                 Some(before) if options.resume => check_same(&before, &job)?,
                 Some(_) => {
                     let detail =
                         format!("{} has a job that was begun: resume it, or overwrite it", folder.display());
-                    return Err(Error::config("output", detail));
-                }
-                None if std::fs::read_dir(folder).map_err(io)?.next().is_none() => {}
-                None => {
-                    let detail =
-                        format!("{} has something else in it; overwrite replaces it", folder.display());
                     return Err(Error::config("output", detail));
                 }
             }

@@ -111,6 +111,25 @@ fn a_job_that_is_interrupted_goes_on_to_the_same_bytes() {
 }
 
 #[test]
+fn a_folder_with_other_things_is_never_replaced() {
+    let (encoder, photos) = (images(), photos());
+    let list = PictureList::find(&[photos.path().into()], None, None).unwrap();
+    let before = bytes(&photos.path().join("more"));
+    for (resume, overwrite) in [(false, false), (true, false), (false, true), (true, true)] {
+        let options = EmbedOptions { resume, overwrite, ..options() };
+        let folder = photos.path().join("more");
+        let error = embed_pictures(&encoder, &list, &folder, BadPictures::Error, None, &options).unwrap_err();
+        assert!(error.to_string().contains("something else"), "{error}");
+    }
+    assert_eq!(bytes(&photos.path().join("more")), before);
+    let out = tempfile::tempdir().unwrap();
+    let again = EmbedOptions { overwrite: true, ..options() };
+    for _ in 0..2 {
+        embed_pictures(&encoder, &list, out.path(), BadPictures::Error, None, &again).unwrap();
+    }
+}
+
+#[test]
 fn rows_do_not_depend_on_threads() {
     let (encoder, photos) = (images(), photos());
     let list = PictureList::find(&[photos.path().into()], None, None).unwrap();
