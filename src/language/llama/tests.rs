@@ -1,0 +1,161 @@
+use super::*;
+use burn::tensor::{Distribution, TensorData, Tolerance};
+
+fn config() -> LlamaConfig {
+    LlamaConfig::new(50, 32, 48, 2, 4).with_num_key_value_heads(Some(2)).with_initializer_range(0.2)
+}
+
+fn embeddings(batch: usize, time: usize) -> Tensor<3> {
+    Tensor::random([batch, time, 32], Distribution::Normal(0.0, 1.0), &Device::default())
+}
+
+#[track_caller]
+fn assert_close<const D: usize>(a: Tensor<D>, b: Tensor<D>, tolerance: f32) {
+    a.into_data().assert_approx_eq::<f32>(&b.into_data(), Tolerance::absolute(tolerance));
+}
+
+#[test]
+fn what_comes_later_changes_nothing_before_it() {
+    let model = config().init(&Device::default()).unwrap();
+    let sequence = embeddings(2, 7);
+    let whole = model.forward(sequence.clone(), None).narrow(1, 0, 4);
+    let start = model.forward(sequence.narrow(1, 0, 4), None);
+    assert_close(whole, start, 1e-5);
+}
+
+#[test]
+fn a_cache_gives_the_states_of_the_whole_sequence() {
+    let model = config().init(&Device::default()).unwrap();
+    let sequence = embeddings(2, 9);
+    let whole = model.forward(sequence.clone(), None);
+    // A prompt, a continuation of several positions, and single positions.
+    let mut cache = KvCache::new();
+    let parts = [(0, 4), (4, 3), (7, 1), (8, 1)]
+        .map(|(start, len)| model.forward(sequence.clone().narrow(1, start, len), Some(&mut cache)));
+    assert_eq!(cache.len(), 9);
+    assert_close(Tensor::cat(parts.to_vec(), 1), whole, 1e-4);
+}
+
+#[test]
+fn a_key_head_per_query_head_equals_grouped_heads_with_copied_weights() {
+    let device = Device::default();
+    let grouped = config().init(&device).unwrap();
+    let mut full = config().with_num_key_value_heads(None).init(&device).unwrap();
+    let copied = |weight: Tensor<2>| {
+        let [rows, columns] = weight.dims();
+        weight
+            .reshape([rows, 2, 1, columns / 2])
+            .expand([rows, 2, 2, columns / 2])
+            .reshape([rows, columns * 2])
+    };
+    full.embed_tokens = grouped.embed_tokens.clone();
+    full.norm = grouped.norm.clone();
+    for (full, grouped) in full.layers.iter_mut().zip(&grouped.layers) {
+        let mut layer = grouped.clone();
+        layer.self_attn.num_kv_heads = 4;
+        for linear in [&mut layer.self_attn.k_proj, &mut layer.self_attn.v_proj] {
+            linear.weight = burn::module::Param::from_tensor(copied(linear.weight.val()));
+        }
+        *full = layer;
+    }
+    let sequence = embeddings(1, 5);
+    assert_close(full.forward(sequence.clone(), None), grouped.forward(sequence, None), 1e-5);
+}
+
+#[test]
+fn a_tied_head_is_the_embedding_matrix() {
+    let model = config().with_tie_word_embeddings(true).init(&Device::default()).unwrap();
+    let token = Tensor::<2, Int>::from_data(TensorData::from([[7]]), &Device::default());
+    let hidden = model.embed(token).reshape([1, 32]);
+    let scores = model.logits(hidden.clone());
+    let own = (hidden.clone() * hidden).sum();
+    assert_close(scores.narrow(1, 7, 1).reshape([1]), own, 1e-5);
+}
+
+#[test]
+fn a_model_knows_its_configuration() {
+    let config = config()
+        .with_head_dim(Some(8))
+        .with_rope_theta(5e4)
+        .with_rms_norm_eps(1e-6)
+        .with_tie_word_embeddings(true)
+        .with_rope_scaling(Some(RopeScaling::Linear { factor: 2.0 }))
+        .with_attention_bias(true)
+        .with_mlp_bias(true)
+        .with_qk_norm(Some(true))
+        .with_no_rope_layers(Some(vec![1, 0]))
+        .with_initializer_range(0.02);
+    for config in [config.clone(), config.with_gemma(Some(gemma()))] {
+        let model = config.init(&Device::default()).unwrap();
+        assert_eq!(model.config().to_string(), config.to_string());
+    }
+}
+
+fn gemma() -> GemmaConfig {
+    GemmaConfig {
+        query_pre_attn_scalar: 12.0,
+        attn_logit_softcapping: Some(5.0),
+        final_logit_softcapping: Some(3.0),
+        rope_local_base_freq: Some(100.0),
+        local_layers: vec![true, false],
+    }
+}
+
+#[test]
+fn configurations_of_earlier_versions_are_read() {
+    let mut json = serde_json::to_value(config()).unwrap();
+    for key in ["qk_norm", "no_rope_layers", "gemma"] {
+        assert!(json.as_object_mut().unwrap().remove(key).is_some());
+    }
+    let read: LlamaConfig = serde_json::from_value(json).unwrap();
+    assert_eq!(read.to_string(), config().to_string());
+}
+
+/// What holds for any decoder, for the layers that not all models have.
+#[test]
+fn norms_of_heads_layers_without_positions_and_gemma_are_causal() {
+    for config in [
+        config().with_qk_norm(Some(true)),
+        config().with_no_rope_layers(Some(vec![0, 1])),
+        config().with_qk_norm(Some(true)).with_gemma(Some(gemma())),
+    ] {
+        let model = config.init(&Device::default()).unwrap();
+        let sequence = embeddings(2, 9);
+        let whole = model.forward(sequence.clone(), None);
+        let start = model.forward(sequence.clone().narrow(1, 0, 4), None);
+        assert_close(whole.clone().narrow(1, 0, 4), start, 1e-4);
+        let mut cache = KvCache::new();
+        let parts = [(0, 4), (4, 3), (7, 1), (8, 1)]
+            .map(|(start, len)| model.forward(sequence.clone().narrow(1, start, len), Some(&mut cache)));
+        assert_close(Tensor::cat(parts.to_vec(), 1), whole, 1e-4);
+        // Training attends in another way.
+        let tracked =
+            config.init(&Device::default().autodiff()).unwrap().load_record(model.clone().into_record());
+        let tracked = tracked.forward(Tensor::from_inner(sequence.clone()), None);
+        assert_close(tracked.inner(), model.forward(sequence, None), 1e-4);
+    }
+}
+
+#[test]
+fn logits_of_gemma_stay_below_the_cap() {
+    let model = config().with_gemma(Some(gemma())).init(&Device::default()).unwrap();
+    let hidden = embeddings(1, 6).reshape([6, 32]).mul_scalar(100.0);
+    let largest = model.logits(hidden).abs().max().into_scalar::<f32>();
+    assert!(largest <= 3.0 && largest > 2.9, "{largest}");
+}
+
+#[test]
+fn sizes_that_do_not_fit_are_refused_with_both_values() {
+    let error = config().with_num_key_value_heads(Some(3)).init(&Device::default()).unwrap_err();
+    assert!(error.to_string().contains('3') && error.to_string().contains('4'), "{error}");
+    assert!(config().with_head_dim(Some(7)).init(&Device::default()).is_err());
+    assert!(LlamaConfig::new(10, 30, 30, 1, 4).init(&Device::default()).is_err());
+    let error = config().with_no_rope_layers(Some(vec![1])).init(&Device::default()).unwrap_err();
+    assert!(
+        error.to_string().contains("no_rope_layers") && error.to_string().contains("2 layers"),
+        "{error}"
+    );
+    let short = GemmaConfig { local_layers: vec![true], ..gemma() };
+    let error = config().with_gemma(Some(short)).init(&Device::default()).unwrap_err();
+    assert!(error.to_string().contains("local_layers"), "{error}");
+}
