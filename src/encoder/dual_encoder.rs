@@ -122,7 +122,11 @@ impl DualEncoder {
     pub(super) fn forward(&self, batch: PairBatch) -> Tensor<1> {
         let image = self.embed_images(batch.images);
         let text = self.embed_texts(batch.tokens, batch.pad_mask);
-        InfoNceLoss::new().forward(image, text, self.logit_scale.forward())
+        let (loss, scale) = (InfoNceLoss::new(), self.logit_scale.forward());
+        match batch.groups {
+            Some(groups) => loss.forward_with_groups(image, text, scale, groups),
+            None => loss.forward(image, text, scale),
+        }
     }
 
     /// Checks that all texts fit the text tower.

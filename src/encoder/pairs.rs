@@ -41,6 +41,7 @@ pub struct Pair {
 pub struct PairDataset {
     pairs: Arc<[Pair]>,
     image_shape: [usize; 3],
+    groups: Option<Arc<[u32]>>,
 }
 
 impl PairDataset {
@@ -67,7 +68,32 @@ impl PairDataset {
                 return Err(Error::mismatch(format!("tokens of pair {row}, at least"), 1, 0));
             }
         }
-        Ok(Self { pairs: pairs.into(), image_shape })
+        Ok(Self { pairs: pairs.into(), image_shape, groups: None })
+    }
+
+    /// The same pairs, with the number of a group for each: pairs that say the same, such as pictures with one caption. In
+    /// training, pairs of a group are no negatives of each other, see
+    /// [`InfoNceLoss::forward_with_groups`](super::InfoNceLoss::forward_with_groups). A
+    /// [`GapTracker`](super::GapTracker) measures the gradients of the loss without groups.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mismatch`] where there is not one number a pair.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use burn_revision::encoder::{Pair, PairDataset};
+    ///
+    /// let pair = |token| Pair { pixels: vec![0.0; 3 * 4 * 4], tokens: vec![token] };
+    /// let pairs = PairDataset::new(vec![pair(7), pair(2), pair(7)], [3, 4, 4])?.with_groups(vec![0, 1, 0])?;
+    /// # Ok::<(), burn_revision::Error>(())
+    /// ```
+    pub fn with_groups(self, groups: Vec<u32>) -> Result<Self> {
+        if groups.len() != self.len() {
+            return Err(Error::mismatch("groups of the pairs", self.len(), groups.len()));
+        }
+        Ok(Self { groups: Some(groups.into()), ..self })
     }
 
     /// The number of pairs.
@@ -92,12 +118,15 @@ impl PairDataset {
         device: &Device,
     ) -> impl Iterator<Item = PairBatch> + 'a {
         let device = device.clone();
-        self.pairs.chunks(batch_size).map(move |chunk| self.collate(chunk.iter(), &device))
+        let all: Vec<usize> = (0..self.len()).collect();
+        let chunks: Vec<Vec<usize>> = all.chunks(batch_size).map(<[usize]>::to_vec).collect();
+        chunks.into_iter().map(move |rows| self.collate(&rows, &device))
     }
 
-    /// Collates pairs, padding each text to the longest of the batch.
-    fn collate<'a>(&self, pairs: impl Iterator<Item = &'a Pair> + Clone, device: &Device) -> PairBatch {
-        let n = pairs.clone().count();
+    /// Collates the pairs at `rows`, padding each text to the longest of the batch.
+    fn collate(&self, rows: &[usize], device: &Device) -> PairBatch {
+        let n = rows.len();
+        let pairs = rows.iter().map(|row| &self.pairs[*row]);
         let len = pairs.clone().map(|pair| pair.tokens.len()).max().unwrap_or(0);
         let [channels, height, width] = self.image_shape;
         let mut pixels = Vec::with_capacity(n * channels * height * width);
@@ -112,7 +141,12 @@ impl PairDataset {
                 padding.push(token.is_none());
             }
         }
+        let groups = self.groups.as_ref().map(|groups| {
+            let groups: Vec<i64> = rows.iter().map(|row| i64::from(groups[*row])).collect();
+            Tensor::from_data(TensorData::new(groups, [n]), device)
+        });
         PairBatch {
+            groups,
             images: Tensor::from_data(TensorData::new(pixels, [n, channels, height, width]), device),
             tokens: Tensor::from_data(TensorData::new(tokens, [n, len]), device),
             pad_mask: Tensor::from_data(TensorData::new(padding, [n, len]), device),
@@ -136,7 +170,7 @@ impl StepBatcher<PairBatch> for PairDataset {
     }
 
     fn batch(&self, step: &Step, device: &Device) -> Result<PairBatch> {
-        Ok(self.collate(step.items.iter().map(|item| &self.pairs[*item]), device))
+        Ok(self.collate(&step.items, device))
     }
 }
 
@@ -149,6 +183,8 @@ pub(crate) struct PairBatch {
     pub tokens: Tensor<2, Int>,
     /// True where a token is padding, `[n, len]`.
     pub pad_mask: Tensor<2, Bool>,
+    /// The group of each pair, `[n]`, where there are groups.
+    pub groups: Option<Tensor<1, Int>>,
 }
 
 #[cfg(test)]
@@ -181,6 +217,22 @@ mod tests {
             .flat_map(|batch| batch.tokens.into_data().iter::<i64>().collect::<Vec<_>>())
             .collect();
         assert_eq!(seen, [1, 2, 3, 4, 5, 6, 7]);
+    }
+
+    #[test]
+    fn a_batch_has_the_groups_of_its_pairs() {
+        let all = (0..5).map(|token| pair(0.0, &[token])).collect();
+        let pairs = PairDataset::new(all, [1, 2, 2]).unwrap();
+        let device = Device::default();
+        assert!(pairs.batches(2, &device).all(|batch| batch.groups.is_none()));
+        let error = pairs.clone().with_groups(vec![1; 4]).unwrap_err();
+        assert_eq!(error.to_string(), "groups of the pairs: expected 5, found 4");
+        let pairs = pairs.with_groups(vec![9, 8, 7, 9, 8]).unwrap();
+        let step = Step { index: 0, items: vec![4, 0, 2] };
+        let batch = pairs.batch(&step, &device).unwrap();
+        let groups: Vec<i64> = batch.groups.unwrap().into_data().iter::<i64>().collect();
+        let tokens: Vec<i64> = batch.tokens.into_data().iter::<i64>().collect();
+        assert_eq!((groups, tokens), (vec![8, 9, 7], vec![4, 0, 2]));
     }
 
     #[test]

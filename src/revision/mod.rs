@@ -11,6 +11,7 @@
 //!   [`pretrain`](StageConfig::pretrain) and [`finetune`](StageConfig::finetune);
 //! * [`ReVisionLearner`] runs a stage on burn-train, and resumes it exactly;
 //! * [`evaluate`] measures captions;
+//! * [`TokenPrices`] says what data costs that a language model writes;
 //! * [`SavedReVision`] saves what was trained, [`Projector::read`] and [`Projector::write`] exchange projectors with LLaVA
 //!   and Bunny.
 //!
@@ -19,6 +20,7 @@
 mod batch;
 mod captions;
 mod conversation;
+mod cost;
 mod dataset;
 mod dropped;
 mod evaluation;
@@ -44,6 +46,7 @@ pub use batch::{Batch, ConversationBatcher};
 pub use conversation::{
     Conversation, Conversations, IMAGE_PLACEHOLDER, Role, Sample, Template, Turn, read_conversations,
 };
+pub use cost::{TokenCount, TokenPrices};
 pub use dataset::ConversationDataset;
 pub use dropped::{BadSamples, DatasetReport};
 pub use evaluation::{CaptionScores, evaluate, mean_nll};

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::cost::CostCommand;
 use super::embed_args::EmbedCommand;
 use super::model_args::{EvalCommand, ExportCommand, GenerateCommand, ImportCommand, TrainCommand};
 use super::store_args::StoreArgs;
@@ -136,6 +137,9 @@ pub enum Command {
         --visual-tokens 576 --template llama --output model/"
     )]
     Import(ImportCommand),
+    /// What captions cost that a language model writes, beside pairs
+    #[command(after_help = super::cost::HELP)]
+    Cost(CostCommand),
     /// Print a script that completes arguments in a shell
     #[command(
         after_help = "Example:\n  burn-revision completions bash > ~/.local/share/bash-completion/completions/burn-revision"

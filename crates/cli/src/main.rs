@@ -8,6 +8,7 @@
 mod align;
 mod args;
 mod convert;
+mod cost;
 mod embed;
 mod embed_args;
 mod evaluate;
@@ -49,7 +50,11 @@ fn main() -> ExitCode {
             eprintln!("error: {error}");
             let resumable = !matches!(
                 arguments.command,
-                Command::Gap(_) | Command::Fit(_) | Command::Generate(_) | Command::Eval(_)
+                Command::Gap(_)
+                    | Command::Fit(_)
+                    | Command::Generate(_)
+                    | Command::Eval(_)
+                    | Command::Cost(_)
             );
             if resumable && matches!(error, Error::Interrupted) {
                 eprintln!("what is done is kept: the same command with --resume goes on");
@@ -68,6 +73,7 @@ fn run(arguments: &Arguments) -> Result<Outcome> {
         Command::Gap(command) => gap::gap(command, output),
         Command::Stats(command) => stats::run(command),
         Command::Convert(command) => convert::convert(command, output),
+        Command::Cost(command) => cost::cost(command),
         Command::Embed(command) => embed::embed(command, output),
         Command::Train(command) => train::train(command, output),
         Command::Generate(command) => generate::generate(command, output),

@@ -246,3 +246,25 @@ fn a_full_disk_leaves_earlier_shards_and_the_rest_can_follow() {
     shell.run(&format!("{line} parts --resume"));
     assert_eq!(shell.bytes("parts/1.npy"), shell.bytes("whole/1.npy"));
 }
+
+/// The figures of arXiv 2602.07026, Table 2 and App. H.4: 0.37 and 0.74 of the pairs, which cost $476.05.
+#[test]
+fn texts_cost_the_share_of_pairs_that_the_paper_prints() {
+    let shell = Shell::new();
+    let json = |arguments: &str| -> serde_json::Value {
+        serde_json::from_slice(&shell.run(arguments).stdout).unwrap()
+    };
+    for (arguments, share) in [("cost --json", 0.37), ("cost --texts 2M --json", 0.74)] {
+        let found = json(arguments);
+        assert!((found["texts"]["share"].as_f64().unwrap() - share).abs() < 0.005, "{found}");
+        assert_eq!(format!("{:.2}", found["pairs"]["dollars"].as_f64().unwrap()), "476.05");
+    }
+    // Prices and counts of one's own: 3,000 times 2 and 5 tokens, at 1 and 10 dollars a million.
+    let own = json("cost --texts 3k --text-in 2 --text-out 5 --price-in 1 --price-out 10 --pairs 0 --json");
+    assert!((own["texts"]["dollars"].as_f64().unwrap() - 0.156).abs() < 1e-12, "{own}");
+    assert!(own["texts"]["share"].is_null());
+    let text = String::from_utf8(shell.run("cost").stdout).unwrap();
+    assert!(text.contains("$176.05, 0.37 of the pairs"), "{text}");
+    shell.refused("cost --price-in=-1", 2, "price of input tokens");
+    shell.refused("cost --texts many", 2, "500k");
+}

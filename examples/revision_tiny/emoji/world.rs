@@ -21,8 +21,8 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 
-use crate::pictures::{Picture, Pictures, SIZE, Share};
-use crate::settings::Settings;
+use super::pictures::{Picture, Pictures, SIZE, Share};
+use super::settings::Settings;
 
 /// The most tokens of a caption that are kept.
 pub const MAX_LEN: usize = 48;

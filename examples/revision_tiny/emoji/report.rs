@@ -6,8 +6,9 @@ use burn_revision::encoder::GapRecord;
 use burn_revision::revision::CaptionScores;
 use serde::{Deserialize, Serialize};
 
-use crate::variants::{Variant, VariantResult};
-use crate::world::Retrieval;
+use super::variants::{Variant, VariantResult};
+use super::world::Retrieval;
+use crate::table::{figure, markdown};
 
 /// One seed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -33,25 +34,6 @@ pub struct Report {
     pub pictures: usize,
     pub seeds: Vec<SeedReport>,
     pub seconds: f64,
-}
-
-/// Mean and sample deviation over seeds.
-fn summary(values: &[f64]) -> (f64, f64) {
-    let mean = values.iter().sum::<f64>() / values.len() as f64;
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    (mean, (squares / (values.len().max(2) - 1) as f64).sqrt())
-}
-
-/// A mean, with its deviation where there are several seeds.
-fn figure(values: &[f64], digits: usize) -> String {
-    match values {
-        [] => "-".into(),
-        [value] => format!("{value:.digits$}"),
-        _ => {
-            let (mean, deviation) = summary(values);
-            format!("{mean:.digits$} ± {deviation:.digits$}")
-        }
-    }
 }
 
 impl Report {
@@ -99,7 +81,7 @@ impl Report {
             .to_vec(),
         ];
         for variant in Variant::ALL {
-            let geometry = |value: fn(&crate::variants::Geometry) -> f64| {
+            let geometry = |value: fn(&super::variants::Geometry) -> f64| {
                 self.collect(variant, |result| result.geometry.as_ref().map(value))
             };
             let scores = |stage: fn(&VariantResult) -> Option<&CaptionScores>,
@@ -208,27 +190,4 @@ impl Report {
             .filter_map(|seed| Some(find(seed, variant)? - find(seed, Variant::ReAlign)?))
             .collect()
     }
-}
-
-/// Aligned columns under a header.
-fn markdown(rows: &[Vec<String>]) -> String {
-    let widths: Vec<usize> = (0..rows[0].len())
-        .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0).max(3))
-        .collect();
-    let mut out = String::new();
-    for (number, row) in rows.iter().enumerate() {
-        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
-            let space = " ".repeat(width - cell.chars().count());
-            if column == 0 { format!("{cell}{space}") } else { format!("{space}{cell}") }
-        });
-        let _ = writeln!(out, "| {} |", cells.collect::<Vec<_>>().join(" | "));
-        if number == 0 {
-            let rule = widths.iter().enumerate().map(|(column, width)| match column {
-                0 => "-".repeat(*width),
-                _ => format!("{}:", "-".repeat(width - 1)),
-            });
-            let _ = writeln!(out, "| {} |", rule.collect::<Vec<_>>().join(" | "));
-        }
-    }
-    out
 }

@@ -16,8 +16,8 @@ use burn_revision::revision::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::pictures::Picture;
-use crate::world::{EVAL_BATCH, Embeddings, MAX_LEN, World, conversations};
+use super::pictures::Picture;
+use super::world::{EVAL_BATCH, Embeddings, MAX_LEN, World, conversations};
 
 /// What stage 1 is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

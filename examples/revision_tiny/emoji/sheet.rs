@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::pictures::Picture;
+use crate::table::escape;
 
 /// The picture of a row, in pixels.
 const PICTURE: u32 = 72;
@@ -97,19 +98,6 @@ fn text(body: &mut String, column: usize, y: usize, lines: &[String], class: &st
         let y = y + number * LINE;
         let _ = writeln!(body, r#"<text class="{class}" x="{x}" y="{y}">{}</text>"#, escape(line));
     }
-}
-
-fn escape(text: &str) -> String {
-    let keep = text.chars().filter(|char| !char.is_control());
-    keep.fold(String::new(), |mut escaped, char| {
-        match char {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            char => escaped.push(char),
-        }
-        escaped
-    })
 }
 
 /// Breaks a caption into lines at its spaces, and words longer than a line where the line ends.

@@ -1,0 +1,58 @@
+//! What can be asked for on the command line, besides what both tasks have.
+
+use burn_revision::{Error, Result};
+use clap::Args;
+
+use super::settings::Settings;
+use super::words::Concept;
+
+/// The options of the questions.
+#[derive(Args)]
+pub struct Options {
+    /// Draws the pictures, also where the package easy-vqa is in target/easy-vqa.
+    #[arg(long)]
+    pub drawn: bool,
+    /// Another scale of the contrastive loss: the larger, the more of the gap is left.
+    #[arg(long, value_name = "SCALE")]
+    pub logit_scale: Option<f64>,
+    /// Measures on training pictures that nothing else uses, with other seeds: for choosing settings.
+    #[arg(long)]
+    pub validate: bool,
+    /// Every fourth pair of colour and shape is never seen by encoder and stage 1, and measured apart.
+    #[arg(long)]
+    pub held_out: bool,
+    /// Without the curve over the number of real pictures in stage 2.
+    #[arg(long)]
+    pub no_curve: bool,
+    /// Only the rows with these titles.
+    #[arg(long, value_delimiter = ',', value_name = "TITLES")]
+    pub rows: Vec<String>,
+    /// Changes settings, by their names in report.json.
+    #[arg(long, value_name = "NAME=JSON")]
+    pub set: Vec<String>,
+    /// Which step of ReAlign helps, at each of these scales of the contrastive loss.
+    #[arg(long, value_delimiter = ',', value_name = "SCALES")]
+    pub steps: Vec<f64>,
+}
+
+impl Options {
+    /// The settings with the changes that were asked for.
+    pub fn settings(&self, quick: bool) -> Result<Settings> {
+        let mut settings = if quick { Settings::quick() } else { Settings::full() };
+        settings.logit_scale = self.logit_scale.unwrap_or(settings.logit_scale);
+        let mut json = serde_json::to_value(&settings).expect("settings are plain data");
+        for change in &self.set {
+            let refused = |detail: String| Error::config("set", format!("{change}: {detail}"));
+            let (name, value) = change.split_once('=').ok_or_else(|| refused("expected NAME=JSON".into()))?;
+            let known = json.get_mut(name).ok_or_else(|| refused("no setting has this name".into()))?;
+            *known = serde_json::from_str(value).map_err(|error| refused(error.to_string()))?;
+        }
+        serde_json::from_value(json).map_err(|error| Error::config("set", error.to_string()))
+    }
+
+    /// The pairs of colour and shape that are held out.
+    pub fn held_out(&self) -> Vec<Concept> {
+        let all = Concept::all().enumerate();
+        all.filter(|(number, _)| self.held_out && number % 4 == 1).map(|(_, concept)| concept).collect()
+    }
+}

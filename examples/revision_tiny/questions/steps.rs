@@ -1,0 +1,155 @@
+//! When does which step help? The steps of ReAlign one by one (arXiv 2602.07026, Sec. 4), and noise, at several scales of the
+//! contrastive loss: the larger the scale, the more of the gap is left, and the more the spreads differ.
+
+use std::path::Path;
+
+use burn::tensor::{Device, Tensor};
+use burn_revision::Result;
+use burn_revision::alignment::{Aligner, Identity, MeanShiftConfig, ReAlign, ReAlignConfig, WithNoise};
+use serde::{Deserialize, Serialize};
+
+use super::charts;
+use super::settings::Settings;
+use super::variants::Stages;
+use crate::table::{figure, markdown};
+use crate::write;
+
+/// A method of one's own is an implementation of one trait: the first two steps of ReAlign, without the third.
+struct AnchorAndTrace {
+    text_mean: Tensor<1>,
+    image_mean: Tensor<1>,
+    scale: f64,
+}
+
+impl AnchorAndTrace {
+    fn new(realign: &ReAlign, device: &Device) -> Self {
+        let tensor = |values: Vec<f32>| Tensor::from_data(values.as_slice(), device);
+        Self {
+            text_mean: tensor(realign.text_mean()),
+            image_mean: tensor(realign.image_mean()),
+            scale: realign.scale(),
+        }
+    }
+}
+
+impl Aligner for AnchorAndTrace {
+    fn name(&self) -> &'static str {
+        "anchor_and_trace"
+    }
+
+    fn dim(&self) -> usize {
+        self.text_mean.dims()[0]
+    }
+
+    fn transport(&self, text: Tensor<2>) -> Tensor<2> {
+        let mean = |mean: &Tensor<1>| mean.clone().cast(text.dtype()).unsqueeze::<2>();
+        (text.clone() - mean(&self.text_mean)) * self.scale + mean(&self.image_mean)
+    }
+}
+
+/// What came of one step at one scale.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Step {
+    pub title: String,
+    /// The share of right answers after stage 1.
+    pub accuracy: f64,
+}
+
+/// One seed at one scale.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Place {
+    pub seed: u64,
+    pub logit_scale: f64,
+    pub gap: f64,
+    pub scale: f64,
+    pub concept_accuracy: f64,
+    pub steps: Vec<Step>,
+}
+
+/// Stage 1 after each step of the alignment, and with noise.
+pub fn run(stages: &Stages) -> Result<Place> {
+    let world = stages.world;
+    let (texts, images) = (&world.text_rows, &world.unpaired_rows);
+    let realign = ReAlignConfig::new().fit(texts, images)?;
+    let none = Identity::new(texts.dim());
+    let noise = world.settings.noise;
+    let steps: [(&str, Box<dyn Aligner>); 6] = [
+        ("as it is", Box::new(none)),
+        ("noise alone", Box::new(WithNoise::new(none, noise))),
+        ("anchor", Box::new(MeanShiftConfig::new().fit(texts, images)?)),
+        ("anchor, trace", Box::new(AnchorAndTrace::new(&realign, &world.device))),
+        ("anchor, trace, centroid", Box::new(realign.clone())),
+        ("all three, noise", Box::new(WithNoise::new(realign.clone(), noise))),
+    ];
+    let (gap, scale) = world.gap()?;
+    let mut found = Vec::new();
+    for (title, aligner) in steps {
+        let title = title.to_string();
+        let (model, _) = stages.train(&title, stages.texts(&*aligner)?)?;
+        let accuracy = stages.ask(&model)?.all;
+        let logit_scale = world.settings.logit_scale;
+        println!(
+            "{}logit scale {logit_scale}, gap {gap:.2}, s {scale:.2}: {title}: {accuracy:.3}",
+            stages.label
+        );
+        found.push(Step { title, accuracy });
+    }
+    Ok(Place {
+        seed: world.seed,
+        logit_scale: world.settings.logit_scale,
+        gap,
+        scale,
+        concept_accuracy: world.concept_accuracy()?,
+        steps: found,
+    })
+}
+
+/// Writes what was found, and prints it.
+pub fn finish(
+    output: &Path,
+    settings: &Settings,
+    pictures: &str,
+    validation: bool,
+    places: Vec<Place>,
+) -> Result<()> {
+    let mut scales: Vec<f64> = Vec::new();
+    for place in &places {
+        if !scales.contains(&place.logit_scale) {
+            scales.push(place.logit_scale);
+        }
+    }
+    let titles: Vec<&str> = places[0].steps.iter().map(|step| step.title.as_str()).collect();
+    let at = |scale: f64| places.iter().filter(move |place| place.logit_scale == scale);
+    let mut rows = vec![["logit scale", "gap", "s", "concepts"].map(String::from).to_vec()];
+    rows[0].extend(titles.iter().map(|title| title.to_string()));
+    for scale in &scales {
+        let of = |value: fn(&Place) -> f64| figure(&at(*scale).map(value).collect::<Vec<_>>(), 2);
+        let mut row = vec![scale.to_string(), of(|p| p.gap), of(|p| p.scale), of(|p| p.concept_accuracy)];
+        row.extend(
+            (0..titles.len())
+                .map(|step| figure(&at(*scale).map(|p| p.steps[step].accuracy).collect::<Vec<_>>(), 3)),
+        );
+        rows.push(row);
+    }
+    println!("\nThe share of right answers after stage 1 on text:\n\n{}", markdown(&rows));
+
+    let lines = titles.iter().enumerate().map(|(step, title)| charts::Line {
+        title,
+        points: scales
+            .iter()
+            .map(|scale| (*scale as usize, at(*scale).map(|place| place.steps[step].accuracy).collect()))
+            .collect(),
+    });
+    let lines: Vec<charts::Line> = lines.collect();
+    write(&output.join("steps.svg"), charts::curves(&lines, "scale of the contrastive loss").as_bytes())?;
+    let json = serde_json::json!({
+        "burn_revision": env!("CARGO_PKG_VERSION"),
+        "pictures": pictures,
+        "validation": validation,
+        "settings": settings,
+        "places": places,
+    });
+    write(&output.join("steps.json"), &serde_json::to_vec_pretty(&json).expect("plain data"))?;
+    println!("Written to {}: steps.json, steps.svg", output.display());
+    Ok(())
+}
