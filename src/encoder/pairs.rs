@@ -228,7 +228,7 @@ mod tests {
         let error = pairs.clone().with_groups(vec![1; 4]).unwrap_err();
         assert_eq!(error.to_string(), "groups of the pairs: expected 5, found 4");
         let pairs = pairs.with_groups(vec![9, 8, 7, 9, 8]).unwrap();
-        let step = Step { index: 0, items: vec![4, 0, 2] };
+        let step = Step { epoch: 0, index: 0, items: vec![4, 0, 2] };
         let batch = pairs.batch(&step, &device).unwrap();
         let groups: Vec<i64> = batch.groups.unwrap().into_data().iter::<i64>().collect();
         let tokens: Vec<i64> = batch.tokens.into_data().iter::<i64>().collect();

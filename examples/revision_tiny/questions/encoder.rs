@@ -32,7 +32,7 @@ pub fn config(settings: &Settings, vocab_size: usize) -> DualEncoderConfig {
     DualEncoderConfig::new(image, text).with_logit_scale(LogitScaleConfig::Fixed(settings.logit_scale))
 }
 
-/// Trains an encoder on pictures with one of their captions each. Pictures of one concept are no negatives of each other.
+/// Trains an encoder on pictures and their mirror images, with one of their captions each. Pictures of one concept are no negatives of each other.
 pub fn train(
     pictures: &[&Picture],
     tokenizer: &Tokenizer,
@@ -43,16 +43,15 @@ pub fn train(
     label: &str,
 ) -> Result<DualEncoder> {
     let mut rng = StdRng::seed_from_u64(seed);
-    let concepts: Vec<Concept> = pictures
-        .iter()
-        .map(|picture| picture.concept.expect("the encoder's pictures have captions"))
-        .collect();
-    let pairs = pictures.iter().zip(&concepts).map(|(picture, concept)| {
-        let tokens = tokenizer.encode(&concept.caption(&mut rng));
-        Pair { pixels: picture.pixels.clone(), tokens }
-    });
-    let groups = concepts.iter().map(|concept| concept.number() as u32).collect();
-    let pairs = PairDataset::new(pairs.collect(), [3, SIZE, SIZE])?.with_groups(groups)?;
+    let (mut pairs, mut groups) = (Vec::new(), Vec::new());
+    for picture in pictures {
+        let concept = picture.concept.expect("the encoder's pictures have captions");
+        for pixels in picture.mirrored() {
+            pairs.push(Pair { pixels, tokens: tokenizer.encode(&concept.caption(&mut rng)) });
+            groups.push(concept.number() as u32);
+        }
+    }
+    let pairs = PairDataset::new(pairs, [3, SIZE, SIZE])?.with_groups(groups)?;
 
     device.seed(seed);
     let encoder = config(settings, tokenizer.vocab_size()).init(device);

@@ -75,11 +75,11 @@ fn texts(count: usize, rng: &mut StdRng) -> Vec<Conversation> {
         let mut add = |turns: Vec<Turn>| {
             texts.push(Conversation { id: format!("read {}", texts.len()), image: None, turns });
         };
-        let (before, after) = (concept.caption(rng), concept.caption(rng));
+        let (before, after) = (concept.hint(rng), concept.caption(rng));
         add(vec![human(before), Turn::new(Role::Gpt, after)]);
         for asked in concept.questions(rng).chunks(QUESTIONS_A_TEXT) {
             // One in ten is about nothing that is told.
-            let told = (!rng.random_ratio(1, 10)).then(|| human(concept.caption(rng)));
+            let told = (!rng.random_ratio(1, 10)).then(|| human(concept.hint(rng)));
             let turns = asked.iter().flat_map(|question| {
                 [human(question.text.clone()), Turn::new(Role::Gpt, ANSWERS[question.answer])]
             });

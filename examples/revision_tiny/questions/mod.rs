@@ -174,6 +174,7 @@ fn one_seed(stages: &Stages, options: &Options, save: Option<&Path>) -> Result<S
         concept_accuracy: world.concept_accuracy()?,
         gap,
         scale,
+        prior: answers::prior(world),
         blind,
         told: answers::told(world)?,
         variants,

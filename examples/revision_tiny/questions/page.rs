@@ -34,7 +34,7 @@ pub fn html(report: &Report, sheet: &str) -> String {
     }
     let _ = write!(body, "<p>{}</p>\n", escape(&report.headline()));
     body.push_str("<h2>Right answers</h2>\n<p>Bars are standard deviations over seeds, small dots single seeds. The dashed \
-        line is the language model without a picture.</p>\n");
+        line is the most frequent answer to each question, whatever is shown.</p>\n");
     body.push_str(&rows(report));
     table(&mut body, &report.table());
     body.push_str("<h2>How many real pictures does text replace?</h2>\n");
@@ -55,8 +55,8 @@ pub fn html(report: &Report, sheet: &str) -> String {
 
 /// The variants over seeds.
 pub fn rows(report: &Report) -> String {
-    let blind: Vec<f64> = report.seeds.iter().map(|seed| seed.blind.all).collect();
-    let floor = blind.iter().sum::<f64>() / blind.len() as f64;
+    let prior: Vec<f64> = report.seeds.iter().map(|seed| seed.prior.all).collect();
+    let floor = prior.iter().sum::<f64>() / prior.len() as f64;
     let rows: Vec<charts::Row> = report
         .titles()
         .into_iter()
@@ -66,7 +66,7 @@ pub fn rows(report: &Report) -> String {
             stage2: report.collect(title, |result| Some(result.stage2.all)),
         })
         .collect();
-    charts::rows(&rows, ("no picture", floor))
+    charts::rows(&rows, ("the question alone", floor))
 }
 
 /// The curve over the number of real pictures in stage 2.

@@ -45,6 +45,18 @@ impl Picture {
         let pixels = (0..3).flat_map(channel).collect();
         Ok(Self { id, png, concept, questions, pixels })
     }
+
+    /// The pixels as they are, and mirrored from left to right, from top to bottom, and both: what is shown stays the same.
+    pub fn mirrored(&self) -> [Vec<f32>; 4] {
+        [(false, false), (true, false), (false, true), (true, true)].map(|(across, down)| {
+            let turned = |place: usize, turn: bool| if turn { SIZE - 1 - place } else { place };
+            let at = |channel: usize, row: usize, column: usize| {
+                self.pixels[(channel * SIZE + turned(row, down)) * SIZE + turned(column, across)]
+            };
+            let places = (0..3).flat_map(|channel| (0..SIZE).map(move |row| (channel, row)));
+            places.flat_map(|(channel, row)| (0..SIZE).map(move |column| at(channel, row, column))).collect()
+        })
+    }
 }
 
 /// All pictures.

@@ -34,6 +34,8 @@ pub struct SeedReport {
     pub gap: f64,
     /// The scale that would give the captions the spread of the pictures.
     pub scale: f64,
+    /// The most frequent answer to each question, whatever is shown.
+    pub prior: Accuracy,
     /// The language model without a picture.
     pub blind: Accuracy,
     /// The language model with a true caption as text.
@@ -104,24 +106,17 @@ impl Report {
             of_seeds(|seed| seed.told, 3),
         );
         let mut rows = vec![HEAD.map(String::from).to_vec()];
-        let blind = |value: fn(&Accuracy) -> f64| {
-            figure(&self.seeds.iter().map(|seed| value(&seed.blind)).collect::<Vec<_>>(), 3)
-        };
-        let dash = || "-".to_string();
-        rows.push(vec![
-            "no picture at all".into(),
-            blind(|a| a.all),
-            blind(|a| a.yes_no),
-            blind(|a| a.shape),
-            blind(|a| a.colour),
-            dash(),
-            dash(),
-            dash(),
-            dash(),
-        ]);
+        let values: [fn(&Accuracy) -> f64; 4] = [|a| a.all, |a| a.yes_no, |a| a.shape, |a| a.colour];
+        let unseeing: [(&str, fn(&SeedReport) -> &Accuracy); 2] =
+            [("the question alone, most frequent answer", |seed| &seed.prior), ("no picture", |seed| &seed.blind)];
+        for (title, accuracy) in unseeing {
+            let mut row = vec![title.to_string()];
+            row.extend(values.map(|value| figure(&self.seeds.iter().map(|seed| value(accuracy(seed))).collect::<Vec<_>>(), 3)));
+            row.extend(["-"; 4].map(String::from));
+            rows.push(row);
+        }
         for title in self.titles() {
             let mut row = vec![title.to_string()];
-            let values: [fn(&Accuracy) -> f64; 4] = [|a| a.all, |a| a.yes_no, |a| a.shape, |a| a.colour];
             for value in values {
                 row.push(figure(&self.collect(title, |result| result.stage1.as_ref().map(value)), 3));
             }

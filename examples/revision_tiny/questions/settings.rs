@@ -27,7 +27,7 @@ pub struct Settings {
     /// The channels of the encoder's convolutions, and their strides.
     pub channels: Vec<usize>,
     pub strides: Vec<usize>,
-    /// Passes over the encoder's pairs.
+    /// Passes over the encoder's pairs: pictures, and their mirror images.
     pub encoder_epochs: usize,
     /// Pairs a step.
     pub encoder_batch: usize,
@@ -41,6 +41,8 @@ pub struct Settings {
     pub lm_texts: usize,
     /// Optimizer steps in which it reads them.
     pub lm_steps: usize,
+    /// Conversations a step meanwhile.
+    pub lm_batch: usize,
     /// The highest learning rate meanwhile.
     pub lm_rate: f64,
     /// The standard deviation of its initial weights.
@@ -55,7 +57,7 @@ pub struct Settings {
     pub stage2_steps: usize,
     /// The highest learning rate of stage 2.
     pub stage2_rate: f64,
-    /// Samples a step, for the language model and both stages.
+    /// Samples a step, for both stages.
     pub batch: usize,
     /// The standard deviation of the isotropic noise of "ReAlign + noise", for each coordinate.
     pub noise: f64,
@@ -78,17 +80,18 @@ impl Settings {
             logit_scale: 100.0,
             channels: vec![32, 64, 128],
             strides: vec![4, 2, 2],
-            encoder_epochs: 20,
-            encoder_batch: 128,
-            encoder_rate: 3e-3,
+            encoder_epochs: 4,
+            encoder_batch: 64,
+            encoder_rate: 1.5e-3,
             lm_width: 64,
             lm_layers: 3,
-            lm_texts: 12_000,
-            lm_steps: 400,
+            lm_texts: 16_000,
+            lm_steps: 900,
+            lm_batch: 32,
             lm_rate: 3e-3,
             lm_initial: 0.1,
             visual_tokens: 2,
-            stage1_steps: 300,
+            stage1_steps: 500,
             stage1_rate: 5e-3,
             stage2_steps: 60,
             stage2_rate: 1e-3,
@@ -101,13 +104,13 @@ impl Settings {
     /// Everything once, in less than a minute: for CI. Too little training for numbers that mean something.
     pub fn quick() -> Self {
         Self {
-            encoder_pictures: 256,
+            encoder_pictures: 128,
             unpaired_pictures: 100,
             pairs: 100,
             stage2_pictures: 50,
             stage1_texts: 100,
             test_pictures: 50,
-            encoder_epochs: 2,
+            encoder_epochs: 1,
             lm_texts: 400,
             lm_steps: 20,
             stage1_steps: 6,
@@ -130,7 +133,8 @@ impl Settings {
     /// The language model alone, on texts.
     pub fn language(&self, seed: u64) -> StageConfig {
         let stage = StageConfig::new().with_trainable(Trainable::Language);
-        self.tiny(stage.with_weight_decay(0.1), self.lm_steps, self.lm_rate, seed)
+        let stage = self.tiny(stage.with_weight_decay(0.1), self.lm_steps, self.lm_rate, seed);
+        stage.with_batch_size(self.lm_batch).with_micro_batch_size(self.lm_batch)
     }
 
     /// Stage 1: the paper's, with the learning rate of a small model.

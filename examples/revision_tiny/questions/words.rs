@@ -29,7 +29,7 @@ pub const ANSWERS: [&str; 13] = [
 /// Ways to say what a picture shows.
 const CAPTIONS: [&str; 12] = [
     "a COLOUR SHAPE",
-    "COLOUR SHAPE",
+    "this is a COLOUR SHAPE",
     "the image contains a COLOUR SHAPE",
     "there is a COLOUR SHAPE in the image",
     "a SHAPE that is COLOUR",
@@ -38,7 +38,7 @@ const CAPTIONS: [&str; 12] = [
     "one COLOUR SHAPE on a plain background",
     "a picture of a COLOUR SHAPE",
     "the color of the SHAPE is COLOUR",
-    "COLOUR is the color of the SHAPE",
+    "a SHAPE, and its color is COLOUR",
     "the image shows a SHAPE of the color COLOUR",
 ];
 
@@ -162,6 +162,11 @@ impl Concept {
     /// One of its captions.
     pub fn caption(self, rng: &mut StdRng) -> String {
         self.fill(CAPTIONS.choose(rng).expect("there are captions"))
+    }
+
+    /// What a text may be about, in few words or in others.
+    pub fn hint(self, rng: &mut StdRng) -> String {
+        if rng.random_bool(0.5) { self.fill(CAPTIONS[0]) } else { self.caption(rng) }
     }
 
     /// As many questions of each kind as a picture of the package has, on average; half of yes or no are yes.
