@@ -21,7 +21,7 @@ pub fn draw() -> PictureSet {
     let mut picture = |name: &str, number: usize| {
         let concept = *concepts.choose(&mut rng).expect("there are concepts");
         let png = shape(concept, &mut rng).encode_png().expect("a pixmap can be encoded");
-        let questions = concept.questions(&mut rng);
+        let questions = concept.questions(0.5, &mut rng);
         Picture::new(format!("{name}-{number}"), png, Some(concept), questions)
             .expect("it was drawn in this size")
     };

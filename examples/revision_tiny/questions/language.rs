@@ -21,6 +21,10 @@ pub const MAX_LEN: usize = 72;
 /// Questions about one caption that the language model reads one after the other.
 const QUESTIONS_A_TEXT: usize = 4;
 
+/// The share of its questions of yes or no that ask for what is not there. Were it a half, neither the denial nor what is there
+/// would tell anything without the other, and a small model would find neither.
+const DENYING: f64 = 0.25;
+
 /// A language model with an untrained projector in front of it: where every variant starts.
 pub struct Language {
     pub tokenizer: Tokenizer,
@@ -77,7 +81,7 @@ fn texts(count: usize, rng: &mut StdRng) -> Vec<Conversation> {
         };
         let (before, after) = (concept.hint(rng), concept.caption(rng));
         add(vec![human(before), Turn::new(Role::Gpt, after)]);
-        for asked in concept.questions(rng).chunks(QUESTIONS_A_TEXT) {
+        for asked in concept.questions(DENYING, rng).chunks(QUESTIONS_A_TEXT) {
             // One in ten is about nothing that is told.
             let told = (!rng.random_ratio(1, 10)).then(|| human(concept.hint(rng)));
             let turns = asked.iter().flat_map(|question| {

@@ -169,8 +169,9 @@ impl Concept {
         if rng.random_bool(0.5) { self.fill(CAPTIONS[0]) } else { self.caption(rng) }
     }
 
-    /// As many questions of each kind as a picture of the package has, on average; half of yes or no are yes.
-    pub fn questions(self, rng: &mut StdRng) -> Vec<Question> {
+    /// As many questions of each kind as a picture of the package has, on average. Of those of yes or no, half are answered
+    /// by yes, and this share asks for what is not there.
+    pub fn questions(self, denying: f64, rng: &mut StdRng) -> Vec<Question> {
         let mut questions = Vec::new();
         for (templates, answer) in [(SHAPE_QUESTIONS, self.shape), (COLOUR_QUESTIONS, self.colour)] {
             for template in templates {
@@ -179,16 +180,16 @@ impl Concept {
                 }
             }
         }
-        questions.extend((0..YES_OR_NO).map(|_| self.yes_or_no(rng)));
+        questions.extend((0..YES_OR_NO).map(|_| self.yes_or_no(denying, rng)));
         questions.sort_by(|a, b| a.text.cmp(&b.text));
         questions.dedup();
         questions.shuffle(rng);
         questions
     }
 
-    fn yes_or_no(self, rng: &mut StdRng) -> Question {
+    fn yes_or_no(self, denying: f64, rng: &mut StdRng) -> Question {
         let is_yes = rng.random_bool(0.5);
-        let denies = rng.random_bool(0.5);
+        let denies = rng.random_bool(denying);
         // There are eight colours to ask for, and three shapes.
         let about_colour = rng.random_ratio(8, 11);
         let (words, own) = if about_colour { (&COLOURS[..], self.colour) } else { (&SHAPES[..], self.shape) };

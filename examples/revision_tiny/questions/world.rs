@@ -81,7 +81,7 @@ impl World {
         let texts: Vec<Text> = (0..settings.stage1_texts)
             .map(|number| {
                 let concept = seen.choose(&mut rng).expect("not all concepts are held out");
-                let (caption, questions) = (concept.caption(&mut rng), concept.questions(&mut rng));
+                let (caption, questions) = (concept.caption(&mut rng), concept.questions(0.5, &mut rng));
                 Text { id: format!("text-{number}"), caption, questions }
             })
             .collect();
