@@ -113,7 +113,8 @@ impl Model {
             return empty(&mut stream, 404);
         };
         let (first, last) = bounds(&range, content.len());
-        let (first, last) = if faults.ignores_ranges && range != "bytes=0-0" { (0, content.len()) } else { (first, last) };
+        let (first, last) =
+            if faults.ignores_ranges && range != "bytes=0-0" { (0, content.len()) } else { (first, last) };
         let part = &content[first.min(content.len())..last];
         let extra = format!(
             "ETag: \"{}\"\r\nX-Repo-Commit: {COMMIT}\r\nContent-Range: bytes {first}-{}/{}\r\n",
@@ -143,13 +144,15 @@ impl Model {
 
 /// The first byte that is asked for, and the one behind the last.
 fn bounds(range: &str, len: usize) -> (usize, usize) {
-    let (first, last) = range.strip_prefix("bytes=").and_then(|range| range.split_once('-')).unwrap_or(("0", ""));
+    let (first, last) =
+        range.strip_prefix("bytes=").and_then(|range| range.split_once('-')).unwrap_or(("0", ""));
     let first = first.parse().unwrap_or(0);
     (first, last.parse().map_or(len, |last: usize| (last + 1).min(len)))
 }
 
 fn with_body(status: &str, extra: &str, body: &[u8]) -> Vec<u8> {
-    let head = format!("HTTP/1.1 {status}\r\n{extra}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    let head =
+        format!("HTTP/1.1 {status}\r\n{extra}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
     [head.as_bytes(), body].concat()
 }
 

@@ -8,13 +8,13 @@ use burn_revision::encoder::BadPictures;
 
 #[derive(Args)]
 pub struct EmbedCommand {
-    /// The encoder: a folder of Hugging Face (CLIP, SigLIP) or of open_clip
+    /// The encoder: a folder of Hugging Face (CLIP, SigLIP) or of open_clip, or its name on the Hub, OWNER/MODEL
     #[arg(long, value_name = "DIR")]
     pub encoder: PathBuf,
-    /// Pictures: folders (with those in them), quoted patterns, lists (.txt, .jsonl, .csv, .tsv), WebDataset tars, files
+    /// Pictures: folders (with those in them), quoted patterns, lists (.txt, .jsonl, .csv, .tsv, .parquet), WebDataset tars, files
     #[arg(long, value_name = "PATH", num_args = 1.., required_unless_present = "texts", conflicts_with = "texts")]
     pub images: Vec<PathBuf>,
-    /// Texts: the lines of a .txt file, the objects of a .jsonl file, or the rows of a .csv or .tsv file
+    /// Texts: the lines of a .txt file, the objects of a .jsonl file, or the rows of a .csv, .tsv or .parquet file
     #[arg(long, value_name = "FILE")]
     pub texts: Option<PathBuf>,
     /// The embeddings to write: a file, or a folder of shards

@@ -68,9 +68,11 @@ mod tests {
             "training_args.bin",
         ];
         assert_eq!(wanted(&new), ["tokenizer.json", "chat_template.jinja"]);
-        let clip = ["config.json", "merges.txt", "vocab.json", "open_clip_model.safetensors", "pytorch_model.bin"];
+        let clip =
+            ["config.json", "merges.txt", "vocab.json", "open_clip_model.safetensors", "pytorch_model.bin"];
         assert_eq!(wanted(&clip), ["config.json", "merges.txt", "vocab.json", "pytorch_model.bin"]);
-        let open_clip = ["open_clip_config.json", "open_clip_model.safetensors", "merges.txt", "tokenizer.json"];
+        let open_clip =
+            ["open_clip_config.json", "open_clip_model.safetensors", "merges.txt", "tokenizer.json"];
         let read = ["open_clip_config.json", "open_clip_model.safetensors", "tokenizer.json"];
         assert_eq!(wanted(&open_clip), read);
         let sentences = ["config.json", "1_Pooling/config.json", "onnx/config.json"];

@@ -39,10 +39,13 @@ fn cache() -> TempDir {
 
 /// Whether the folder holds what is read of the model, and no more.
 fn assert_complete(folder: &std::path::Path) {
-    let mut names: Vec<String> =
-        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<String> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
-    let expected: Vec<_> = files().into_iter().filter(|(name, _)| !name.ends_with("bin") && name != "README.md").collect();
+    let expected: Vec<_> =
+        files().into_iter().filter(|(name, _)| !name.ends_with("bin") && name != "README.md").collect();
     assert_eq!(names, expected.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>());
     for (name, content) in expected {
         assert!(fs::read(folder.join(&name)).unwrap() == content, "content of {name}");
@@ -99,7 +102,11 @@ fn a_file_of_another_size_than_listed_is_named_with_both() {
     }
     // Nothing of a download that failed is taken for a model later.
     drop(server);
-    let offline = Hub { offline: true, endpoint: None, ..hub(&Server::start(NAME, files(), Faults::default()), &cache) };
+    let offline = Hub {
+        offline: true,
+        endpoint: None,
+        ..hub(&Server::start(NAME, files(), Faults::default()), &cache)
+    };
     assert!(offline.folder(NAME).unwrap_err().to_string().contains("no copy"));
 }
 
@@ -114,7 +121,8 @@ fn a_damaged_file_of_the_cache_is_downloaded_anew() {
 #[test]
 fn refusals_say_what_to_do() {
     for (status, part) in [(401, "HF_TOKEN"), (403, "gated"), (404, "no such model"), (503, "status 503")] {
-        let (server, cache) = (Server::start(NAME, files(), Faults { status: Some(status), ..Faults::default() }), cache());
+        let (server, cache) =
+            (Server::start(NAME, files(), Faults { status: Some(status), ..Faults::default() }), cache());
         let error = hub(&server, &cache).folder(NAME).unwrap_err().to_string();
         assert!(error.contains(NAME) && error.contains(part), "{error}");
     }
