@@ -10,7 +10,7 @@ use super::embed_args::EmbedCommand;
 use super::outcome::Outcome;
 use super::progress::Progress;
 use burn_revision::alignment::stream::{self, ConvertOptions};
-use burn_revision::device::from_environment;
+use burn_revision::device::{from_environment, is_cpu};
 use burn_revision::embedding::{Format, Store};
 use burn_revision::encoder::{
     EmbedOptions, EmbedReport, PictureList, PretrainedEncoder, TextList, embed_pictures, embed_texts,
@@ -32,7 +32,7 @@ pub fn embed(command: &EmbedCommand, output: &OutputOptions) -> Result<Outcome> 
     let device = from_environment()?;
     let precision = FloatDType::from(command.precision);
     let options = EmbedOptions {
-        batch_size: command.batch_size,
+        batch_size: command.batch_size.unwrap_or(if is_cpu(&device) { 8 } else { 32 }),
         shard_rows: command.shard_rows,
         threads: command.threads,
         resume: command.resume,

@@ -44,9 +44,9 @@ pub struct EmbedCommand {
     /// The float type of the encoder's weights: f32, f16 or bf16
     #[arg(long, value_enum, default_value_t = Precision::F32)]
     pub precision: Precision,
-    /// Pictures or texts that go through the encoder together
-    #[arg(long, value_name = "N", default_value_t = 32)]
-    pub batch_size: usize,
+    /// Pictures or texts that go through the encoder together [default: 8 on a processor, 32 on other devices]
+    #[arg(long, value_name = "N")]
+    pub batch_size: Option<usize>,
     /// Rows to a shard; what --resume keeps, is kept in shards
     #[arg(long, value_name = "N", default_value_t = 4096)]
     pub shard_rows: usize,

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use super::list::PicturePlace;
 use super::shards::{EmbedOptions, EmbedReport, ShardFolder, ShardNote, fingerprint};
 use super::{Item, PictureList};
+use crate::device::is_cpu;
 use crate::embedding::{check_cancelled, pipeline, positioned};
 use crate::encoder::{ImageEncoder, MAX_PIXELS, decode_picture};
 use crate::{Error, Result};
@@ -78,7 +79,7 @@ pub fn embed_pictures(
 
     let mut batches = batches.into_iter();
     let device = Mutex::new(());
-    let one_at_a_time = !is_cpu(encoder);
+    let one_at_a_time = !is_cpu(encoder.device());
     let mut current = (Vec::new(), Vec::new(), ShardNote::default());
     pipeline::run(
         options.threads.unwrap_or_else(pipeline::available_threads),
@@ -148,10 +149,4 @@ fn processed(
         }
     };
     Ok(encoder.processor().process(&decode_picture(bytes, &name, max_pixels)?))
-}
-
-/// Whether the weights are on a backend that computes on the processor.
-fn is_cpu(encoder: &ImageEncoder) -> bool {
-    let name = format!("{:?}", encoder.device()).to_lowercase();
-    ["flex", "ndarray", "cpu"].iter().any(|backend| name.contains(backend))
 }

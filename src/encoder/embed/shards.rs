@@ -12,7 +12,7 @@ use crate::{Error, Result, atomic};
 /// How pictures or texts are embedded.
 #[derive(Clone)]
 pub struct EmbedOptions<'a> {
-    /// How many go through the tower together.
+    /// How many go through the tower together; 8 are fastest on a processor.
     pub batch_size: usize,
     /// How many there are to a shard: the unit that is kept when the job is interrupted.
     pub shard_rows: usize,
