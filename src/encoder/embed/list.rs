@@ -16,7 +16,7 @@ pub struct Item<T> {
     pub id: String,
     /// The picture's place, or the text.
     pub content: T,
-    /// Captions, paths and whatever else is written beside the row.
+    /// Captions and whatever else is written beside the row; so is the path of a picture.
     pub record: Record,
 }
 
@@ -194,6 +194,15 @@ impl PictureList {
         &self.items
     }
 
+    /// What is written beside the row of a picture: its record, with the path of its file.
+    pub(super) fn record(item: &Item<PicturePlace>) -> Record {
+        let mut record = item.record.clone();
+        if let PicturePlace::File(path) = &item.content {
+            record.entry("path").or_insert_with(|| Value::String(path.to_string_lossy().into_owned()));
+        }
+        record
+    }
+
     /// The file that a picture is, or is in.
     pub(super) fn file(&self, place: &PicturePlace) -> PathBuf {
         match place {
@@ -245,8 +254,7 @@ impl PictureList {
         }
     }
 
-    fn push_file(&mut self, id: String, path: PathBuf, mut record: Record) {
-        record.entry("path").or_insert_with(|| Value::String(path.to_string_lossy().into_owned()));
+    fn push_file(&mut self, id: String, path: PathBuf, record: Record) {
         self.items.push(Item { id, content: PicturePlace::File(path), record });
     }
 

@@ -111,7 +111,9 @@ pub fn embed_pictures(
         |Embedded { shard, is_last, kept, rows, bad }| {
             let (all, records, note) = &mut current;
             all.extend(rows);
-            records.extend(kept.iter().map(|place| (items[*place].id.clone(), items[*place].record.clone())));
+            records.extend(
+                kept.iter().map(|place| (items[*place].id.clone(), PictureList::record(&items[*place]))),
+            );
             note.bad.extend(bad);
             if is_last {
                 note.rows = records.len();
