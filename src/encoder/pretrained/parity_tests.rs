@@ -10,30 +10,35 @@ use super::text::TextTower;
 use super::*;
 use crate::weights::safetensors::SafetensorsFile;
 
-fn fixture(name: &str) -> PathBuf {
+pub(super) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/encoder").join(name)
 }
 
 /// A copy of a fixture that may be changed.
-fn copy(name: &str) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    for file in std::fs::read_dir(fixture(name)).unwrap() {
-        let path = file.unwrap().path();
-        std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+pub(super) fn copy(name: &str) -> tempfile::TempDir {
+    fn copy_all(from: &Path, to: &Path) {
+        std::fs::create_dir_all(to).unwrap();
+        for file in std::fs::read_dir(from).unwrap() {
+            let path = file.unwrap().path();
+            let place = to.join(path.file_name().unwrap());
+            if path.is_dir() { copy_all(&path, &place) } else { drop(std::fs::copy(&path, place).unwrap()) }
+        }
     }
+    let folder = tempfile::tempdir().unwrap();
+    copy_all(&fixture(name), folder.path());
     folder
 }
 
 /// What the reference computed.
-struct Reference(safetensors::SafeTensors<'static>);
+pub(super) struct Reference(safetensors::SafeTensors<'static>);
 
 impl Reference {
-    fn of(name: &str) -> Self {
+    pub(super) fn of(name: &str) -> Self {
         let bytes = std::fs::read(fixture(name).join("reference.safetensors")).unwrap();
         Self(safetensors::SafeTensors::deserialize(bytes.leak()).unwrap())
     }
 
-    fn data(&self, name: &str) -> Option<TensorData> {
+    pub(super) fn data(&self, name: &str) -> Option<TensorData> {
         let view = self.0.tensor(name).ok()?;
         let shape = view.shape().to_vec();
         Some(match view.dtype() {
@@ -52,12 +57,12 @@ impl Reference {
         Tensor::from_data(self.data("pixels").unwrap(), (&Device::default(), DType::F32))
     }
 
-    fn tokens(&self) -> Tensor<2, Int> {
+    pub(super) fn tokens(&self) -> Tensor<2, Int> {
         Tensor::from_data(self.data("tokens").unwrap(), &Device::default())
     }
 
     #[track_caller]
-    fn compare<const D: usize>(&self, name: &str, found: Tensor<D>) {
+    pub(super) fn compare<const D: usize>(&self, name: &str, found: Tensor<D>) {
         let expected = self.data(name).unwrap_or_else(|| panic!("no {name}"));
         found.into_data().assert_approx_eq::<f32>(&expected, Tolerance::absolute(1e-5).set_relative(1e-5));
     }
@@ -100,6 +105,7 @@ fn pictures_have_the_embeddings_and_hidden_states_of_the_reference() {
             let states = match &encoder.tower {
                 ImageTower::Clip(tower) => tower.hidden_states(reference.pixels()),
                 ImageTower::Siglip(tower) => tower.hidden_states(reference.pixels()),
+                ImageTower::EfficientNet(_) => unreachable!("it has no hidden states"),
             };
             reference.compare_states("image", states);
         }
@@ -117,6 +123,7 @@ fn texts_have_the_embeddings_and_hidden_states_of_the_reference() {
             let states = match &encoder.tower {
                 TextTower::Clip(tower) => tower.hidden_states(reference.tokens()),
                 TextTower::Siglip(tower) => tower.hidden_states(reference.tokens()),
+                TextTower::Bert(_) => unreachable!("see tower_tests"),
             };
             reference.compare_states("text", states);
         }
