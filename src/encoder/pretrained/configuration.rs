@@ -16,6 +16,8 @@ pub(super) enum Architecture {
     Clip(ClipConfig),
     ClipText(ClipTextConfig),
     ClipVision(ClipVisionConfig),
+    /// The image tower of LLM2CLIP; its texts go through a language model of another folder.
+    Llm2ClipVision(ClipVisionConfig),
     Siglip(SiglipConfig),
     SiglipText(SiglipTextConfig),
     SiglipVision(SiglipVisionConfig),
@@ -77,6 +79,10 @@ impl Architecture {
                 // Files of the first years keep the towers under these names.
                 let text = if text.is_empty() { part("text_config_dict")? } else { text };
                 let vision = if vision.is_empty() { part("vision_config_dict")? } else { vision };
+                if is_llm2clip(config) {
+                    let tower = clip_vision(&vision)?;
+                    return Ok(Self::Llm2ClipVision(overlaid(tower, &projection(config), "config")?));
+                }
                 let clip = ClipConfig::new(clip_text(&text)?, clip_vision(&vision)?);
                 Ok(Self::Clip(overlaid(clip, &without_parts(config), "config")?))
             }
@@ -114,6 +120,18 @@ impl Architecture {
         };
         Ok(Self::EfficientNetLite(tower, processing))
     }
+}
+
+/// Whether a file of the type `clip` says that its texts are those of a language model.
+fn is_llm2clip(config: &Map<String, Value>) -> bool {
+    let classes = config.get("architectures").and_then(Value::as_array).into_iter().flatten();
+    classes.filter_map(Value::as_str).any(|class| class.starts_with("LLM2CLIP"))
+}
+
+/// The width of the common space, which stands beside the towers.
+fn projection(config: &Map<String, Value>) -> Map<String, Value> {
+    let width = config.get("projection_dim").map(|width| ("projection_dim".to_string(), width.clone()));
+    width.into_iter().collect()
 }
 
 /// A model of the BERT family; how its texts are pooled stands in other files.

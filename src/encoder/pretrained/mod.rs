@@ -46,6 +46,8 @@ pub use tokenizer::TextTokenizer;
 ///   `SiglipModel` (SigLIP 2 of fixed resolution among them), `SiglipVisionModel` or `SiglipTextModel`: `config.json`,
 ///   `model.safetensors` or shards and their index, `preprocessor_config.json` and `tokenizer.json` (or CLIP's `vocab.json`
 ///   and `merges.txt`), with weights in float16, bfloat16 or float32;
+/// * the image tower of LLM2CLIP (arXiv 2411.04997), of the class `LLM2CLIPModel`; its texts are those of a language model with
+///   an adapter, which is not read;
 /// * a folder of open_clip: `open_clip_config.json` and `open_clip_model.safetensors`;
 /// * towers without a common space, whose rows are features: sentence encoders of the BERT family as sentence-transformers
 ///   stores them (`BertModel`, `RobertaModel`; `modules.json`, `1_Pooling`, `sentence_bert_config.json` as far as they are
@@ -138,7 +140,10 @@ impl PretrainedEncoder {
     pub fn has_texts(&self) -> bool {
         !matches!(
             self.architecture,
-            Architecture::ClipVision(_) | Architecture::SiglipVision(_) | Architecture::EfficientNetLite(..)
+            Architecture::ClipVision(_)
+                | Architecture::Llm2ClipVision(_)
+                | Architecture::SiglipVision(_)
+                | Architecture::EfficientNetLite(..)
         )
     }
 
@@ -159,6 +164,10 @@ impl PretrainedEncoder {
             }
             Architecture::ClipVision(config) => {
                 let tower = self.filled(config.init(device)?, "", &[], precision, device)?;
+                (ImageTower::Clip(tower), config.projection_dim, config.image_size)
+            }
+            Architecture::Llm2ClipVision(config) => {
+                let tower = self.filled(config.init(device)?, "", ANY, precision, device)?;
                 (ImageTower::Clip(tower), config.projection_dim, config.image_size)
             }
             Architecture::Siglip(siglip) => {
@@ -273,6 +282,13 @@ impl PretrainedEncoder {
                 let tower = fill(config.init(device)?, &names, &shards, precision, device)?;
                 (TextTower::Bert(tower), config.hidden_size, sentence.max_tokens, config.vocab_size)
             }
+            Architecture::Llm2ClipVision(_) => {
+                let detail = format!(
+                    "{}: LLM2CLIP's texts go through a language model (LLM2Vec) and an adapter, which are not read",
+                    self.folder.display()
+                );
+                return Err(Error::config("encoder", detail));
+            }
             Architecture::ClipVision(_)
             | Architecture::SiglipVision(_)
             | Architecture::EfficientNetLite(..) => {
@@ -326,6 +342,8 @@ impl PretrainedEncoder {
                 let path = self.folder.join("config.json");
                 PictureProcessor::timm(size as u32, processing).map_err(|detail| Error::format(path, detail))
             }
+            // LLM2CLIP is published without, and used with that of the CLIP which it was made from.
+            (None, Architecture::Llm2ClipVision(_)) if !has_file => Ok(PictureProcessor::clip(size as u32)),
             _ => PictureProcessor::read(&self.folder),
         }
     }
@@ -410,6 +428,9 @@ const TEXTS: &[&str] = &["text_model.", "text_projection.", "logit_scale", "logi
 
 /// The weights of the image tower, beside those of the text tower.
 const IMAGES: &[&str] = &["vision_model.", "visual_projection.", "logit_scale", "logit_bias"];
+
+/// Whatever else is in the file: the adapter of LLM2CLIP's texts.
+const ANY: &[&str] = &[""];
 
 /// The size of a file, and its first, middle and last bytes: weights that differ, differ there.
 fn ends(path: &Path) -> std::io::Result<Vec<u8>> {

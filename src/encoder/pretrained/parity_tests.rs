@@ -21,7 +21,11 @@ pub(super) fn copy(name: &str) -> tempfile::TempDir {
         for file in std::fs::read_dir(from).unwrap() {
             let path = file.unwrap().path();
             let place = to.join(path.file_name().unwrap());
-            if path.is_dir() { copy_all(&path, &place) } else { drop(std::fs::copy(&path, place).unwrap()) }
+            if path.is_dir() {
+                copy_all(&path, &place)
+            } else {
+                std::fs::copy(&path, place).unwrap();
+            }
         }
     }
     let folder = tempfile::tempdir().unwrap();
@@ -110,6 +114,26 @@ fn pictures_have_the_embeddings_and_hidden_states_of_the_reference() {
             reference.compare_states("image", states);
         }
     }
+}
+
+/// A file of LLM2CLIP is one of CLIP in which the text tower is another and nothing says how pictures are processed.
+#[test]
+fn pictures_of_llm2clip_are_those_of_its_clip_tower() {
+    let folder = copy("clip");
+    let path = folder.path().join("config.json");
+    let config = std::fs::read_to_string(&path).unwrap().replace("\"CLIPModel\"", "\"LLM2CLIPModel\"");
+    std::fs::write(&path, config).unwrap();
+    std::fs::remove_file(folder.path().join("preprocessor_config.json")).unwrap();
+    let encoder = PretrainedEncoder::open(folder.path()).unwrap();
+    assert!(encoder.has_images() && !encoder.has_texts());
+    let error = encoder.text(FloatDType::F32, &Device::default()).unwrap_err().to_string();
+    assert!(error.contains("language model"), "{error}");
+    let (found, clip) = (image(folder.path()).unwrap(), image(&fixture("clip")).unwrap());
+    assert_eq!(found.dim(), clip.dim());
+    Reference::of("clip").compare("image_embeds", found.forward(Reference::of("clip").pixels()));
+    let name = fixture("pictures").join("plain.jpg");
+    let picture = crate::encoder::decode_picture(&std::fs::read(&name).unwrap(), &name, 1 << 20).unwrap();
+    assert_eq!(found.processor().process(&picture), clip.processor().process(&picture));
 }
 
 #[test]
