@@ -45,7 +45,7 @@ pub use clip::{Clip, ClipConfig, ClipText, ClipTextConfig, ClipVision, ClipVisio
 pub use dual_encoder::{DualEncoder, DualEncoderConfig};
 pub use efficientnet::{EfficientNetLite, EfficientNetLiteConfig};
 #[cfg(feature = "image")]
-pub use embed::{BadPictures, PictureList, PicturePlace, embed_pictures};
+pub use embed::{BadPictures, PictureList, PicturePlace, PictureRows, embed_pictures};
 pub use embed::{EmbedOptions, EmbedReport, Item, TextList, embed_texts, join_shards};
 pub use image_tower::ImageTowerConfig;
 pub use info_nce::InfoNceLoss;

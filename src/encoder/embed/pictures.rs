@@ -129,7 +129,7 @@ pub fn embed_pictures(
 }
 
 /// The pixels of a picture as the tower takes them.
-fn processed(
+pub(super) fn processed(
     encoder: &ImageEncoder,
     pictures: &PictureList,
     item: &Item<PicturePlace>,
