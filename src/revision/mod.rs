@@ -10,13 +10,14 @@
 //! * [`StageConfig`] has the settings of a stage, with the paper's settings as
 //!   [`pretrain`](StageConfig::pretrain) and [`finetune`](StageConfig::finetune);
 //! * [`ReVisionLearner`] runs a stage on burn-train, and resumes it exactly;
-//! * [`evaluate`] measures captions;
+//! * [`evaluate`] measures captions, [`Benchmark`] reads and scores the questions of published benchmarks;
 //! * [`SavedReVision`] saves what was trained, [`Projector::read`] and [`Projector::write`] exchange projectors with LLaVA
 //!   and Bunny.
 //!
 //! Source: arXiv 2602.07026, Sec. 5 and App. H.
 
 mod batch;
+mod benchmark;
 mod captions;
 mod conversation;
 mod dataset;
@@ -41,6 +42,9 @@ mod testing;
 mod tuned;
 
 pub use batch::{Batch, ConversationBatcher};
+pub use benchmark::{
+    Benchmark, BenchmarkKind, BenchmarkOptions, BenchmarkQuestion, BenchmarkScores, Score, answer_benchmark,
+};
 pub use conversation::{
     Conversation, Conversations, IMAGE_PLACEHOLDER, Role, Sample, Template, Turn, read_conversations,
 };

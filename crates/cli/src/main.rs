@@ -7,6 +7,7 @@
 
 mod align;
 mod args;
+mod benchmark;
 mod convert;
 mod embed;
 mod embed_args;
