@@ -3,7 +3,7 @@
 //! [`LanguageModel`] is what ReVision needs of one: its width, and the ways from tokens to embeddings, from embeddings to
 //! hidden states (with a [`KvCache`] during generation) and from hidden states to logits. The last two are separate, so
 //! that the loss computes the product with the vocabulary only where there is a label. [`LlamaDecoder`] implements the
-//! LLaMA family; [`generate`] writes text with any implementation.
+//! LLaMA family; [`generate`] writes text with any implementation, a [`TokenStream`] token by token.
 //!
 //! [`Pretrained`] is the way to published models: a folder of Hugging Face, a GGUF file of llama.cpp, or with the feature
 //! `hub` a name. A [`Tokenizer`] knows its [`ChatTemplate`], which says how a conversation becomes text and which part of
@@ -13,14 +13,18 @@ mod attention;
 mod cache;
 mod cache_check;
 mod chat_template;
+mod decoding;
 mod gemma;
 mod generation;
+mod generation_config;
 mod gguf;
 mod hugging_face;
 mod llama;
 mod pretrained;
 mod rope;
+mod sampling;
 mod sentencepiece;
+mod token_stream;
 mod tokenizer;
 
 use burn::module::{Module, ModuleDisplay};
@@ -30,11 +34,13 @@ pub use cache::KvCache;
 pub use cache_check::check_cache;
 pub use chat_template::{ChatTemplate, Message, MessageRole};
 pub use gemma::GemmaConfig;
+pub use generation::generate;
 pub(crate) use generation::generate_numbered;
-pub use generation::{GenerationConfig, generate};
+pub use generation_config::GenerationConfig;
 pub use llama::{LlamaConfig, LlamaDecoder};
 pub use pretrained::Pretrained;
 pub use rope::RopeScaling;
+pub use token_stream::TokenStream;
 pub use tokenizer::Tokenizer;
 
 /// A causal language model that takes embeddings.
