@@ -11,11 +11,15 @@
 //!   [`pretrain`](StageConfig::pretrain) and [`finetune`](StageConfig::finetune);
 //! * [`ReVisionLearner`] runs a stage on burn-train, and resumes it exactly;
 //! * [`evaluate`] measures captions;
+//! * [`ReVision::stream`] writes an answer token by token; with the feature `image`, `Assistant` leads from the bytes of a
+//!   picture and a conversation to the text of an answer;
 //! * [`SavedReVision`] saves what was trained, [`Projector::read`] and [`Projector::write`] exchange projectors with LLaVA
 //!   and Bunny.
 //!
 //! Source: arXiv 2602.07026, Sec. 5 and App. H.
 
+#[cfg(feature = "image")]
+mod assistant;
 mod batch;
 mod captions;
 mod conversation;
@@ -40,6 +44,8 @@ mod tensor_file;
 mod testing;
 mod tuned;
 
+#[cfg(feature = "image")]
+pub use assistant::{Answer, Assistant};
 pub use batch::{Batch, ConversationBatcher};
 pub use conversation::{
     Conversation, Conversations, IMAGE_PLACEHOLDER, Role, Sample, Template, Turn, read_conversations,
