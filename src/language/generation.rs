@@ -1,7 +1,8 @@
+use std::collections::HashMap;
+
 use burn::tensor::Tensor;
 
-use super::decoding::Decoding;
-use super::{GenerationConfig, LanguageModel};
+use super::{BatchDecoder, Decoded, GenerationConfig, LanguageModel, SequenceId};
 use crate::Result;
 
 /// Continues every sequence of a batch until an end token, `max_new_tokens`, or the longest sequence of the model.
@@ -58,11 +59,72 @@ pub(crate) fn generate_numbered<L: LanguageModel>(
     config: &GenerationConfig,
     numbers: &[u64],
 ) -> Result<Vec<Vec<u32>>> {
-    let mut texts = vec![Vec::new(); prompt.dims()[0]];
-    let mut decoding = Decoding::new(model, prompt, end, config, numbers)?;
-    while let Some(tokens) = decoding.step()? {
-        for (text, token) in texts.iter_mut().zip(tokens) {
-            text.extend(token);
+    let mut batch = BatchDecoder::new(model);
+    let ids = batch.add_group(prompt, end, config, numbers)?;
+    let places = ids.into_iter().enumerate().map(|(place, id)| (id, place)).collect();
+    finish(batch, &places)
+}
+
+/// Continues prompts of any lengths, `[1, time, width]` each, `batch_size` of them together: the texts are those that
+/// [`generate`] writes one by one.
+///
+/// # Errors
+///
+/// Those of [`generate`].
+///
+/// # Panics
+///
+/// Those of [`generate`]; and if a prompt is several.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_revision::language::{GenerationConfig, LanguageModel, LlamaConfig, generate_each};
+///
+/// # fn main() -> burn_revision::Result<()> {
+/// let device = Device::default();
+/// let model = LlamaConfig::new(256, 64, 128, 2, 4).init(&device)?;
+/// let prompts = [3, 8].map(|time| model.embed(Tensor::<2, Int>::ones([1, time], &device)));
+/// let tokens = generate_each(&model, prompts, &[], &GenerationConfig::new().with_max_new_tokens(4))?;
+/// assert_eq!(tokens.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4]);
+/// # Ok(())
+/// # }
+/// ```
+pub fn generate_each<L: LanguageModel>(
+    model: &L,
+    prompts: impl IntoIterator<Item = Tensor<3>>,
+    end: &[u32],
+    config: &GenerationConfig,
+) -> Result<Vec<Vec<u32>>> {
+    config.validate()?;
+    let mut prompts = prompts.into_iter().peekable();
+    let mut texts = Vec::new();
+    while prompts.peek().is_some() {
+        let mut batch = BatchDecoder::new(model);
+        let mut places = HashMap::new();
+        for (place, prompt) in prompts.by_ref().take(config.batch_size).enumerate() {
+            let number = config.first_sequence + (texts.len() + place) as u64;
+            places.insert(batch.add(prompt, end, &config.clone().with_first_sequence(number))?, place);
+        }
+        texts.extend(finish(batch, &places)?);
+    }
+    Ok(texts)
+}
+
+/// Writes all texts of a batch to their ends, and puts each in its place.
+fn finish<L: LanguageModel>(
+    mut batch: BatchDecoder<'_, L>,
+    places: &HashMap<SequenceId, usize>,
+) -> Result<Vec<Vec<u32>>> {
+    let mut texts = vec![Vec::new(); places.len()];
+    while !batch.is_empty() {
+        for (id, decoded) in batch.step() {
+            match decoded {
+                Decoded::Token(token) => texts[places[&id]].push(token),
+                Decoded::End | Decoded::Full => {}
+                Decoded::Failed(error) => return Err(error),
+            }
         }
     }
     Ok(texts)

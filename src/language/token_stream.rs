@@ -3,8 +3,7 @@ use std::iter::FusedIterator;
 
 use burn::tensor::Tensor;
 
-use super::decoding::Decoding;
-use super::{GenerationConfig, LanguageModel};
+use super::{BatchDecoder, Decoded, GenerationConfig, LanguageModel};
 use crate::Result;
 
 /// A text that is written token by token, as an iterator: for a program that shows each token as it comes, stops at a
@@ -31,8 +30,7 @@ use crate::Result;
 /// # }
 /// ```
 pub struct TokenStream<'a, L> {
-    decoding: Decoding<'a, L>,
-    ended: bool,
+    batch: BatchDecoder<'a, L>,
 }
 
 impl<'a, L: LanguageModel> TokenStream<'a, L> {
@@ -54,10 +52,9 @@ impl<'a, L: LanguageModel> TokenStream<'a, L> {
     /// Panics if the prompt is empty or several. The first call of `next` panics if the model does not keep the prompt in its
     /// cache (see [`check_cache`](super::check_cache)).
     pub fn new(model: &'a L, prompt: Tensor<3>, end: &[u32], config: &GenerationConfig) -> Result<Self> {
-        let dims = prompt.dims();
-        assert!(dims[0] == 1, "a stream of tokens has one prompt, found shape {dims:?}");
-        let decoding = Decoding::new(model, prompt, end, config, &[config.first_sequence])?;
-        Ok(Self { decoding, ended: false })
+        let mut batch = BatchDecoder::new(model);
+        batch.add(prompt, end, config)?;
+        Ok(Self { batch })
     }
 }
 
@@ -65,12 +62,11 @@ impl<L: LanguageModel> Iterator for TokenStream<'_, L> {
     type Item = Result<u32>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.ended {
-            return None;
+        match self.batch.step().into_iter().next()?.1 {
+            Decoded::Token(token) => Some(Ok(token)),
+            Decoded::End | Decoded::Full => None,
+            Decoded::Failed(error) => Some(Err(error)),
         }
-        let step = self.decoding.step().map(|tokens| tokens.and_then(|tokens| tokens[0])).transpose();
-        self.ended = !matches!(step, Some(Ok(_)));
-        step
     }
 }
 
@@ -78,7 +74,7 @@ impl<L: LanguageModel> FusedIterator for TokenStream<'_, L> {}
 
 impl<L> fmt::Debug for TokenStream<'_, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenStream").field("ended", &self.ended).finish_non_exhaustive()
+        f.debug_struct("TokenStream").field("batch", &self.batch).finish_non_exhaustive()
     }
 }
 

@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 
 use super::shown_alignment::ShownAlignment;
-use super::{Conversation, IMAGE_PLACEHOLDER, ReVision, Role, Sample, SavedReVision, Template, Turn};
+use super::{Answers, Conversation, IMAGE_PLACEHOLDER, ReVision, Role, Sample, SavedReVision, Template, Turn};
 use crate::encoder::{
     EncoderRecord, ImageEncoder, MAX_PIXELS, PictureProcessor, PretrainedEncoder, decode_picture,
 };
@@ -226,12 +226,26 @@ impl Assistant {
         config: &GenerationConfig,
         stops: &[S],
     ) -> Result<Answer<'_>> {
+        let tokens = TokenStream::new(&self.model.language, self.spliced(prompt, picture), &self.end, config)?;
+        let room = self.max_positions().saturating_sub(self.num_positions(prompt));
+        Ok(TextStream::new(tokens, &self.tokenizer, stops, config.max_new_tokens.min(room)))
+    }
+
+    /// Answers that are written side by side, none yet: each begins and ends on its own.
+    pub fn answers(&self) -> Answers<'_> {
+        Answers::new(&self.model.language, &self.tokenizer, &self.end)
+    }
+
+    /// The embeddings of a prompt with its picture, `[1, time, width]`: what [`Answers::add`] takes.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the prompt shows a picture and there is none, or the other way round.
+    pub fn spliced(&self, prompt: &Sample, picture: Option<&[f32]>) -> Tensor<3> {
         let picture = picture.map(|row| {
             let data = TensorData::new(row.to_vec(), [1, row.len()]);
             Tensor::<2>::from_data(data, (&self.device, DType::F32))
         });
-        let tokens = self.model.stream(prompt, picture, &self.end, config)?;
-        let room = self.max_positions().saturating_sub(self.num_positions(prompt));
-        Ok(TextStream::new(tokens, &self.tokenizer, stops, config.max_new_tokens.min(room)))
+        self.model.spliced(prompt, picture)
     }
 }

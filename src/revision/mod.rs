@@ -18,6 +18,7 @@
 //!
 //! Source: arXiv 2602.07026, Sec. 5 and App. H.
 
+mod answers;
 #[cfg(feature = "image")]
 mod assistant;
 mod batch;
@@ -44,6 +45,7 @@ mod tensor_file;
 mod testing;
 mod tuned;
 
+pub use answers::{AnswerEvent, Answers};
 #[cfg(feature = "image")]
 pub use assistant::{Answer, Assistant};
 pub use batch::{Batch, ConversationBatcher};

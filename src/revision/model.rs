@@ -215,6 +215,15 @@ impl<L: LanguageModel> ReVision<L> {
         end: &[u32],
         config: &GenerationConfig,
     ) -> Result<TokenStream<'_, L>> {
+        TokenStream::new(&self.language, self.spliced(prompt, picture), end, config)
+    }
+
+    /// The embeddings of a prompt with its picture, `[1, time, width]`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the prompt shows a picture and there is none, or the other way round.
+    pub(super) fn spliced(&self, prompt: &Sample, picture: Option<Tensor<2>>) -> Tensor<3> {
         assert_eq!(
             prompt.image_at.is_some(),
             picture.is_some(),
@@ -228,7 +237,7 @@ impl<L: LanguageModel> ReVision<L> {
         let zeros = picture.as_ref().map(|_| (vec![0.0; self.projector.input()], self.projector.input()));
         let mut batch = Batch::lay_out(&[prompt], zeros, self.num_visual_tokens, &device);
         batch.visual = picture.map(normalize);
-        TokenStream::new(&self.language, self.splice(&batch), end, config)
+        self.splice(&batch)
     }
 
     /// The device of its weights.

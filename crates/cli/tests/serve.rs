@@ -197,7 +197,7 @@ fn without_the_key_there_is_no_answer() {
 #[test]
 fn more_than_may_wait_are_told_to_come_back() {
     let trainer = babbler();
-    let server = Server::start(&trainer, "--model two/model --queue 1 --token-limit 20000");
+    let server = Server::start(&trainer, "--model two/model --queue 1 --batch-size 1 --token-limit 20000");
     let long = about(&trainer, "photos/plain.jpg", QUESTION, LONG);
     let first = server.begin_chat(&long);
     server.until("requests_answering", |answering| answering == 1.0);
@@ -217,7 +217,7 @@ fn more_than_may_wait_are_told_to_come_back() {
 #[test]
 fn an_answer_ends_when_its_time_is_over() {
     let trainer = babbler();
-    let server = Server::start(&trainer, "--model two/model --token-limit 20000 --timeout 2");
+    let server = Server::start(&trainer, "--model two/model --token-limit 20000 --timeout 2 --batch-size 1");
     let mut long = about(&trainer, "photos/plain.jpg", QUESTION, LONG);
     let begun = Instant::now();
     let (mut first, mut second) = (server.begin_chat(&long), None);

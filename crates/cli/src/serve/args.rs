@@ -12,7 +12,7 @@ pub const HELP: &str = "Examples:\n  burn-revision serve --model runs/stage2/mod
     /v1/chat/completions    OpenAI's protocol, streaming or not; pictures as data: addresses\n  \
     /v1/models              the model, its settings and limits\n  \
     /health, /metrics       for machines (Prometheus)\n\n\
-    One request is answered at a time, and others wait. The first Ctrl-C or SIGTERM lets those that were taken on finish, the \
+    A few requests are answered side by side, and others wait. The first Ctrl-C or SIGTERM lets those that were taken on finish, the \
     second does not. The answers to requests that do not say otherwise are written with the settings above.";
 
 #[derive(Args)]
@@ -31,7 +31,10 @@ pub struct ServeCommand {
     /// Refuse requests without this key (`Authorization: Bearer KEY`); the page asks for it
     #[arg(long, value_name = "KEY", env = "BURN_REVISION_API_KEY", hide_env_values = true)]
     pub api_key: Option<String>,
-    /// Requests that may wait for the one that is answered; more are told to come back later
+    /// Answers that are written side by side, with one pass through the model for a token of each
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub batch_size: usize,
+    /// Requests that may wait for those that are answered; more are told to come back later
     #[arg(long, value_name = "N", default_value_t = 32)]
     pub queue: usize,
     /// The most megabytes of a request

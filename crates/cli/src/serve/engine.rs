@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -5,8 +6,8 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use burn_revision::encoder::PictureProcessor;
-use burn_revision::language::{FinishReason, GenerationConfig};
-use burn_revision::revision::{Assistant, Role, Turn};
+use burn_revision::language::{FinishReason, GenerationConfig, SequenceId};
+use burn_revision::revision::{AnswerEvent, Answers, Assistant, Role, Turn};
 use burn_revision::{Error, Result};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::UnboundedSender;
@@ -22,7 +23,7 @@ pub struct Job {
     pub pixels: Option<Vec<f32>>,
     pub writing: GenerationConfig,
     pub stops: Vec<String>,
-    /// The place in the queue, given back when the job is done.
+    /// The place among those that are answered or wait, given back when the job is done.
     pub _place: OwnedSemaphorePermit,
     pub begun: Instant,
     /// When the answer ends at the latest.
@@ -41,7 +42,7 @@ pub enum Event {
     Failed(ApiError),
 }
 
-/// The thread that has the model, which answers one job after the other.
+/// The thread that has the model, and writes several answers side by side.
 pub struct Engine {
     jobs: Sender<Job>,
     /// What the model wants done to pictures first.
@@ -58,9 +59,10 @@ pub struct About {
 }
 
 impl Engine {
-    /// Starts the thread, which opens the model, and waits until it has.
+    /// Starts the thread, which opens the model, and waits until it has. `side_by_side` answers are written at once.
     pub fn start(
         open: impl FnOnce() -> Result<Assistant> + Send + 'static,
+        side_by_side: usize,
         metrics: Arc<Metrics>,
     ) -> Result<(Self, JoinHandle<()>)> {
         let (jobs, queue) = mpsc::channel();
@@ -74,7 +76,10 @@ impl Engine {
                 };
                 // Nobody waits where the program has ended meanwhile.
                 let _ = ready.send(Ok((assistant.processor().clone(), about)));
-                answer_all(&assistant, &queue, &metrics);
+                let mut scheduler = Scheduler::new(&assistant, &metrics, side_by_side);
+                while scheduler.take(&queue) {
+                    scheduler.step();
+                }
             }
             Err(error) => drop(ready.send(Err(error))),
         };
@@ -93,80 +98,151 @@ impl Engine {
     }
 }
 
-fn answer_all(assistant: &Assistant, queue: &Receiver<Job>, metrics: &Metrics) {
-    for job in queue {
-        metrics.waiting.dec();
+/// Which jobs are answered, and how far they are.
+struct Scheduler<'a> {
+    assistant: &'a Assistant,
+    metrics: &'a Metrics,
+    side_by_side: usize,
+    answers: Answers<'a>,
+    running: HashMap<SequenceId, Running>,
+}
+
+/// A job that is answered.
+struct Running {
+    job: Job,
+    begun: Instant,
+    counted: usize,
+    has_text: bool,
+}
+
+impl<'a> Scheduler<'a> {
+    fn new(assistant: &'a Assistant, metrics: &'a Metrics, side_by_side: usize) -> Self {
+        Self { assistant, metrics, side_by_side, answers: assistant.answers(), running: HashMap::new() }
+    }
+
+    /// Takes jobs from the queue as long as there is room, and waits for one where there is nothing else to do. False when
+    /// nobody can send any more, and all are answered.
+    fn take(&mut self, queue: &Receiver<Job>) -> bool {
+        while self.running.len() < self.side_by_side {
+            let job = match self.running.is_empty() {
+                true => queue.recv().map_err(|_| ()),
+                false => queue.try_recv().map_err(|_| ()),
+            };
+            match job {
+                Ok(job) => self.begin(job),
+                Err(()) => return !self.running.is_empty(),
+            }
+        }
+        true
+    }
+
+    fn begin(&mut self, job: Job) {
+        self.metrics.waiting.dec();
         // A client that has gone needs no answer, and one that has waited too long expects none.
         if job.events.is_closed() {
-            metrics.cancelled.inc();
-            continue;
+            self.metrics.cancelled.inc();
+            return;
         }
         if Instant::now() >= job.deadline {
             let _ = job.events.send(Event::Failed(ApiError::busy(job.seconds)));
-            continue;
+            return;
         }
-        metrics.answering.set(1);
         let begun = Instant::now();
-        let done = catch_unwind(AssertUnwindSafe(|| answer(assistant, &job, metrics)));
-        let failed = match done {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error),
-            Err(_) => {
-                metrics.panics.inc();
-                Some(ApiError::internal())
+        match catch_unwind(AssertUnwindSafe(|| self.add(&job))) {
+            Ok(Ok(id)) => {
+                self.running.insert(id, Running { job, begun, counted: 0, has_text: false });
+                self.metrics.answering.set(self.running.len() as i64);
             }
-        };
-        if let Some(error) = failed {
-            let _ = job.events.send(Event::Failed(error));
+            Ok(Err(error)) => drop(job.events.send(Event::Failed(error))),
+            Err(_) => {
+                self.metrics.panics.inc();
+                let _ = job.events.send(Event::Failed(ApiError::internal()));
+            }
         }
-        metrics.answering.set(0);
-        metrics.answered_in(begun.elapsed());
     }
-}
 
-/// Writes one answer.
-fn answer(assistant: &Assistant, job: &Job, metrics: &Metrics) -> Result<(), ApiError> {
-    let turns = turns(assistant, &job.messages)?;
-    let prompt = assistant.prompt(&turns, job.pixels.is_some()).map_err(about_request)?;
-    let prompt_tokens = assistant.num_positions(&prompt);
-    let picture = job.pixels.clone().map(|pixels| assistant.embed(pixels));
-    let answer = assistant.answer(&prompt, picture.as_deref(), &job.writing, &job.stops);
-    let mut answer = answer.map_err(about_request)?;
-    if job.events.send(Event::Begun { prompt_tokens }).is_err() {
-        metrics.cancelled.inc();
-        return Ok(());
+    /// Adds a job to those that are answered.
+    fn add(&mut self, job: &Job) -> Result<SequenceId, ApiError> {
+        let turns = turns(self.assistant, &job.messages)?;
+        let prompt = self.assistant.prompt(&turns, job.pixels.is_some()).map_err(about_request)?;
+        let prompt_tokens = self.assistant.num_positions(&prompt);
+        let picture = job.pixels.clone().map(|pixels| self.assistant.embed(pixels));
+        let spliced = self.assistant.spliced(&prompt, picture.as_deref());
+        let id = self.answers.add(spliced, &job.writing, &job.stops).map_err(about_request)?;
+        self.metrics.prompt_tokens.inc_by(prompt_tokens as u64);
+        let _ = job.events.send(Event::Begun { prompt_tokens });
+        Ok(id)
     }
-    metrics.prompt_tokens.inc_by(prompt_tokens as u64);
-    let (mut is_begun, mut counted, mut is_late) = (false, 0, false);
-    while let Some(piece) = answer.next() {
-        let piece = piece.map_err(|error| {
-            eprintln!("error: {error}");
-            ApiError::internal()
-        })?;
-        if counted == 0 {
-            metrics.first_token_after(job.begun.elapsed());
+
+    /// Takes all answers one token further, but for those that nobody waits for or that have no time left.
+    fn step(&mut self) {
+        let now = Instant::now();
+        let is_over = |running: &Running| running.job.events.is_closed() || now >= running.job.deadline;
+        let over: Vec<SequenceId> =
+            self.running.iter().filter(|(_, running)| is_over(running)).map(|(id, _)| *id).collect();
+        for id in over {
+            let tokens = self.answers.cancel(id).unwrap_or(0);
+            let is_gone = self.running[&id].job.events.is_closed();
+            if is_gone {
+                self.metrics.cancelled.inc();
+            }
+            self.end(id, Event::Done { tokens, finish_reason: FinishReason::Length });
         }
-        metrics.tokens.inc_by((answer.num_tokens() - counted) as u64);
-        counted = answer.num_tokens();
+        let Ok(events) = catch_unwind(AssertUnwindSafe(|| self.answers.step())) else {
+            // What the others have of the batch may be damaged.
+            self.metrics.panics.inc();
+            self.answers = self.assistant.answers();
+            for id in self.running.keys().copied().collect::<Vec<_>>() {
+                self.end(id, Event::Failed(ApiError::internal()));
+            }
+            return;
+        };
+        for (id, event) in events {
+            match event {
+                AnswerEvent::Text(piece) => self.text(id, piece),
+                AnswerEvent::Finished { tokens, reason } => {
+                    self.count(id, tokens);
+                    self.end(id, Event::Done { tokens, finish_reason: reason });
+                }
+                AnswerEvent::Failed(error) => {
+                    eprintln!("error: {error}");
+                    self.end(id, Event::Failed(ApiError::internal()));
+                }
+            }
+        }
+    }
+
+    fn text(&mut self, id: SequenceId, piece: String) {
+        self.count(id, self.answers.num_tokens(id));
+        let Some(running) = self.running.get_mut(&id) else { return };
         // Models begin with a space or a new line, as their templates have it.
-        let piece = if is_begun { piece } else { piece.trim_start().to_string() };
-        is_begun |= !piece.is_empty();
-        if job.events.send(Event::Text(piece)).is_err() {
-            metrics.cancelled.inc();
-            return Ok(());
+        let piece = if running.has_text { piece } else { piece.trim_start().to_string() };
+        if piece.is_empty() {
+            return;
         }
-        is_late = Instant::now() >= job.deadline;
-        if is_late {
-            break;
+        if !running.has_text {
+            self.metrics.first_token_after(running.job.begun.elapsed());
+        }
+        running.has_text = true;
+        // A client that has gone is noticed before the next step.
+        let _ = running.job.events.send(Event::Text(piece));
+    }
+
+    /// Counts the tokens of an answer that were not counted before.
+    fn count(&mut self, id: SequenceId, tokens: usize) {
+        if let Some(running) = self.running.get_mut(&id) {
+            self.metrics.tokens.inc_by(tokens.saturating_sub(running.counted) as u64);
+            running.counted = running.counted.max(tokens);
         }
     }
-    let finish_reason = match answer.finish_reason() {
-        Some(reason) if !is_late => reason,
-        _ => FinishReason::Length,
-    };
-    metrics.tokens.inc_by((answer.num_tokens() - counted) as u64);
-    let _ = job.events.send(Event::Done { tokens: answer.num_tokens(), finish_reason });
-    Ok(())
+
+    fn end(&mut self, id: SequenceId, event: Event) {
+        if let Some(Running { job, begun, .. }) = self.running.remove(&id) {
+            let _ = job.events.send(event);
+            self.metrics.answered_in(begun.elapsed());
+            self.metrics.answering.set(self.running.len() as i64);
+        }
+    }
 }
 
 /// The turns of a conversation, with the picture where the model was trained to see it.

@@ -1,7 +1,7 @@
 //! `serve`: a page to ask on, and OpenAI's protocol.
 //!
-//! Connections are `hyper`'s, on a few threads; the model has a thread of its own, which answers one request after the
-//! other. A request takes a place in the queue, its picture is decoded, and its answer comes back piece by piece.
+//! Connections are `hyper`'s, on a few threads; the model has a thread of its own, which answers a few requests side by
+//! side. A request takes a place in the queue, its picture is decoded, and its answer comes back piece by piece.
 
 mod args;
 mod chat;
@@ -40,7 +40,7 @@ struct App {
     engine: Engine,
     metrics: Arc<Metrics>,
     defaults: Defaults,
-    /// Places for the request that is answered and those that wait.
+    /// Places for the requests that are answered and those that wait.
     places: Arc<Semaphore>,
     queue: usize,
     decoders: Arc<Semaphore>,
@@ -64,7 +64,11 @@ impl App {
 pub fn serve(command: &ServeCommand, output: &OutputOptions) -> Result<Outcome> {
     keep_freed_memory();
     let writing = command.answer.config()?;
-    for (name, value) in [("max-new-tokens", command.answer.max_new_tokens), ("max-body", command.max_body)] {
+    for (name, value) in [
+        ("max-new-tokens", command.answer.max_new_tokens),
+        ("max-body", command.max_body),
+        ("batch-size", command.batch_size),
+    ] {
         if value == 0 {
             return Err(Error::config(name, "must be at least 1, found 0"));
         }
@@ -74,7 +78,7 @@ pub fn serve(command: &ServeCommand, output: &OutputOptions) -> Result<Outcome> 
     let metrics = Arc::new(Metrics::new());
     let AssistantOptions { model, encoder } = &command.model;
     let options = AssistantOptions { model: model.clone(), encoder: encoder.clone() };
-    let (engine, model) = Engine::start(move || ask::open(&options), Arc::clone(&metrics))?;
+    let (engine, model) = Engine::start(move || ask::open(&options), command.batch_size, Arc::clone(&metrics))?;
 
     let (stopper, stop) = watch::channel(false);
     let handler = move || {
@@ -93,7 +97,7 @@ pub fn serve(command: &ServeCommand, output: &OutputOptions) -> Result<Outcome> 
             stops: command.answer.stop.clone(),
             token_limit: command.token_limit.max(command.answer.max_new_tokens),
         },
-        places: Arc::new(Semaphore::new(command.queue + 1)),
+        places: Arc::new(Semaphore::new(command.queue + command.batch_size)),
         queue: command.queue,
         decoders: Arc::new(Semaphore::new(DECODERS)),
         max_body: command.max_body << 20,
