@@ -4,7 +4,7 @@ use super::Tokenizer;
 ///
 /// A character may be spread over several tokens, and the text of a token may depend on those before it. Text is therefore
 /// given out when no later token can change it: at the end of a character, and where no stop string may have begun. The
-/// pieces together are what [`Tokenizer::decode`] makes of all tokens, up to the first stop string; only of bytes that are no
+/// pieces together are what [`Tokenizer::decode`] makes of all tokens, up to a stop string; only of bytes that are no
 /// characters there may be other replacement characters.
 ///
 /// # Example
@@ -35,11 +35,11 @@ pub struct Detokenizer<'a> {
     is_stopped: bool,
 }
 
-/// Tokens that may lack text: a character has at most four bytes, and what is none after twice as many tokens becomes none.
-const INCOMPLETE: usize = 8;
+/// Replacement characters at the end that no later token can mend: a character that lacks its last byte has three at most.
+const BEYOND_MENDING: usize = 4;
 
 impl<'a> Detokenizer<'a> {
-    /// No text yet, which ends before the first of these stop strings; empty ones stop nothing.
+    /// No text yet, which ends before the stop string that is complete first; empty ones stop nothing.
     pub fn new<S: AsRef<str>>(tokenizer: &'a Tokenizer, stops: &[S]) -> Self {
         let stops = stops.iter().map(|stop| stop.as_ref().to_string()).filter(|stop| !stop.is_empty());
         Self {
@@ -60,7 +60,7 @@ impl<'a> Detokenizer<'a> {
             return String::new();
         }
         self.tokens.push(token);
-        let text = self.complete(self.tokens.len() - self.out >= INCOMPLETE);
+        let text = self.complete(false);
         self.until_stop(text, false)
     }
 
@@ -87,7 +87,8 @@ impl<'a> Detokenizer<'a> {
             self.tokens.truncate(self.out);
             return String::new();
         }
-        let is_complete = now.len() > before.len() && !now.ends_with(char::REPLACEMENT_CHARACTER);
+        let open = now.chars().rev().take_while(|end| *end == char::REPLACEMENT_CHARACTER).count();
+        let is_complete = now.len() > before.len() && (open == 0 || open >= BEYOND_MENDING);
         let new = match now.strip_prefix(before.as_str()) {
             Some(new) if is_complete || force => new.to_string(),
             // What is out had been forced, and would be another character by now.
@@ -101,11 +102,14 @@ impl<'a> Detokenizer<'a> {
         new
     }
 
-    /// Text up to the first stop string, without an end that may be the beginning of one.
+    /// Text up to a stop string, without an end that may be the beginning of one.
     fn until_stop(&mut self, text: String, is_last: bool) -> String {
         self.held += &text;
-        let found = self.stops.iter().filter_map(|stop| self.held.find(stop.as_str())).min();
-        if let Some(at) = found {
+        let found = self.stops.iter().filter_map(|stop| {
+            let at = self.held.find(stop.as_str())?;
+            Some((at + stop.len(), at))
+        });
+        if let Some((_, at)) = found.min() {
             self.is_stopped = true;
             self.held.truncate(at);
             return std::mem::take(&mut self.held);
@@ -149,10 +153,12 @@ mod tests {
         }
 
         #[test]
-        fn text_ends_before_the_first_stop_string(text in "[abé]{0,20}", one in "[abé]{1,3}", other in "[abé]{1,4}") {
+        fn text_ends_before_the_stop_string_that_is_complete_first(text in "[abé]{0,20}", one in "[abé]{1,3}", other in "[abé]{1,4}") {
             let tokenizer = bytes();
             let (found, is_stopped) = pieces(&tokenizer, &tokenizer.encode(&text), &[&one, &other]);
-            let end = [&one, &other].iter().filter_map(|stop| text.find(stop.as_str())).min();
+            let ends = text.char_indices().map(|(at, letter)| at + letter.len_utf8());
+            let stop = |end: usize| [&one, &other].iter().filter_map(|stop| text[..end].find(stop.as_str())).min();
+            let end = ends.filter_map(stop).next();
             prop_assert_eq!(found.concat(), &text[..end.unwrap_or(text.len())]);
             prop_assert_eq!(is_stopped, end.is_some());
         }
@@ -174,7 +180,7 @@ mod tests {
         let first = tokenizer.encode("é")[0];
         let tokens: Vec<u32> = std::iter::repeat_n(first, 20).chain(tokenizer.encode("ok")).collect();
         let (found, _) = pieces(&tokenizer, &tokens, &[]);
-        assert!(found[..12].concat().contains(char::REPLACEMENT_CHARACTER), "{found:?}");
+        assert!(found[..6].concat().contains(char::REPLACEMENT_CHARACTER), "{found:?}");
         assert!(found.concat().ends_with("ok"), "{found:?}");
     }
 

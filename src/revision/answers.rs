@@ -72,7 +72,7 @@ impl<'a> Answers<'a> {
         Self { batch: BatchDecoder::new(model), tokenizer, end, texts: HashMap::new() }
     }
 
-    /// Adds the answer to a prompt, `[1, time, width]`, which ends before the first of the strings `stops`.
+    /// Adds the answer to a prompt, `[1, time, width]`, which ends before the first of the strings `stops` to be complete.
     ///
     /// # Errors
     ///
