@@ -139,17 +139,39 @@ impl CausalSelfAttention {
         };
 
         let mixed = if query.is_autodiff() {
-            let (key, value) = (self.repeat(key), self.repeat(value));
+            let attention = self.attention();
+            let (key, value) = (attention.repeat(key), attention.repeat(value));
             differentiable_attention(query, key, value, self.scale, self.score_cap)
         } else {
-            self.attend(query, key, value, padding)
+            self.attention().forward(query, key, value, padding)
         };
         let mixed = mixed.swap_dims(1, 2).reshape([batch * time, self.num_heads * self.head_dim]);
         self.o_proj.forward(mixed).reshape([batch, time, width])
     }
 
-    /// Attention without gradients, `[batch, heads, time, dim]` over `[batch, kv_heads, seen, dim]`.
-    fn attend(
+    /// What attention needs to know of the layer.
+    fn attention(&self) -> Attention {
+        Attention {
+            num_heads: self.num_heads,
+            num_kv_heads: self.num_kv_heads,
+            scale: self.scale,
+            score_cap: self.score_cap,
+        }
+    }
+}
+
+/// How queries attend to keys, without gradients.
+#[derive(Clone, Debug)]
+pub(super) struct Attention {
+    pub(super) num_heads: usize,
+    pub(super) num_kv_heads: usize,
+    pub(super) scale: Option<f64>,
+    pub(super) score_cap: Option<f64>,
+}
+
+impl Attention {
+    /// `[batch, heads, time, dim]` over `[batch, kv_heads, seen, dim]`.
+    pub(super) fn forward(
         &self,
         query: Tensor<4>,
         key: Tensor<4>,
@@ -355,11 +377,10 @@ mod tests {
     #[test]
     fn folded_groups_attend_as_copied_keys() {
         let device = Device::default();
-        let config = CausalSelfAttentionConfig::new(48, 6, 3, 8);
         for (time, seen, cap) in
             [(1, 1, None), (1, 90, None), (5, 90, Some(2.0)), (8, 8, None), (40, 90, None)]
         {
-            let layer = config.clone().with_score_cap(cap).init(&Initializer::Zeros, &device);
+            let layer = Attention { num_heads: 6, num_kv_heads: 3, scale: None, score_cap: cap };
             let normal = Distribution::Normal(0.0, 1.0);
             let query = Tensor::random([2, 6, time, 8], normal, &device);
             let [key, value] = [(); 2].map(|()| Tensor::random([2, 3, seen, 8], normal, &device));
@@ -367,7 +388,7 @@ mod tests {
             let paddings = [vec![], vec![0, (seen - time) / 2]];
             for padding in paddings {
                 let padding = padding_bias(&padding, seen, query.dtype(), &device);
-                let ours = layer.attend(query.clone(), key.clone(), value.clone(), padding.as_ref());
+                let ours = layer.forward(query.clone(), key.clone(), value.clone(), padding.as_ref());
                 let bias = causal_bias(time, seen, &query).expand([2, 6, time, seen]);
                 let bias = match padding {
                     Some(padding) => bias + padding,

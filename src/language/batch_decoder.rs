@@ -56,6 +56,8 @@ pub struct BatchDecoder<'a, L> {
     cache: KvCache,
     next_id: u64,
     padded: bool,
+    /// That of the prompts.
+    device: Device,
 }
 
 /// A text of a [`BatchDecoder`].
@@ -110,6 +112,7 @@ impl<'a, L: LanguageModel> BatchDecoder<'a, L> {
             cache: KvCache::new(),
             next_id: 0,
             padded: model.allows_padding(),
+            device: model.devices().into_iter().next().unwrap_or_default(),
         }
     }
 
@@ -151,6 +154,7 @@ impl<'a, L: LanguageModel> BatchDecoder<'a, L> {
             let detail = format!("its {time} positions leave none to write at; the model has {positions}");
             return Err(Error::config("prompt", detail));
         }
+        self.device = prompt.device();
         // Padding is for passes without gradients.
         self.padded &= !prompt.is_autodiff();
         let sequences: Vec<Sequence> = numbers
@@ -243,10 +247,9 @@ impl<'a, L: LanguageModel> BatchDecoder<'a, L> {
 
     /// The next token of the sequences in the cache.
     fn go_on(&mut self, events: &mut Vec<(SequenceId, Decoded)>) {
-        let device = self.device();
         let tokens = self.running.iter().map(|sequence| i64::from(sequence.last.unwrap_or(0))).collect();
         let tokens = TensorData::new(tokens, [self.running.len(), 1]);
-        let embeddings = self.model.embed(Tensor::<2, Int>::from_data(tokens, &device));
+        let embeddings = self.model.embed(Tensor::<2, Int>::from_data(tokens, &self.device));
         let scores = scores(self.model, embeddings, &mut self.cache);
         choose(&scores, &mut self.running, events);
     }
@@ -276,10 +279,6 @@ impl<'a, L: LanguageModel> BatchDecoder<'a, L> {
             false => self.cache.join(cache),
         }
         self.running.append(&mut sequences);
-    }
-
-    fn device(&self) -> Device {
-        self.model.devices().into_iter().next().unwrap_or_default()
     }
 }
 

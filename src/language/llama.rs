@@ -161,7 +161,7 @@ impl LlamaConfig {
         self.num_key_value_heads.unwrap_or(self.num_attention_heads)
     }
 
-    fn validate(&self) -> Result<usize> {
+    pub(super) fn validate(&self) -> Result<usize> {
         let (heads, kv_heads) = (self.num_attention_heads, self.kv_heads());
         if heads == 0 || kv_heads == 0 || !heads.is_multiple_of(kv_heads) {
             let detail = format!("expected a divisor of num_attention_heads {heads}, found {kv_heads}");

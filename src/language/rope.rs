@@ -99,6 +99,11 @@ impl RotaryFrequencies {
         Ok(Self { theta, scaling, frequencies })
     }
 
+    /// The angles at a position.
+    pub(super) fn angles(&self, position: usize) -> impl Iterator<Item = f64> {
+        self.frequencies.iter().map(move |frequency| position as f64 * frequency)
+    }
+
     /// The base of the frequencies.
     pub(super) fn theta(&self) -> f64 {
         self.theta

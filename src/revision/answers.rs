@@ -178,12 +178,16 @@ mod tests {
         let config = LlamaConfig::new(tokenizer.vocab_size(), 16, 32, 2, 2).with_initializer_range(0.5);
         let model = config.init(&device).unwrap();
         let end = [tokenizer.eos()];
-        let prompt = |time| Tensor::<3>::random([1, time, model.width()], Distribution::Normal(0.0, 1.0), &device);
+        let prompt =
+            |time| Tensor::<3>::random([1, time, model.width()], Distribution::Normal(0.0, 1.0), &device);
         let draw = |tokens: usize, seed: u64| {
             GenerationConfig::new().with_max_new_tokens(tokens).with_temperature(1.5).with_seed(seed)
         };
-        let asked: Vec<(Tensor<3>, GenerationConfig, &[&str])> =
-            vec![(prompt(3), draw(20, 1), &[]), (prompt(7), draw(40, 2), &["e", "a"]), (prompt(2), draw(5, 3), &[])];
+        let asked: Vec<(Tensor<3>, GenerationConfig, &[&str])> = vec![
+            (prompt(3), draw(20, 1), &[]),
+            (prompt(7), draw(40, 2), &["e", "a"]),
+            (prompt(2), draw(5, 3), &[]),
+        ];
         let mut answers = Answers::new(&model, &tokenizer, &end);
         let mut written = Written::new();
         let mut ids = Vec::new();

@@ -4,7 +4,9 @@ use burn::module::Module;
 use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 
 use super::shown_alignment::ShownAlignment;
-use super::{Answers, Conversation, IMAGE_PLACEHOLDER, ReVision, Role, Sample, SavedReVision, Template, Turn};
+use super::{
+    Answers, Conversation, IMAGE_PLACEHOLDER, ReVision, Role, Sample, SavedReVision, Template, Turn,
+};
 use crate::encoder::{
     EncoderRecord, ImageEncoder, MAX_PIXELS, PictureProcessor, PretrainedEncoder, decode_picture,
 };
@@ -226,7 +228,8 @@ impl Assistant {
         config: &GenerationConfig,
         stops: &[S],
     ) -> Result<Answer<'_>> {
-        let tokens = TokenStream::new(&self.model.language, self.spliced(prompt, picture), &self.end, config)?;
+        let tokens =
+            TokenStream::new(&self.model.language, self.spliced(prompt, picture), &self.end, config)?;
         let room = self.max_positions().saturating_sub(self.num_positions(prompt));
         Ok(TextStream::new(tokens, &self.tokenizer, stops, config.max_new_tokens.min(room)))
     }

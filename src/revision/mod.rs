@@ -10,7 +10,7 @@
 //! * [`StageConfig`] has the settings of a stage, with the paper's settings as
 //!   [`pretrain`](StageConfig::pretrain) and [`finetune`](StageConfig::finetune);
 //! * [`ReVisionLearner`] runs a stage on burn-train, and resumes it exactly;
-//! * [`evaluate`] measures captions;
+//! * [`evaluate`] measures captions, [`Benchmark`] reads and scores the questions of published benchmarks;
 //! * [`ReVision::stream`] writes an answer token by token; with the feature `image`, `Assistant` leads from the bytes of a
 //!   picture and a conversation to the text of an answer;
 //! * [`SavedReVision`] saves what was trained, [`Projector::read`] and [`Projector::write`] exchange projectors with LLaVA
@@ -22,6 +22,7 @@ mod answers;
 #[cfg(feature = "image")]
 mod assistant;
 mod batch;
+mod benchmark;
 mod captions;
 mod conversation;
 mod dataset;
@@ -49,6 +50,9 @@ pub use answers::{AnswerEvent, Answers};
 #[cfg(feature = "image")]
 pub use assistant::{Answer, Assistant};
 pub use batch::{Batch, ConversationBatcher};
+pub use benchmark::{
+    Benchmark, BenchmarkKind, BenchmarkOptions, BenchmarkQuestion, BenchmarkScores, Score, answer_benchmark,
+};
 pub use conversation::{
     Conversation, Conversations, IMAGE_PLACEHOLDER, Role, Sample, Template, Turn, read_conversations,
 };

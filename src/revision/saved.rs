@@ -344,7 +344,9 @@ impl SavedReVision {
         let Description { language_model, precision, template, tuned, encoder, .. } = description;
         let saved = Self { model, tokenizer, template, language_model, precision, tuned, alignment, encoder };
         if let Some(encoder) = &saved.encoder {
-            saved.check_encoder(encoder).map_err(|error| Error::format(folder.join(DESCRIPTION), error.to_string()))?;
+            saved
+                .check_encoder(encoder)
+                .map_err(|error| Error::format(folder.join(DESCRIPTION), error.to_string()))?;
         }
         Ok(saved)
     }

@@ -63,7 +63,8 @@ fn words(command: &AskCommand) -> Result<(Vec<PathBuf>, Option<String>)> {
             return Err(Error::io(last, std::io::Error::from(std::io::ErrorKind::NotFound)));
         }
         if places.len() == 1 {
-            let detail = format!("{text:?} is no file, folder or pattern: name a picture in front of the question");
+            let detail =
+                format!("{text:?} is no file, folder or pattern: name a picture in front of the question");
             return Err(Error::config("picture", detail));
         }
         question = Some(text);
@@ -87,7 +88,8 @@ fn looks_like_a_path(word: &Path) -> bool {
     let text = word.to_string_lossy();
     let ending = word.extension().map(|ending| ending.to_string_lossy().to_lowercase());
     !text.contains(char::is_whitespace)
-        && (text.contains(std::path::MAIN_SEPARATOR) || ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str())))
+        && (text.contains(std::path::MAIN_SEPARATOR)
+            || ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str())))
 }
 
 /// Why nothing more is written.
@@ -137,7 +139,9 @@ impl Session<'_> {
                 Ok(written) => self.line(item, &written?, is_shown)?,
                 Err(error @ Error::Interrupted) => return Err(error.into()),
                 Err(error) if self.command.bad == BadPictures::Skip => match self.output.json {
-                    true => print(&format!("{}\n", json!({ "picture": item.id, "error": error.to_string() })))?,
+                    true => {
+                        print(&format!("{}\n", json!({ "picture": item.id, "error": error.to_string() })))?
+                    }
                     false => eprintln!("{}: {error}", item.id),
                 },
                 Err(error) => return Err(error.into()),

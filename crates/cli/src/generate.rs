@@ -164,6 +164,7 @@ pub fn generation(options: &WritingOptions) -> Result<GenerationConfig> {
     let config = GenerationConfig::new()
         .with_max_new_tokens(options.max_new_tokens)
         .with_temperature(options.temperature)
+        .with_top_k(options.top_k)
         .with_top_p(options.top_p)
         .with_seed(options.seed)
         .with_batch_size(options.batch_size);

@@ -9,6 +9,7 @@ mod align;
 mod args;
 mod ask;
 mod ask_args;
+mod benchmark;
 mod convert;
 mod embed;
 mod embed_args;

@@ -56,7 +56,11 @@ fn a_picture_is_seen_as_in_training() {
             let path = format!("photos/{picture}");
             let words: Vec<&str> = [model, &path].into_iter().chain(prompt.get(1).copied()).collect();
             let expected = generated(&trainer, model, "seen.npy", picture, prompt);
-            assert_eq!(answer(&trainer, &words).replace(['\n', '\r'], " ").trim(), expected.trim(), "{words:?}");
+            assert_eq!(
+                answer(&trainer, &words).replace(['\n', '\r'], " ").trim(),
+                expected.trim(),
+                "{words:?}"
+            );
         }
         let record: Value = serde_json::from_slice(&trainer.shell.bytes("seen.encoder.json")).unwrap();
         assert_eq!(described(&trainer, model)["encoder"], record);
@@ -98,7 +102,8 @@ fn texts_of_an_encoder_say_which_one_it_was() {
     fs::copy(trainer.path("tokenizer/tokenizer.json"), trainer.path("clip/tokenizer.json")).unwrap();
     trainer.write("texts.txt", "a cat\ntwo dogs");
     trainer.run("embed --encoder clip --texts texts.txt --output texts.npy");
-    let [texts, pictures] = ["texts", "seen"].map(|name| trainer.shell.bytes(&format!("{name}.encoder.json")));
+    let [texts, pictures] =
+        ["texts", "seen"].map(|name| trainer.shell.bytes(&format!("{name}.encoder.json")));
     assert_eq!(texts, pictures);
     // It goes with the rows, in any form, and not with rows that are none of its.
     trainer.run("embed --encoder clip --images photos --output shards --shard-rows 8");
@@ -161,7 +166,8 @@ fn several_pictures_are_a_line_each() {
     let question = "What is it?";
     let one = |picture: &str| answer(&trainer, &["two/model", picture, question]).replace(['\n', '\r'], " ");
     let lines = answer(&trainer, &["two/model", "photos/plain.jpg", "photos/colours.bmp", question]);
-    let expected = ["photos/plain.jpg", "photos/colours.bmp"].map(|picture| format!("{picture}\t{}\n", one(picture).trim()));
+    let expected = ["photos/plain.jpg", "photos/colours.bmp"]
+        .map(|picture| format!("{picture}\t{}\n", one(picture).trim()));
     assert_eq!(lines, expected.concat());
 
     fs::write(trainer.path("photos/page.png"), "<html>").unwrap();
@@ -177,7 +183,10 @@ fn several_pictures_are_a_line_each() {
         assert_eq!(line["answer"].is_string(), !is_page, "{line}");
     }
     let plain = found.iter().find(|line| line["picture"] == "plain.jpg").unwrap();
-    assert_eq!(plain["answer"].as_str().unwrap(), answer(&trainer, &["two/model", "photos/plain.jpg", question]).trim());
+    assert_eq!(
+        plain["answer"].as_str().unwrap(),
+        answer(&trainer, &["two/model", "photos/plain.jpg", question]).trim()
+    );
     assert_eq!((&plain["answer"], &plain["finish_reason"]), (&CAPTIONS[0].into(), &"stop".into()));
     assert!(plain["completion_tokens"].as_u64().unwrap() > 1, "{plain}");
     let pattern = answer(&trainer, &["two/model", "photos/grey*.png", question]);
@@ -192,7 +201,10 @@ fn the_last_word_is_the_question_unless_it_is_a_picture() {
     assert_eq!(answer(&trainer, &[&words[..], &["--question", "What is it?"]].concat()), expected);
     assert_eq!(answer(&trainer, &[&words[..], &["<image>\nWhat is it?"]].concat()), expected);
     // Without one, chat models are asked for a description.
-    assert_eq!(answer(&trainer, &words), answer(&trainer, &[&words[..], &["Describe the picture."]].concat()));
+    assert_eq!(
+        answer(&trainer, &words),
+        answer(&trainer, &[&words[..], &["Describe the picture."]].concat())
+    );
 
     refused(&trainer, &["two/model", "photos/plian.jpg"], 4, &["plian.jpg"]);
     refused(&trainer, &["two/model", "photos/plain.jpg", "dog.png"], 4, &["dog.png"]);
@@ -232,14 +244,23 @@ fn a_conversation_remembers() {
     let converse = |words: &[&str], lines: &str| {
         let line = "ask --interactive --max-new-tokens 8 --model two/model photos/plain.jpg";
         let mut command = trainer.shell.command(line);
-        let mut child =
-            command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .args(words)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
     };
-    let first = trainer.shell.command("ask --max-new-tokens 8 --model two/model photos/plain.jpg Who?").output().unwrap();
+    let first = trainer
+        .shell
+        .command("ask --max-new-tokens 8 --model two/model photos/plain.jpg Who?")
+        .output()
+        .unwrap();
     let first = String::from_utf8(first.stdout).unwrap();
     let (twice, _) = converse(&[], "Who?\n\nWho?\n");
     assert!(twice.starts_with(&first), "{twice:?} {first:?}");

@@ -49,7 +49,11 @@ fn answers_are_those_of_ask() {
         let mut events = stream.events();
         assert_eq!(events.pop().as_deref(), Some("[DONE]"));
         let chunks: Vec<Value> = events.iter().map(|event| serde_json::from_str(event).unwrap()).collect();
-        assert!(chunks.iter().all(|chunk| chunk["object"] == "chat.completion.chunk" && chunk["id"] == chunks[0]["id"]));
+        assert!(
+            chunks
+                .iter()
+                .all(|chunk| chunk["object"] == "chat.completion.chunk" && chunk["id"] == chunks[0]["id"])
+        );
         let (usage, chunks) = chunks.split_last().unwrap();
         assert_eq!((&usage["usage"], &usage["choices"]), (&whole["usage"], &json!([])));
         assert_eq!(chunks[0]["choices"][0]["delta"]["role"], "assistant");
@@ -98,7 +102,8 @@ fn settings_seeds_and_history_are_respected() {
 #[test]
 fn what_cannot_be_answered_says_what_to_do() {
     let trainer = assistant();
-    let server = Server::start(&trainer, "--model two/model --max-body 1 --max-pixels 300000 --token-limit 20000");
+    let server =
+        Server::start(&trainer, "--model two/model --max-body 1 --max-pixels 300000 --token-limit 20000");
     let good = about(&trainer, "photos/plain.jpg", QUESTION, 4);
     let asking = |content: Value| {
         let mut request = good.clone();
@@ -120,7 +125,12 @@ fn what_cannot_be_answered_says_what_to_do() {
         ("{\"model\": ".to_string(), 400, Value::Null, "no JSON object"),
         ("[]".to_string(), 400, Value::Null, "no JSON object"),
         (with("messages", Value::Null), 400, Value::Null, "at least one message"),
-        (with("messages", role), 400, Value::Null, "messages[0].role: expected system, developer, user or assistant"),
+        (
+            with("messages", role),
+            400,
+            Value::Null,
+            "messages[0].role: expected system, developer, user or assistant",
+        ),
         (with("messages", last), 400, Value::Null, "answer"),
         (with("model", "gpt-4o".into()), 404, "model_not_found".into(), "\"burn-revision\""),
         (with("n", 3.into()), 400, "unsupported_parameter".into(), "\"n\""),
@@ -185,9 +195,15 @@ fn without_the_key_there_is_no_answer() {
         let headers = ["Content-Type: application/json", key];
         Reply::read(server.begin("POST", "/v1/chat/completions", &headers, body.as_bytes()))
     };
-    for key in ["X-None: 1", "Authorization: Bearer", "Authorization: Bearer secre", "Authorization: Basic secret"] {
+    for key in
+        ["X-None: 1", "Authorization: Bearer", "Authorization: Bearer secre", "Authorization: Basic secret"]
+    {
         let reply = post(key);
-        assert_eq!((reply.status, reply.json()["error"]["code"].clone()), (401, "invalid_api_key".into()), "{key}");
+        assert_eq!(
+            (reply.status, reply.json()["error"]["code"].clone()),
+            (401, "invalid_api_key".into()),
+            "{key}"
+        );
     }
     post("Authorization: Bearer secret").answer();
     assert_eq!((server.get("/v1/models").status, server.get("/metrics").status), (401, 401));
@@ -307,11 +323,16 @@ fn odd_clients_do_no_harm() {
     let _ = rubbish.read_to_string(&mut answered);
     assert!(answered.is_empty() || answered.starts_with("HTTP/1.1 400"), "{answered}");
     let mut chunked = server.open();
-    let chunk = format!("{head}Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    let chunk = format!(
+        "{head}Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
+        body.len()
+    );
     chunked.write_all(chunk.as_bytes()).unwrap();
     Reply::read(chunked).answer();
     let mut large = server.open();
-    large.write_all(format!("{head}Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n").as_bytes()).unwrap();
+    large
+        .write_all(format!("{head}Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n").as_bytes())
+        .unwrap();
     let megabyte = format!("100000\r\n{}\r\n", " ".repeat(1 << 20));
     while large.write_all(megabyte.as_bytes()).is_ok() {}
     drop(half);
@@ -326,7 +347,9 @@ fn bitmap(width: u32, height: u32) -> Vec<u8> {
     let row = width.div_ceil(32) * 4;
     let (pixels, offset) = (row * height, 62u32);
     let mut bytes = b"BM".to_vec();
-    for value in [offset + pixels, 0, offset, 40, width, height, 1 | 1 << 16, 0, pixels, 0, 0, 2, 0, 0, 0x00ff_ffff] {
+    for value in
+        [offset + pixels, 0, offset, 40, width, height, 1 | 1 << 16, 0, pixels, 0, 0, 2, 0, 0, 0x00ff_ffff]
+    {
         bytes.extend(value.to_le_bytes());
     }
     bytes.resize((offset + pixels) as usize, 0);

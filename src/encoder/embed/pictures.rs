@@ -4,9 +4,9 @@ use std::sync::Mutex;
 use super::list::PicturePlace;
 use super::shards::{EmbedOptions, EmbedReport, ShardFolder, ShardNote, fingerprint};
 use super::{Item, PictureList};
+use crate::Result;
 use crate::embedding::{check_cancelled, pipeline};
 use crate::encoder::{ImageEncoder, MAX_PIXELS, decode_picture};
-use crate::Result;
 
 /// What becomes of pictures that cannot be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

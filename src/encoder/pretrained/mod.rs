@@ -305,7 +305,8 @@ impl PretrainedEncoder {
             .and_then(|folder| folder.map(|entry| entry.map(|entry| entry.path())).collect())
             .map_err(|source| Error::io(&self.folder, source))?;
         names.sort();
-        let ends_with = |path: &PathBuf, end: &str| path.extension().is_some_and(|extension| extension == end);
+        let ends_with =
+            |path: &PathBuf, end: &str| path.extension().is_some_and(|extension| extension == end);
         // What PyTorch saved as well is not read.
         let weights =
             if names.iter().any(|path| ends_with(path, "safetensors")) { "safetensors" } else { "bin" };

@@ -2,7 +2,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header;
 use axum::response::sse::{self, KeepAlive, Sse};
@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use burn_revision::encoder::decode_picture;
 use burn_revision::language::FinishReason;
 use futures_util::stream::{self, Stream, StreamExt};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::timeout;
@@ -83,9 +84,13 @@ async fn answer(
     place: tokio::sync::OwnedSemaphorePermit,
     begun: Instant,
 ) -> Result<Response, ApiError> {
-    let body = timeout(BODY, to_bytes(body, app.max_body)).await;
+    let body = timeout(BODY, Limited::new(body, app.max_body).collect()).await;
     let body = body.map_err(|_| ApiError::slow_body(BODY.as_secs()))?;
-    let body = body.map_err(|_| ApiError::too_large(app.max_body))?;
+    let body = body.map_err(|error| match error.is::<LengthLimitError>() {
+        true => ApiError::too_large(app.max_body),
+        false => ApiError::invalid("The body broke off"),
+    })?;
+    let body = body.to_bytes();
     let mut request = ChatRequest::parse(&body, &app.defaults)?;
     drop(body);
     let pixels = match request.picture.take() {

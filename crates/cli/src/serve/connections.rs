@@ -41,7 +41,8 @@ pub async fn serve(listener: TcpListener, router: Router, mut stop: watch::Recei
         };
         // Pieces of an answer are small, and each is sent at once.
         let _ = stream.set_nodelay(true);
-        let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+        let connection =
+            builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             // A client that breaks off is no error of the server.

@@ -86,8 +86,9 @@ impl ApiError {
 
     /// A request whose turn did not come in time.
     pub fn busy(seconds: u64) -> Self {
-        let message =
-            format!("No answer could be begun within {seconds} seconds, for the requests before it: try again later");
+        let message = format!(
+            "No answer could be begun within {seconds} seconds, for the requests before it: try again later"
+        );
         let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", message);
         Self { retry_after: Some(seconds.clamp(1, 60)), ..error }.with_code("overloaded")
     }

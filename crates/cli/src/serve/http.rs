@@ -21,9 +21,8 @@ const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 
 
 /// Everything that the server answers.
 pub fn router(app: &Arc<App>) -> Router {
-    let wrong_method = |allowed: &'static str| {
-        async move |method: Method| ApiError::method(method.as_str(), allowed)
-    };
+    let wrong_method =
+        |allowed: &'static str| async move |method: Method| ApiError::method(method.as_str(), allowed);
     let with_key = Router::new()
         .route("/v1/chat/completions", post(chat::completions).fallback(wrong_method("POST")))
         .route("/v1/models", get(models).fallback(wrong_method("GET")))
@@ -106,7 +105,8 @@ async fn check_key(State(app): State<Arc<App>>, request: Request, next: Next) ->
 
 /// Whether two texts are the same, in a time that does not depend on where they differ.
 fn is_same(one: &[u8], other: &[u8]) -> bool {
-    let differences = one.iter().zip(other).fold(0, |all, (one, other)| std::hint::black_box(all | (one ^ other)));
+    let differences =
+        one.iter().zip(other).fold(0, |all, (one, other)| std::hint::black_box(all | (one ^ other)));
     one.len() == other.len() && differences == 0
 }
 

@@ -49,10 +49,18 @@ impl Metrics {
         registry.register("requests_in_flight", "Requests on their way", in_flight.clone());
         registry.register("requests_waiting", "Requests in the queue", waiting.clone());
         registry.register("requests_answering", "Requests that the model is answering", answering.clone());
-        registry.register("requests_cancelled", "Requests whose client went before the end", cancelled.clone());
+        registry.register(
+            "requests_cancelled",
+            "Requests whose client went before the end",
+            cancelled.clone(),
+        );
         registry.register("panics", "Answers that failed by a panic", panics.clone());
         registry.register("pictures", "Pictures that were decoded", pictures.clone());
-        registry.register("prompt_tokens", "Tokens of prompts, visual ones among them", prompt_tokens.clone());
+        registry.register(
+            "prompt_tokens",
+            "Tokens of prompts, visual ones among them",
+            prompt_tokens.clone(),
+        );
         registry.register("generated_tokens", "Tokens of answers", tokens.clone());
         let what = "Time from a request to the first text of its answer";
         registry.register_with_unit("time_to_first_token", what, Unit::Seconds, first_token.clone());

@@ -78,7 +78,8 @@ pub fn serve(command: &ServeCommand, output: &OutputOptions) -> Result<Outcome> 
     let metrics = Arc::new(Metrics::new());
     let AssistantOptions { model, encoder } = &command.model;
     let options = AssistantOptions { model: model.clone(), encoder: encoder.clone() };
-    let (engine, model) = Engine::start(move || ask::open(&options), command.batch_size, Arc::clone(&metrics))?;
+    let (engine, model) =
+        Engine::start(move || ask::open(&options), command.batch_size, Arc::clone(&metrics))?;
 
     let (stopper, stop) = watch::channel(false);
     let handler = move || {
@@ -143,17 +144,18 @@ fn bind(command: &ServeCommand) -> Result<(TcpListener, SocketAddr)> {
     let name = format!("{}:{}", command.host, command.port);
     let io = |source| Error::io(&name, source);
     let addresses = (command.host.as_str(), command.port).to_socket_addrs().map_err(io)?;
-    let listener = TcpListener::bind(&addresses.collect::<Vec<_>>()[..]).map_err(|error| match error.kind() {
-        std::io::ErrorKind::AddrInUse => {
-            let detail = format!("{name} is taken by another program: name another with --port");
-            Error::config("port", detail)
-        }
-        std::io::ErrorKind::PermissionDenied => {
-            let detail = format!("{name} may not be listened at ({error}): name a port above 1023");
-            Error::config("port", detail)
-        }
-        _ => io(error),
-    })?;
+    let listener =
+        TcpListener::bind(&addresses.collect::<Vec<_>>()[..]).map_err(|error| match error.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                let detail = format!("{name} is taken by another program: name another with --port");
+                Error::config("port", detail)
+            }
+            std::io::ErrorKind::PermissionDenied => {
+                let detail = format!("{name} may not be listened at ({error}): name a port above 1023");
+                Error::config("port", detail)
+            }
+            _ => io(error),
+        })?;
     listener.set_nonblocking(true).map_err(io)?;
     let address = listener.local_addr().map_err(io)?;
     Ok((listener, address))

@@ -96,12 +96,15 @@ impl ChatRequest {
                 "temperature" => request.writing.temperature = number(key, value, 2.0)?,
                 "top_p" => request.writing.top_p = number(key, value, 1.0)?,
                 "top_k" => request.writing.top_k = Some(whole(key, value)?.max(1) as usize),
-                "seed" => seed = Some(value.as_i64().ok_or_else(|| wrong(key, "a whole number", value))? as u64),
+                "seed" => {
+                    seed = Some(value.as_i64().ok_or_else(|| wrong(key, "a whole number", value))? as u64)
+                }
                 "stop" => request.stops = stops(value)?,
                 "stream" => request.is_streamed = flag(key, value)?,
                 "stream_options" => {
                     let usage = value.get("include_usage").filter(|usage| !usage.is_null());
-                    request.with_usage = usage.map_or(Ok(false), |usage| flag("stream_options.include_usage", usage))?;
+                    request.with_usage =
+                        usage.map_or(Ok(false), |usage| flag("stream_options.include_usage", usage))?;
                 }
                 key if IGNORED.contains(&key) => {}
                 key => match NEUTRAL.iter().find(|(name, _)| *name == key) {
@@ -111,7 +114,10 @@ impl ChatRequest {
                             Some(value) => format!("leave it out, or send {value}"),
                             None => "leave it out".to_string(),
                         };
-                        let message = format!("{key:?} is not supported by this server, found {}: {instead}", short(value));
+                        let message = format!(
+                            "{key:?} is not supported by this server, found {}: {instead}",
+                            short(value)
+                        );
                         return Err(ApiError::param(key, message).with_code("unsupported_parameter"));
                     }
                     None => {
@@ -143,7 +149,8 @@ impl ChatRequest {
             let role = role(&place, message)?;
             let (text, picture) = content(&place, role, message)?;
             if picture.is_some() && self.picture.is_some() {
-                let detail = "one picture a conversation is supported: begin a new conversation for another picture";
+                let detail =
+                    "one picture a conversation is supported: begin a new conversation for another picture";
                 return Err(ApiError::param(format!("{place}.content"), format!("{place}: {detail}")));
             }
             self.messages.push(Message { role, text, has_picture: picture.is_some() });
@@ -169,7 +176,8 @@ fn role(place: &str, message: &Value) -> Result<Role, ApiError> {
 
 /// The text of a message, and the bytes of its picture.
 fn content(place: &str, role: Role, message: &Value) -> Result<(String, Option<Vec<u8>>), ApiError> {
-    let calls = message.get("tool_calls").filter(|calls| calls.as_array().is_none_or(|calls| !calls.is_empty()));
+    let calls =
+        message.get("tool_calls").filter(|calls| calls.as_array().is_none_or(|calls| !calls.is_empty()));
     if calls.is_some_and(|calls| !calls.is_null()) {
         let detail = format!("{place}.tool_calls: the model has no tools");
         return Err(ApiError::param(format!("{place}.tool_calls"), detail));
@@ -185,7 +193,8 @@ fn content(place: &str, role: Role, message: &Value) -> Result<(String, Option<V
                 match part.get("type").and_then(Value::as_str) {
                     Some(kind @ ("text" | "refusal")) => {
                         let text = part.get(kind).unwrap_or(&Value::Null);
-                        let text = text.as_str().ok_or_else(|| wrong(&format!("{place}.{kind}"), "a text", text))?;
+                        let text =
+                            text.as_str().ok_or_else(|| wrong(&format!("{place}.{kind}"), "a text", text))?;
                         texts.push(text.to_string());
                     }
                     Some("image_url") if role != Role::Human => {
@@ -193,7 +202,8 @@ fn content(place: &str, role: Role, message: &Value) -> Result<(String, Option<V
                         return Err(ApiError::param(place, detail));
                     }
                     Some("image_url") if picture.is_some() => {
-                        let detail = format!("{place}: one picture a conversation is supported, found another");
+                        let detail =
+                            format!("{place}: one picture a conversation is supported, found another");
                         return Err(ApiError::param(place, detail));
                     }
                     Some("image_url") => picture = Some(data_address(&place, part)?),
@@ -215,7 +225,9 @@ fn data_address(place: &str, part: &Value) -> Result<Vec<u8>, ApiError> {
     let image = part.get("image_url").unwrap_or(&Value::Null);
     let url = image.get("url").unwrap_or(image);
     let url = url.as_str().ok_or_else(|| wrong(&place, "an address that begins with data:image/", url))?;
-    let invalid = |detail: &str| ApiError::param(place.clone(), format!("{place}: {detail}")).with_code("invalid_image_url");
+    let invalid = |detail: &str| {
+        ApiError::param(place.clone(), format!("{place}: {detail}")).with_code("invalid_image_url")
+    };
     let scheme = url.get(..5).unwrap_or_default();
     if !scheme.eq_ignore_ascii_case("data:") {
         return Err(invalid(
@@ -270,7 +282,9 @@ fn whole(key: &str, value: &Value) -> Result<u64, ApiError> {
 fn tokens(key: &str, value: &Value, limit: usize) -> Result<usize, ApiError> {
     match whole(key, value)? {
         0 => Err(wrong(key, "at least 1", value)),
-        asked if asked > limit as u64 => Err(wrong(key, &format!("at most {limit}, the limit of this server"), value)),
+        asked if asked > limit as u64 => {
+            Err(wrong(key, &format!("at most {limit}, the limit of this server"), value))
+        }
         asked => Ok(asked as usize),
     }
 }
@@ -374,7 +388,11 @@ mod tests {
             ("messages", json!([{ "role": "tool", "content": "" }]), "no tools"),
             ("messages", json!([{ "role": "user", "content": 3 }]), "messages[0].content: expected a text"),
             ("messages", json!([{ "role": "user" }]), "found none"),
-            ("messages", json!([{ "role": "user", "content": [{ "type": "video" }] }]), "[0].type: expected text or image_url"),
+            (
+                "messages",
+                json!([{ "role": "user", "content": [{ "type": "video" }] }]),
+                "[0].type: expected text or image_url",
+            ),
             ("messages", json!([{ "role": "system", "content": [picture()] }]), "only messages of the user"),
             ("messages", json!([{ "role": "user", "content": [picture(), picture()] }]), "one picture"),
             (

@@ -55,7 +55,8 @@ pub fn captioner() -> Trainer {
 /// what the pictures are.
 pub fn assistant() -> Trainer {
     let trainer = captioner();
-    let stage = "preset = 'finetune'\ntrainable = 'projector-and-language'\nmax_steps = 150\nlearning_rate = 0.01";
+    let stage =
+        "preset = 'finetune'\ntrainable = 'projector-and-language'\nmax_steps = 150\nlearning_rate = 0.01";
     trainer.stage_2("two", "one", stage);
     trainer.run("train --config two.toml --quiet");
     trainer
@@ -213,7 +214,10 @@ impl Reply {
 
     /// The data of the events of a stream.
     pub fn events(&self) -> Vec<String> {
-        self.text().split("\n\n").filter_map(|event| Some(event.strip_prefix("data: ")?.to_string())).collect()
+        self.text()
+            .split("\n\n")
+            .filter_map(|event| Some(event.strip_prefix("data: ")?.to_string()))
+            .collect()
     }
 
     /// The text of an answer.
@@ -251,7 +255,8 @@ pub fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for three in bytes.chunks(3) {
-        let number = three.iter().fold(0u32, |number, byte| number << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
+        let number =
+            three.iter().fold(0u32, |number, byte| number << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
         for digit in 0..4 {
             let value = number >> (18 - 6 * digit) & 63;
             text.push(if digit > three.len() { '=' } else { DIGITS[value as usize] as char });
