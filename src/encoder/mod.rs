@@ -54,7 +54,7 @@ pub(crate) use pairs::PairBatch;
 pub use pairs::{Pair, PairDataset};
 #[cfg(feature = "image")]
 pub use picture::{MAX_PIXELS, PictureProcessor, decode_picture};
-pub use pretrained::{ImageEncoder, PretrainedEncoder, TextEncoder, TextTokenizer};
+pub use pretrained::{EncoderRecord, ImageEncoder, PretrainedEncoder, TextEncoder, TextTokenizer};
 pub use retrieval::{RecallAtK, recall_at_k};
 pub use siglip::{Siglip, SiglipConfig, SiglipText, SiglipTextConfig, SiglipVision, SiglipVisionConfig};
 pub use text_tower::TextTowerConfig;

@@ -11,11 +11,16 @@
 //!   [`pretrain`](StageConfig::pretrain) and [`finetune`](StageConfig::finetune);
 //! * [`ReVisionLearner`] runs a stage on burn-train, and resumes it exactly;
 //! * [`evaluate`] measures captions, [`Benchmark`] reads and scores the questions of published benchmarks;
+//! * [`ReVision::stream`] writes an answer token by token; with the feature `image`, `Assistant` leads from the bytes of a
+//!   picture and a conversation to the text of an answer;
 //! * [`SavedReVision`] saves what was trained, [`Projector::read`] and [`Projector::write`] exchange projectors with LLaVA
 //!   and Bunny.
 //!
 //! Source: arXiv 2602.07026, Sec. 5 and App. H.
 
+mod answers;
+#[cfg(feature = "image")]
+mod assistant;
 mod batch;
 mod benchmark;
 mod captions;
@@ -41,6 +46,9 @@ mod tensor_file;
 mod testing;
 mod tuned;
 
+pub use answers::{AnswerEvent, Answers};
+#[cfg(feature = "image")]
+pub use assistant::{Answer, Assistant};
 pub use batch::{Batch, ConversationBatcher};
 pub use benchmark::{
     Benchmark, BenchmarkKind, BenchmarkOptions, BenchmarkQuestion, BenchmarkScores, Score, answer_benchmark,

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::args::{
     AlignCommand, ApplyCommand, ComputeChoice, FitCommand, OutputOptions, RowOptions, WriteOptions,
 };
+use super::encoder_record;
 use super::outcome::Outcome;
 use super::progress::Progress;
 use burn_revision::alignment::stream::{self, ApplyOptions, ApplyReport, Compute, FitOptions};
@@ -29,6 +30,7 @@ pub fn align(command: &AlignCommand, output: &OutputOptions) -> Result<Outcome> 
         statistics.save(path)?;
     }
     let report = stream::apply(&statistics, &text, &command.output, &write)?;
+    encoder_record::carry(&text, &command.output)?;
     bytes += report.bytes;
     let mut outcome = Outcome::default();
     outcome.rows("image", &statistics.report().image);
@@ -102,6 +104,7 @@ pub fn apply(command: &ApplyCommand, output: &OutputOptions) -> Result<Outcome> 
         }
         (None, None) => return Err(Error::config("text", "expected --text or --image, found neither")),
     };
+    encoder_record::carry(&store, &command.output)?;
     let mut outcome = Outcome::default();
     outcome.rows(set, &report.rows);
     match set {

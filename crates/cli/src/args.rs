@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::ask_args::AskCommand;
 use super::embed_args::EmbedCommand;
 use super::model_args::{EvalCommand, ExportCommand, GenerateCommand, ImportCommand, TrainCommand};
 use super::store_args::StoreArgs;
@@ -34,7 +35,8 @@ use burn_revision::embedding::{FloatType, Format, NonFinite};
         burn-revision gap --text captions.npy --image images.npy --output gap/\n  \
         burn-revision embed --encoder clip-vit-base-patch32/ --images photos/ --output images.npy\n  \
         burn-revision train --config stage1.toml\n  \
-        burn-revision generate --model runs/stage1/model --embeddings pictures.npy\n\n\
+        burn-revision generate --model runs/stage1/model --embeddings pictures.npy\n  \
+        burn-revision ask --model runs/stage2/model cat.jpg 'What is it?'\n\n\
         Exit codes: 0 done, 2 usage or settings, 3 data, 4 files, 130 interrupted, 1 anything else."
 )]
 pub struct Arguments {
@@ -118,6 +120,13 @@ pub enum Command {
         `fit` or `align --stats` wrote."
     )]
     Generate(GenerateCommand),
+    /// Ask a model about pictures
+    #[command(after_help = super::ask_args::HELP)]
+    Ask(AskCommand),
+    /// Answer questions about pictures on a page, and to clients of OpenAI's protocol
+    #[cfg(feature = "serve")]
+    #[command(after_help = super::serve::HELP)]
+    Serve(super::serve::ServeCommand),
     /// Measure a model on conversations: likelihood of the answers, and how well it writes them
     #[command(
         after_help = "Example:\n  burn-revision eval --model runs/stage2/model --conversations test.jsonl --embeddings pictures.npy \

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::args::OutputOptions;
 use super::embed_args::EmbedCommand;
+use super::encoder_record;
 use super::outcome::Outcome;
 use super::progress::Progress;
 use burn_revision::alignment::stream::{self, ConvertOptions};
@@ -41,12 +42,14 @@ pub fn embed(command: &EmbedCommand, output: &OutputOptions) -> Result<Outcome> 
     };
     let partial = beside(&command.output, ".partial");
     // Lists before weights: a misspelt path is found at once.
-    let (set, report, dim) = match &command.texts {
+    let (set, report, dim, record) = match &command.texts {
         Some(texts) => {
             let texts = TextList::read(texts, command.text_column.as_deref(), command.id_column.as_deref())?;
             check_any(texts.items().len(), "texts")?;
-            let encoder = PretrainedEncoder::open(&command.encoder)?.text(precision, &device)?;
-            ("texts", embed_texts(&encoder, &texts, &partial, &options)?, encoder.dim())
+            let published = PretrainedEncoder::open(&command.encoder)?;
+            let encoder = published.text(precision, &device)?;
+            let report = embed_texts(&encoder, &texts, &partial, &options)?;
+            ("texts", report, encoder.dim(), published.record()?)
         }
         None => {
             let list = PictureList::find(
@@ -55,10 +58,11 @@ pub fn embed(command: &EmbedCommand, output: &OutputOptions) -> Result<Outcome> 
                 command.id_column.as_deref(),
             )?;
             check_any(list.items().len(), "pictures")?;
-            let encoder = PretrainedEncoder::open(&command.encoder)?.image(precision, &device)?;
+            let published = PretrainedEncoder::open(&command.encoder)?;
+            let encoder = published.image(precision, &device)?;
             let report =
                 embed_pictures(&encoder, &list, &partial, command.bad, command.max_pixels, &options)?;
-            ("pictures", report, encoder.dim())
+            ("pictures", report, encoder.dim(), published.record()?)
         }
     };
     let bad = beside(&command.output, ".bad.jsonl");
@@ -67,6 +71,7 @@ pub fn embed(command: &EmbedCommand, output: &OutputOptions) -> Result<Outcome> 
         return Err(Error::TooFewRows { what, needed: 1, actual: 0 });
     }
     let files = written(command, &partial, &progress)?;
+    encoder_record::write(record.as_ref(), &command.output)?;
     if !report.bad.is_empty() {
         atomic::write(&bad, |file| {
             report

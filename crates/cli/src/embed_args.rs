@@ -61,7 +61,7 @@ pub struct EmbedCommand {
     pub overwrite: bool,
 }
 
-fn bad_pictures(text: &str) -> Result<BadPictures, String> {
+pub fn bad_pictures(text: &str) -> Result<BadPictures, String> {
     match text {
         "error" => Ok(BadPictures::Error),
         "skip" => Ok(BadPictures::Skip),

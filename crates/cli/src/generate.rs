@@ -5,6 +5,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use serde_json::json;
 
 use super::args::OutputOptions;
+use super::encoder_record;
 use super::model_args::{GenerateCommand, PicturesOptions, WritingOptions};
 use super::outcome::Outcome;
 use super::progress::interrupted;
@@ -120,6 +121,7 @@ pub fn pictures(
     saved: &SavedReVision,
     device: &Device,
 ) -> Result<VisualSource> {
+    encoder_record::check(store, saved)?;
     match &options.stats {
         Some(path) => {
             let statistics = Statistics::load(path)?;

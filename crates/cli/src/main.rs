@@ -7,10 +7,13 @@
 
 mod align;
 mod args;
+mod ask;
+mod ask_args;
 mod benchmark;
 mod convert;
 mod embed;
 mod embed_args;
+mod encoder_record;
 mod evaluate;
 mod gap;
 mod generate;
@@ -21,6 +24,8 @@ mod page;
 mod progress;
 mod projector;
 mod run_description;
+#[cfg(feature = "serve")]
+mod serve;
 mod stats;
 mod store_args;
 mod train;
@@ -48,9 +53,13 @@ fn main() -> ExitCode {
         }
         Err(error) => {
             eprintln!("error: {error}");
-            let resumable = !matches!(
+            let resumable = matches!(
                 arguments.command,
-                Command::Gap(_) | Command::Fit(_) | Command::Generate(_) | Command::Eval(_)
+                Command::Align(_)
+                    | Command::Apply(_)
+                    | Command::Convert(_)
+                    | Command::Embed(_)
+                    | Command::Train(_)
             );
             if resumable && matches!(error, Error::Interrupted) {
                 eprintln!("what is done is kept: the same command with --resume goes on");
@@ -72,6 +81,9 @@ fn run(arguments: &Arguments) -> Result<Outcome> {
         Command::Embed(command) => embed::embed(command, output),
         Command::Train(command) => train::train(command, output),
         Command::Generate(command) => generate::generate(command, output),
+        Command::Ask(command) => ask::ask(command, output),
+        #[cfg(feature = "serve")]
+        Command::Serve(command) => serve::serve(command, output),
         Command::Eval(command) => evaluate::evaluate(command, output),
         Command::Export(command) => projector::export(command),
         Command::Import(command) => projector::import(command),

@@ -203,8 +203,30 @@ impl PictureList {
         record
     }
 
+    /// The bytes of a picture, read into `bytes`, and what to call it in errors.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where they cannot be read, as from an archive that was longer when it was listed.
+    pub fn read(&self, item: &Item<PicturePlace>, bytes: &mut Vec<u8>) -> Result<PathBuf> {
+        let path = self.file(&item.content);
+        let io = |source| Error::io(&path, source);
+        match &item.content {
+            PicturePlace::File(path) => {
+                *bytes = std::fs::read(path).map_err(io)?;
+                Ok(path.clone())
+            }
+            PicturePlace::Archive(_, offset, length) => {
+                bytes.resize(*length as usize, 0);
+                let file = std::fs::File::open(&path).map_err(io)?;
+                crate::embedding::positioned::read_at(&file, bytes, *offset).map_err(io)?;
+                Ok(path.join(&item.id))
+            }
+        }
+    }
+
     /// The file that a picture is, or is in.
-    pub(super) fn file(&self, place: &PicturePlace) -> PathBuf {
+    fn file(&self, place: &PicturePlace) -> PathBuf {
         match place {
             PicturePlace::File(path) => path.clone(),
             PicturePlace::Archive(archive, ..) => self.archives[*archive].clone(),

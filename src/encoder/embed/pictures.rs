@@ -1,14 +1,13 @@
-use std::fs::File;
 use std::path::Path;
 use std::sync::Mutex;
 
 use super::list::PicturePlace;
 use super::shards::{EmbedOptions, EmbedReport, ShardFolder, ShardNote, fingerprint};
 use super::{Item, PictureList};
+use crate::Result;
 use crate::device::is_cpu;
-use crate::embedding::{check_cancelled, pipeline, positioned};
+use crate::embedding::{check_cancelled, pipeline};
 use crate::encoder::{ImageEncoder, MAX_PIXELS, decode_picture};
-use crate::{Error, Result};
 
 /// What becomes of pictures that cannot be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -136,19 +135,6 @@ pub(super) fn processed(
     max_pixels: u64,
     bytes: &mut Vec<u8>,
 ) -> Result<Vec<f32>> {
-    let path = pictures.file(&item.content);
-    let io = |source| Error::io(&path, source);
-    let name = match &item.content {
-        PicturePlace::File(path) => {
-            *bytes = std::fs::read(path).map_err(io)?;
-            path.clone()
-        }
-        PicturePlace::Archive(_, offset, length) => {
-            // The archive was longer than that when it was listed.
-            bytes.resize(*length as usize, 0);
-            positioned::read_at(&File::open(&path).map_err(io)?, bytes, *offset).map_err(io)?;
-            path.join(&item.id)
-        }
-    };
+    let name = pictures.read(item, bytes)?;
     Ok(encoder.processor().process(&decode_picture(bytes, &name, max_pixels)?))
 }

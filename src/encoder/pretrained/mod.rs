@@ -6,6 +6,7 @@ mod names;
 mod open_clip;
 #[cfg(test)]
 mod parity_tests;
+mod record;
 mod sentence;
 mod text;
 mod tokenizer;
@@ -35,6 +36,7 @@ use crate::weights::{Shards, WeightSource, fill};
 use crate::{Error, Result};
 
 pub use image::ImageEncoder;
+pub use record::EncoderRecord;
 pub use text::TextEncoder;
 pub use tokenizer::TextTokenizer;
 
@@ -71,6 +73,8 @@ pub use tokenizer::TextTokenizer;
 /// ```
 #[derive(Debug)]
 pub struct PretrainedEncoder {
+    /// What was opened: a path, or a name on the Hub.
+    name: PathBuf,
     folder: PathBuf,
     architecture: Architecture,
     is_open_clip: bool,
@@ -87,6 +91,8 @@ impl PretrainedEncoder {
     /// towers here do not have.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let folder = path.as_ref().to_path_buf();
+        let name = if folder.exists() { std::path::absolute(&folder).ok() } else { None };
+        let name = name.unwrap_or_else(|| folder.clone());
         #[cfg(feature = "hub")]
         let folder = match crate::weights::hub::name(&folder) {
             Some(name) => crate::weights::hub::download(name)?,
@@ -106,6 +112,7 @@ impl PretrainedEncoder {
         if !is_open_clip {
             let architecture = Architecture::read(&folder)?;
             return Ok(Self {
+                name,
                 architecture,
                 is_open_clip,
                 #[cfg(feature = "image")]
@@ -115,6 +122,7 @@ impl PretrainedEncoder {
         }
         let (architecture, _preprocess) = open_clip::read_config(&folder)?;
         Ok(Self {
+            name,
             #[cfg(feature = "image")]
             processor: Some(open_clip_processor(&architecture, &_preprocess, &folder)?),
             architecture,
@@ -217,7 +225,7 @@ impl PretrainedEncoder {
         }
         Ok(ImageEncoder {
             tower,
-            fingerprint: self.fingerprint(&["preprocessor_config.json", "processor_config.json"])?,
+            fingerprint: self.fingerprint(PICTURES)?,
             #[cfg(feature = "image")]
             processor,
             device: device.clone(),
@@ -383,10 +391,9 @@ impl PretrainedEncoder {
         fill(module, &names, &WithScalars(shards), precision, device)
     }
 
-    /// Of the configuration, these files, and the names, sizes and ends of the files of weights.
+    /// Of the configuration, these files, and the sizes and ends of the files of weights.
     fn fingerprint(&self, files: &[&str]) -> Result<String> {
         let mut hash = Fingerprint::new();
-        hash.add(format!("{:?}", self.architecture).as_bytes());
         if self.folder.is_file() {
             hash.add(&ends(&self.folder).map_err(|source| Error::io(&self.folder, source))?);
             return Ok(hash.finish());
@@ -395,10 +402,15 @@ impl PretrainedEncoder {
             .and_then(|folder| folder.map(|entry| entry.map(|entry| entry.path())).collect())
             .map_err(|source| Error::io(&self.folder, source))?;
         names.sort();
+        let ends_with =
+            |path: &PathBuf, end: &str| path.extension().is_some_and(|extension| extension == end);
+        // What PyTorch saved as well is not read.
+        let weights =
+            if names.iter().any(|path| ends_with(path, "safetensors")) { "safetensors" } else { "bin" };
         for path in names {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let is_weights = name.ends_with(".safetensors") || name.ends_with(".bin");
-            if files.contains(&name.as_str()) || name == open_clip::CONFIG {
+            let is_weights = ends_with(&path, weights);
+            if files.contains(&name.as_str()) || ["config.json", open_clip::CONFIG].contains(&name.as_str()) {
                 hash.add(&std::fs::read(&path).map_err(|source| Error::io(&path, source))?);
             } else if is_weights {
                 hash.add(&ends(&path).map_err(|source| Error::io(&path, source))?);
@@ -422,6 +434,9 @@ fn efficient_net_of(path: &Path) -> Result<Architecture> {
         config.json of other encoders";
     Err(Error::format(path, detail))
 }
+
+/// The files that say what is done to pictures first.
+const PICTURES: &[&str] = &["preprocessor_config.json", "processor_config.json"];
 
 /// The weights of the text tower, beside those of the image tower.
 const TEXTS: &[&str] = &["text_model.", "text_projection.", "logit_scale", "logit_bias"];
