@@ -35,6 +35,7 @@ pub fn embed(command: &EmbedCommand, output: &OutputOptions) -> Result<Outcome> 
         batch_size: command.batch_size,
         shard_rows: command.shard_rows,
         threads: command.threads,
+        raw: command.raw,
         resume: command.resume,
         overwrite: command.overwrite,
         progress: &progress,

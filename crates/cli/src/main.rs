@@ -7,6 +7,8 @@
 
 mod align;
 mod args;
+mod contrast;
+mod contrast_args;
 mod convert;
 mod embed;
 mod embed_args;
@@ -49,7 +51,11 @@ fn main() -> ExitCode {
             eprintln!("error: {error}");
             let resumable = !matches!(
                 arguments.command,
-                Command::Gap(_) | Command::Fit(_) | Command::Generate(_) | Command::Eval(_)
+                Command::Gap(_)
+                    | Command::Contrast(_)
+                    | Command::Fit(_)
+                    | Command::Generate(_)
+                    | Command::Eval(_)
             );
             if resumable && matches!(error, Error::Interrupted) {
                 eprintln!("what is done is kept: the same command with --resume goes on");
@@ -69,6 +75,7 @@ fn run(arguments: &Arguments) -> Result<Outcome> {
         Command::Stats(command) => stats::run(command),
         Command::Convert(command) => convert::convert(command, output),
         Command::Embed(command) => embed::embed(command, output),
+        Command::Contrast(command) => contrast::contrast(command, output),
         Command::Train(command) => train::train(command, output),
         Command::Generate(command) => generate::generate(command, output),
         Command::Eval(command) => evaluate::evaluate(command, output),

@@ -21,7 +21,11 @@ pub(super) fn copy(name: &str) -> tempfile::TempDir {
         for file in std::fs::read_dir(from).unwrap() {
             let path = file.unwrap().path();
             let place = to.join(path.file_name().unwrap());
-            if path.is_dir() { copy_all(&path, &place) } else { drop(std::fs::copy(&path, place).unwrap()) }
+            if path.is_dir() {
+                copy_all(&path, &place)
+            } else {
+                let _ = std::fs::copy(&path, place).unwrap();
+            }
         }
     }
     let folder = tempfile::tempdir().unwrap();
