@@ -7,6 +7,11 @@
 //! `PictureProcessor` lead from the bytes of a file to pixels, and `embed_pictures` from folders, lists and archives of
 //! pictures to rows; [`embed_texts`] does so for texts.
 //!
+//! # Two towers of your own
+//!
+//! [`Bert`], a sentence encoder, and [`EfficientNetLite`] have no common space. [`ContrastTraining`] trains two small heads on
+//! their features, [`ContrastiveHeads`], and a [`HeadsFolder`] is opened like any other encoder.
+//!
 //! # A small one to train
 //!
 //! An image tower and a text tower are trained on pairs with the [`InfoNceLoss`]. The towers have no common weights, the
@@ -22,6 +27,7 @@ mod dual_encoder;
 mod efficientnet;
 mod embed;
 mod gradients;
+mod heads;
 mod image_tower;
 mod info_nce;
 mod logit_scale;
@@ -47,6 +53,10 @@ pub use efficientnet::{EfficientNetLite, EfficientNetLiteConfig};
 #[cfg(feature = "image")]
 pub use embed::{BadPictures, PictureList, PicturePlace, PictureRows, embed_pictures};
 pub use embed::{EmbedOptions, EmbedReport, Item, TextList, embed_texts, join_shards};
+pub use heads::{
+    ContrastTraining, ContrastWatch, Contrasted, ContrastiveHeads, ContrastiveHeadsConfig, EpochRecord,
+    FeaturePairs, Head, HeadConfig, HeadsFolder, TowerReference,
+};
 pub use image_tower::ImageTowerConfig;
 pub use info_nce::InfoNceLoss;
 pub use logit_scale::LogitScaleConfig;

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::ask_args::AskCommand;
+use super::contrast_args::ContrastCommand;
 use super::embed_args::EmbedCommand;
 use super::model_args::{EvalCommand, ExportCommand, GenerateCommand, ImportCommand, TrainCommand};
 use super::store_args::StoreArgs;
@@ -34,6 +35,8 @@ use burn_revision::embedding::{FloatType, Format, NonFinite};
         burn-revision convert 'shards/*.pkl' captions/ --format safetensors\n  \
         burn-revision gap --text captions.npy --image images.npy --output gap/\n  \
         burn-revision embed --encoder clip-vit-base-patch32/ --images photos/ --output images.npy\n  \
+        burn-revision contrast --images features.npy --texts text_features.npy --image-tower lite0.pth --text-tower minilm/ \
+        --output my-clip/\n  \
         burn-revision train --config stage1.toml\n  \
         burn-revision generate --model runs/stage1/model --embeddings pictures.npy\n  \
         burn-revision ask --model runs/stage2/model cat.jpg 'What is it?'\n\n\
@@ -109,6 +112,9 @@ pub enum Command {
         travel along. An interrupted run goes on with --resume, to the same bytes."
     )]
     Embed(EmbedCommand),
+    /// Make an encoder of your own: train heads on the features of two encoders
+    #[command(after_help = super::contrast_args::HELP)]
+    Contrast(ContrastCommand),
     /// Train a multimodal model: stage 1 on aligned text, stage 2 on pictures
     #[command(after_help = super::run_description::HELP)]
     Train(TrainCommand),

@@ -8,8 +8,9 @@ use burn_revision::encoder::BadPictures;
 
 #[derive(Args)]
 pub struct EmbedCommand {
-    /// The encoder: a folder of Hugging Face (CLIP, SigLIP) or of open_clip, or its name on the Hub, OWNER/MODEL
-    #[arg(long, value_name = "DIR")]
+    /// The encoder: a folder of Hugging Face (CLIP, SigLIP), of open_clip or of `contrast`; a name on the Hub, OWNER/MODEL; or a tower alone: a sentence encoder
+    /// of the BERT family, EfficientNet-Lite (a folder of timm, or the .pth file)
+    #[arg(long, value_name = "PATH")]
     pub encoder: PathBuf,
     /// Pictures: folders (with those in them), quoted patterns, lists (.txt, .jsonl, .csv, .tsv, .parquet), WebDataset tars, files
     #[arg(long, value_name = "PATH", num_args = 1.., required_unless_present = "texts", conflicts_with = "texts")]
@@ -44,6 +45,9 @@ pub struct EmbedCommand {
     /// The float type of the encoder's weights: f32, f16 or bf16
     #[arg(long, value_enum, default_value_t = Precision::F32)]
     pub precision: Precision,
+    /// Write rows as the encoder makes them, not at unit length: features to train heads on
+    #[arg(long)]
+    pub raw: bool,
     /// Pictures or texts that go through the encoder together [default: 8 on a processor, 32 on other devices]
     #[arg(long, value_name = "N")]
     pub batch_size: Option<usize>,

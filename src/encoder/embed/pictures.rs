@@ -102,7 +102,7 @@ pub fn embed_pictures(
                 }
             }
             let turn = one_at_a_time.then(|| device.lock().expect("no worker panicked"));
-            let rows = encoder.embed(pixels);
+            let rows = if options.raw { encoder.features(pixels) } else { encoder.embed(pixels) };
             drop(turn);
             options.progress.advance(range.len());
             Ok(Embedded { shard, is_last: range.end == end, kept, rows, bad: unread })

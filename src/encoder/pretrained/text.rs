@@ -3,7 +3,7 @@ use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
 
 use super::tokenizer::TextTokenizer;
 use super::unit_rows::{raw_rows, unit_rows};
-use crate::encoder::{Bert, ClipText, SiglipText};
+use crate::encoder::{Bert, ClipText, Head, SiglipText};
 use crate::{Error, Result};
 
 /// A published text tower and its tokenizer.
@@ -16,6 +16,8 @@ pub struct TextEncoder {
     pub(super) device: Device,
     pub(super) dim: usize,
     pub(super) fingerprint: String,
+    /// What leads from the features of the tower into a common space.
+    pub(super) head: Option<Head>,
 }
 
 /// The text towers that can be read.
@@ -60,7 +62,11 @@ impl TextEncoder {
             TextTower::Siglip(tower) => tower.forward(tokens),
             TextTower::Bert(tower) => tower.forward(tokens, padding),
         };
-        rows.cast(DType::F32)
+        let rows = rows.cast(DType::F32);
+        match &self.head {
+            Some(head) => head.forward(rows),
+            None => rows,
+        }
     }
 
     /// Embeds texts: the rows `[n, dim]`, of unit length, and how many texts were cut to fit.

@@ -176,3 +176,55 @@ fn towers_that_are_not_whole_are_refused() {
     let error = encoder.image(FloatDType::F32, &Device::default()).unwrap_err().to_string();
     assert!(error.contains("no image tower"), "{error}");
 }
+
+/// An encoder of heads on towers: pictures and texts go through tower and head.
+#[test]
+fn heads_on_towers_are_an_encoder() {
+    use crate::encoder::{ContrastiveHeadsConfig, HeadConfig};
+    let device = Device::default();
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["efficientnet", "bert"] {
+        std::fs::rename(copy(name).keep(), folder.path().join(name)).unwrap();
+    }
+    let tower = |name: &str| PretrainedEncoder::open(folder.path().join(name)).unwrap();
+    let mine = folder.path().join("mine");
+    let reference = |name: &str| {
+        TowerReference::new(&folder.path().join(name), &tower(name).fingerprint().unwrap(), &mine).unwrap()
+    };
+    let head = |input, unit| HeadConfig::new(input, 6).with_hidden_dim(9).with_unit_input(unit);
+    let config = ContrastiveHeadsConfig::new(head(64, false), head(24, true));
+    let heads = config.init(&[(0.5, 2.0); 64], &[(0.1, 0.2); 24], &device).unwrap();
+    HeadsFolder::new(config, reference("efficientnet"), reference("bert")).write(&mine, &heads).unwrap();
+
+    let encoder = PretrainedEncoder::open(&mine).unwrap();
+    assert!(encoder.has_images() && encoder.has_texts());
+    let images = encoder.image(FloatDType::F32, &device).unwrap();
+    let texts = encoder.text(FloatDType::F32, &device).unwrap();
+    assert_eq!((images.dim(), texts.dim(), images.image_size()), (6, 6, 32));
+    let pixels = Reference::of("efficientnet").data("even_pixels").unwrap().try_into_vec::<f32>().unwrap();
+    let alone = tower("efficientnet").image(FloatDType::F32, &device).unwrap();
+    let features = Tensor::from_data(TensorData::new(alone.features(pixels.clone()), [2, 64]), &device);
+    let expected = heads.embed_images(features).into_data();
+    let tolerance = burn::tensor::Tolerance::<f32>::absolute(1e-5);
+    TensorData::new(images.embed(pixels), [2, 6]).assert_approx_eq(&expected, tolerance);
+    let words = ["a cat", "two dogs and the house"];
+    let alone = tower("bert").text(FloatDType::F32, &device).unwrap();
+    let features = Tensor::from_data(TensorData::new(alone.embed(&words).unwrap().0, [2, 24]), &device);
+    let expected = heads.embed_texts(features).into_data();
+    TensorData::new(texts.embed(&words).unwrap().0, [2, 6]).assert_approx_eq(&expected, tolerance);
+
+    // The folder and its towers may be moved together, and towers must stay as they are.
+    let moved = folder.path().join("moved");
+    std::fs::create_dir(&moved).unwrap();
+    for name in ["efficientnet", "bert", "mine"] {
+        std::fs::rename(folder.path().join(name), moved.join(name)).unwrap();
+    }
+    let encoder = PretrainedEncoder::open(moved.join("mine")).unwrap();
+    assert_eq!(encoder.image(FloatDType::F32, &device).unwrap().fingerprint(), images.fingerprint());
+    std::fs::write(moved.join("bert/sentence_bert_config.json"), "{\"max_seq_length\": 9}").unwrap();
+    let error = encoder.text(FloatDType::F32, &device).unwrap_err().to_string();
+    assert!(error.contains("fingerprint") && error.contains("bert"), "{error}");
+    std::fs::remove_dir_all(moved.join("efficientnet")).unwrap();
+    let error = encoder.image(FloatDType::F32, &device).unwrap_err().to_string();
+    assert!(error.contains("efficientnet") && error.contains("mine"), "{error}");
+}
