@@ -13,6 +13,8 @@
 //! Centring    e_y - mu_y                                 both about zero (GR-CLIP, I0T, Unicorn); images likewise
 //! Whitening   mu_x + A (e_y - mu_y)                      the covariances meet: A Sigma_y A^T = Sigma_x
 //! Blockwise   T_U P_U e~ + T_V P_V e~, recentred         they meet within U and within V of the fixed frame
+//! AnisoAlign  radii of pairs of coordinates matched,      and phases and radii refined within bounds by networks that
+//!             recentred                                   know the images' phases
 //! ```
 //!
 //! `mu` is the centroid of a modality and `T = E ||e - mu||^2` its spread. Every method ends with a projection onto
@@ -42,6 +44,7 @@
 //! loops.
 
 mod aligner;
+mod anisoalign;
 mod blockwise;
 mod c3;
 mod centring;
@@ -53,6 +56,7 @@ mod fitted;
 mod fitting;
 mod gather;
 mod host;
+mod host_map;
 mod identity;
 mod mean_shift;
 mod method;
@@ -66,6 +70,7 @@ mod whitening;
 mod with_noise;
 
 pub use aligner::Aligner;
+pub use anisoalign::{AnisoAlign, AnisoAlignConfig, Mixing};
 pub use blockwise::{Blockwise, BlockwiseConfig};
 pub use c3::{C3, C3Config, C3Variant};
 pub use centring::{Centring, CentringConfig, CentringVariant};

@@ -58,5 +58,5 @@ pub(crate) use similarity::{
 pub(crate) use spectrum::pearson;
 pub use spectrum::{PowerLaw, Spectrum};
 pub use support::SupportScore;
-pub(crate) use unit_sums::unit_moments;
+pub(crate) use unit_sums::{COVARIANCE_ROWS, unit_covariance, unit_moments};
 pub(crate) use vectors::{difference, dot, norm};
