@@ -67,7 +67,8 @@ pub enum Method {
 }
 
 impl Method {
-    /// The names that are understood.
+    /// The names that are understood. Beside them are those of the parts of AnisoAlign, for its ablation: `anisoalign-init`,
+    /// `anisoalign-score` and `anisoalign-phase`.
     pub const NAMES: [&'static str; 11] = [
         "realign",
         "anisoalign",
@@ -246,7 +247,9 @@ impl FromStr for Method {
                 let config = BlockwiseConfig::new();
                 Ok(Self::Blockwise { ridge: config.ridge, energy: config.energy })
             }
-            "anisoalign" => Ok(Self::AnisoAlign(AnisoAlignConfig::new())),
+            name if AnisoAlignConfig::named(name).is_some() => {
+                Ok(Self::AnisoAlign(AnisoAlignConfig::named(name).expect("just seen")))
+            }
             _ => {
                 let names = Self::NAMES.join(", ");
                 Err(Error::config("method", format!("expected one of {names}, found {name:?}")))
@@ -268,7 +271,7 @@ impl fmt::Display for Method {
             Self::Whitening { .. } => "whitening",
             Self::GaussianOt { .. } => "gaussian-ot",
             Self::Blockwise { .. } => "blockwise",
-            Self::AnisoAlign(_) => "anisoalign",
+            Self::AnisoAlign(config) => config.name(),
         })
     }
 }

@@ -25,6 +25,9 @@
 //! memory ([`Embeddings`]); [`Method::fit`] does the same for a method by its name. What is fitted is a Burn module: its
 //! statistics are saved with a model, move with it between devices, and are never trained.
 //!
+//! [`MemoryProjection`] (DeCap), [`caption_noise`] (CapDec) and [`ShapedNoise`] are fitted by their configs alone, on sets of any
+//! size, and applied to tensors and tables.
+//!
 //! **Applying.** All of them are [`Aligner`]s; [`WithNoise`] adds noise to any.
 //!
 //! | function | rows | noise | result |
@@ -47,6 +50,7 @@ mod aligner;
 mod anisoalign;
 mod blockwise;
 mod c3;
+mod caption_noise;
 mod centring;
 mod closed_form;
 #[cfg(test)]
@@ -59,10 +63,12 @@ mod host;
 mod host_map;
 mod identity;
 mod mean_shift;
+mod memory;
 mod method;
 mod noise;
 mod realign;
 mod record;
+mod shaped_noise;
 mod statistics;
 pub mod stream;
 mod table;
@@ -73,14 +79,17 @@ pub use aligner::Aligner;
 pub use anisoalign::{AnisoAlign, AnisoAlignConfig, Mixing};
 pub use blockwise::{Blockwise, BlockwiseConfig};
 pub use c3::{C3, C3Config, C3Variant};
+pub use caption_noise::caption_noise;
 pub use centring::{Centring, CentringConfig, CentringVariant};
 pub use closed_form::ClosedForm;
 pub use embeddings::Embeddings;
 pub use fitting::FitReport;
 pub use identity::Identity;
 pub use mean_shift::{MeanShift, MeanShiftConfig};
+pub use memory::{MemoryOf, MemoryProjection, MemoryProjectionConfig};
 pub use method::Method;
 pub use realign::{ReAlign, ReAlignConfig};
+pub use shaped_noise::{ShapedNoise, ShapedNoiseConfig};
 pub use statistics::{Provenance, Statistics};
 pub use table::{align_table, transport_table};
 pub use whitening::{CovarianceMap, Whitening, WhiteningConfig};

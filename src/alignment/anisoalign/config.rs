@@ -120,6 +120,40 @@ pub struct AnisoAlignConfig {
 }
 
 impl AnisoAlignConfig {
+    /// These settings with others in the place of some, as from a file.
+    ///
+    /// ```
+    /// use burn_revision::alignment::AnisoAlignConfig;
+    ///
+    /// # fn main() -> burn_revision::Result<()> {
+    /// let settings = serde_json::json!({ "rank": 256, "mixing": "random" });
+    /// let config = AnisoAlignConfig::new().with_settings(settings.as_object().unwrap())?;
+    /// assert_eq!(config.rank, Some(256));
+    /// let unknown = serde_json::json!({ "ranks": 256 });
+    /// assert!(AnisoAlignConfig::new().with_settings(unknown.as_object().unwrap()).is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for a name that is no setting, and for a value of another kind than the setting's.
+    pub fn with_settings(&self, settings: &serde_json::Map<String, serde_json::Value>) -> Result<Self> {
+        let mut all = serde_json::to_value(self).expect("settings are plain data");
+        let own = all.as_object_mut().expect("settings have names");
+        for (name, value) in settings {
+            let Some(known) = own.get_mut(name) else {
+                let names: Vec<&str> = own.keys().map(String::as_str).collect();
+                return Err(Error::config(name, format!("no setting of anisoalign: they are {}", names.join(", "))));
+            };
+            *known = value.clone();
+        }
+        serde_json::from_value(all).map_err(|error| {
+            let named: Vec<&str> = settings.keys().map(String::as_str).collect();
+            Error::config(named.join(", "), error.to_string())
+        })
+    }
+
     /// The settings with the rank that they come to, for so many dimensions.
     pub(super) fn rank_of(&self, dim: usize) -> Result<usize> {
         let wrong = |found: usize| {
@@ -167,6 +201,28 @@ impl AnisoAlignConfig {
         match counts.iter().find(|(_, count)| *count == 0) {
             Some((key, _)) => wrong(key, "expected at least 1, found 0".to_string()),
             None => Ok(()),
+        }
+    }
+
+    /// The settings of a name: `anisoalign`, or a part of it for ablations. `anisoalign-init` is the initialisation alone,
+    /// `anisoalign-score` is refined by `L_II` alone, `anisoalign-phase` by `L_Phi` alone.
+    pub(in crate::alignment) fn named(name: &str) -> Option<Self> {
+        match name {
+            "anisoalign" => Some(Self::new()),
+            "anisoalign-init" => Some(Self::new().with_refiner_steps(0)),
+            "anisoalign-score" => Some(Self::new().with_phase_weight(0.0)),
+            "anisoalign-phase" => Some(Self::new().with_score_weight(0.0)),
+            _ => None,
+        }
+    }
+
+    /// The name that these settings go by.
+    pub(in crate::alignment) fn name(&self) -> &'static str {
+        match (self.refines(), self.score_weight > 0.0, self.phase_weight > 0.0) {
+            (false, ..) => "anisoalign-init",
+            (true, true, false) => "anisoalign-score",
+            (true, false, _) => "anisoalign-phase",
+            (true, true, true) => "anisoalign",
         }
     }
 

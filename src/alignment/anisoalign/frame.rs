@@ -151,8 +151,10 @@ mod tests {
         let mut rng = seeded_rng(1, &[]);
         let (dim, rank) = (9, 4);
         let values: Vec<f32> = (0..200 * dim)
-            .map(|at| StandardNormal.sample(&mut rng) as f64 / (1 + at % dim) as f64)
-            .map(|value: f64| value as f32)
+            .map(|at| {
+                let normal: f64 = StandardNormal.sample(&mut rng);
+                (normal / (1 + at % dim) as f64) as f32
+            })
             .collect();
         let mut moments = Moments::with_covariance(dim);
         moments.update_rows(&values).unwrap();
