@@ -200,9 +200,17 @@ fn options() -> Result<Options> {
         fit: 100_000,
         held_out: 10_000,
         seeds: 3,
-        methods: ["text", "c3", "realign", "anisoalign-init", "anisoalign-score", "anisoalign-phase", "anisoalign"]
-            .map(String::from)
-            .to_vec(),
+        methods: [
+            "text",
+            "c3",
+            "realign",
+            "anisoalign-init",
+            "anisoalign-score",
+            "anisoalign-phase",
+            "anisoalign",
+        ]
+        .map(String::from)
+        .to_vec(),
         settings: AnisoAlignConfig::new(),
     };
     let mut settings = serde_json::Map::new();

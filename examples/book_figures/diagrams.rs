@@ -63,14 +63,11 @@ pub fn circular_blocks(path: &Path) -> Result<(), Box<dyn Error>> {
     let area = SVGBackend::new(path, (860, 340)).into_drawing_area();
     area.fill(&WHITE)?;
     // Of each block: the radii of the text and of the images, the phase, and how far the refinement turns and stretches it.
-    let blocks = [("block 1", 46.0, 78.0, 0.7, 0.22, 1.12), ("block 2", 88.0, 60.0, 2.3, -0.25, 0.9), (
-        "block m",
-        40.0,
-        58.0,
-        -0.6,
-        0.12,
-        1.1,
-    )];
+    let blocks = [
+        ("block 1", 46.0, 78.0, 0.7, 0.22, 1.12),
+        ("block 2", 88.0, 60.0, 2.3, -0.25, 0.9),
+        ("block m", 40.0, 58.0, -0.6, 0.12, 1.1),
+    ];
     for (column, (name, text, image, phase, turn, stretch)) in blocks.into_iter().enumerate() {
         let centre = (145 + 285 * column as i32, 180);
         let point = |radius: f64, phase: f64| {
@@ -85,7 +82,8 @@ pub fn circular_blocks(path: &Path) -> Result<(), Box<dyn Error>> {
         area.draw(&Circle::new(centre, image as i32, IMAGE.stroke_width(2)))?;
         // Where the refinement may take the point: a sector of a ring.
         let (most, growth) = (0.35, 1.22_f64);
-        let steps = |from: f64, to: f64| (0..=16).map(move |step| from + (to - from) * f64::from(step) / 16.0);
+        let steps =
+            |from: f64, to: f64| (0..=16).map(move |step| from + (to - from) * f64::from(step) / 16.0);
         let outer = steps(phase - most, phase + most).map(|phase| point(image * growth, phase));
         let inner = steps(phase + most, phase - most).map(|phase| point(image / growth, phase));
         area.draw(&Polygon::new(outer.chain(inner).collect::<Vec<_>>(), TRAINED.mix(0.25)))?;

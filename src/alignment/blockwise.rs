@@ -3,8 +3,8 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
 use super::fitted::{Fit, fitted_method};
-use super::record::{self, FromStored, Stored};
 use super::host_map::LinearMap;
+use super::record::{self, FromStored, Stored};
 use super::{Aligner, ClosedForm, Embeddings, fitting};
 use crate::embedding::{normalize, normalize_bounded};
 use crate::geometry::linalg;

@@ -131,11 +131,7 @@ impl Gather<'_> {
 }
 
 /// The unit rows of some of the rows, `[n, d]` row-major.
-pub(super) fn sampled_unit_rows(
-    all: RawRows<'_>,
-    chosen: &[usize],
-    terms: Terms<'_>,
-) -> Result<Vec<f32>> {
+pub(super) fn sampled_unit_rows(all: RawRows<'_>, chosen: &[usize], terms: Terms<'_>) -> Result<Vec<f32>> {
     let mut unit = Vec::with_capacity(chosen.len() * all.dim());
     for &row in chosen {
         let terms = Terms { first: terms.first + row, ..terms };

@@ -102,7 +102,10 @@ impl Fit for MemoryProjectionConfig {
         }
         let of_texts = self.of == MemoryOf::Texts;
         if of_texts && self.realigned {
-            return Err(Error::config("realigned", "texts stay as they are where the memory is one of texts"));
+            return Err(Error::config(
+                "realigned",
+                "texts stay as they are where the memory is one of texts",
+            ));
         }
         let (dim, device) = (text.dim(), text.device());
         let (set, what) = if of_texts { (text, "text") } else { (image, "image") };

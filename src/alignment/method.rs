@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::embeddings::check_dims;
 use super::fitted::Fit;
 use super::{
-    Aligner, AnisoAlignConfig, BlockwiseConfig, C3Config, C3Variant, CentringConfig, CentringVariant, CovarianceMap,
-    Embeddings, Identity, MeanShiftConfig, ReAlignConfig, WhiteningConfig,
+    Aligner, AnisoAlignConfig, BlockwiseConfig, C3Config, C3Variant, CentringConfig, CentringVariant,
+    CovarianceMap, Embeddings, Identity, MeanShiftConfig, ReAlignConfig, WhiteningConfig,
 };
 use crate::{Error, Result};
 
@@ -71,7 +71,6 @@ impl Method {
     /// `anisoalign-score` and `anisoalign-phase`.
     pub const NAMES: [&'static str; 11] = [
         "realign",
-        "anisoalign",
         "mean-shift",
         "c3",
         "c3-zero-mean",
@@ -80,6 +79,7 @@ impl Method {
         "whitening",
         "gaussian-ot",
         "blockwise",
+        "anisoalign",
         "identity",
     ];
 

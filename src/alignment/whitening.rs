@@ -77,9 +77,7 @@ impl FitMoments for WhiteningConfig {
         fitting::check(text, image, 1)?;
         fitting::check_spread(text, "text")?;
         let dim = text.dim();
-        let spectrum = |moments: &Moments| {
-            Spectrum::of(&fitting::covariance(moments)?, dim, moments.count())
-        };
+        let spectrum = |moments: &Moments| Spectrum::of(&fitting::covariance(moments)?, dim, moments.count());
         let (text_spectrum, image_spectrum) = (spectrum(text)?, spectrum(image)?);
         let ridge = fitting::absolute_ridge(self.ridge, &text_spectrum, dim)?;
         let inverse_root = text_spectrum.apply(|value, sound| fitting::inverse_root(value, sound, ridge));

@@ -7,7 +7,11 @@ use crate::embedding::{NonFinite, Row, inspect};
 pub(super) enum Entry<'a> {
     AsTheyAre,
     /// Scaled to unit length under a policy; `first` is the number of the first row, for errors.
-    Unit { policy: NonFinite, what: &'a str, first: usize },
+    Unit {
+        policy: NonFinite,
+        what: &'a str,
+        first: usize,
+    },
 }
 
 impl Entry<'_> {

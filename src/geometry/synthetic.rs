@@ -157,8 +157,7 @@ impl SyntheticGeometry {
         scale_to_unit(&mut other);
         let cosine = 1.0 - self.gap * self.gap / (2.0 * self.mean * self.mean);
         let sine = (1.0 - cosine * cosine).max(0.0).sqrt();
-        let text =
-            image.iter().zip(&other).map(|(image, other)| self.mean * (cosine * image + sine * other));
+        let text = image.iter().zip(&other).map(|(image, other)| self.mean * (cosine * image + sine * other));
         [text.collect(), image.iter().map(|value| self.mean * value).collect()]
     }
 
@@ -169,7 +168,10 @@ impl SyntheticGeometry {
         }
         if 2 * self.leading > self.dim {
             let (most, found) = (self.dim / 2, self.leading);
-            return wrong("leading", format!("expected at most {most}, half of the dimensions, found {found}"));
+            return wrong(
+                "leading",
+                format!("expected at most {most}, half of the dimensions, found {found}"),
+            );
         }
         if !(self.mean > 0.0 && self.mean < 1.0) {
             return wrong("mean", format!("expected a length above 0 and below 1, found {}", self.mean));
@@ -339,7 +341,8 @@ mod tests {
         let spectrum = |cloud: &Cloud| Spectrum::of(&cloud.covariance(), 1280, 20_000).unwrap();
         let (text_spectrum, image_spectrum) = (spectrum(&text), spectrum(&image));
         let frame = |spectrum: &Spectrum| FixedFrame::of_spectrum(spectrum, FrameRank::Rank(128)).unwrap();
-        let cosine: f64 = text.values().iter().zip(image.values()).map(|(y, x)| y * x).sum::<f64>() / 20_000.0;
+        let cosine: f64 =
+            text.values().iter().zip(image.values()).map(|(y, x)| y * x).sum::<f64>() / 20_000.0;
         let figures = [
             ("gap", residual.gap_energy.sqrt(), 0.392),
             ("tr Sigma_r", residual.residual_energy, 1.264),

@@ -4,8 +4,8 @@ use super::Moments;
 use super::entry::Entry;
 use crate::embedding::kernel::Lane;
 use crate::embedding::{
-    BLOCK_ROWS, DecodedRow, FloatType, NonFinite, RawRows, RowLoop, RowReport, Terms, for_each_row, for_each_row_scalar,
-    parallel,
+    BLOCK_ROWS, DecodedRow, FloatType, NonFinite, RawRows, RowLoop, RowReport, Terms, for_each_row,
+    for_each_row_scalar, parallel,
 };
 use crate::{Error, Result};
 

@@ -24,7 +24,8 @@ pub fn align(command: &AlignCommand, output: &OutputOptions) -> Result<Outcome> 
     let write = apply_options(&command.write, &command.rows, &progress)?;
     stream::check_output(&text, &[&image], &command.output, &write)?;
     image.check_ids()?;
-    let (statistics, mut bytes) = stream::fit(&command.method.method(command.rows.seed)?, &text, &image, &options)?;
+    let (statistics, mut bytes) =
+        stream::fit(&command.method.method(command.rows.seed)?, &text, &image, &options)?;
     if let Some(path) = &command.stats {
         statistics.save(path)?;
     }
@@ -70,7 +71,8 @@ pub fn fit(command: &FitCommand, output: &OutputOptions) -> Result<Outcome> {
                     bytes += stream::fit_networks(&mut statistics, text, image, &options)?;
                 }
                 (true, None) => {
-                    let detail = "the networks of anisoalign are not trained yet: name images to train them on";
+                    let detail =
+                        "the networks of anisoalign are not trained yet: name images to train them on";
                     return Err(Error::config("image", detail));
                 }
                 (false, Some(_)) => {

@@ -5,9 +5,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::embed_args::EmbedCommand;
 use super::model_args::{EvalCommand, ExportCommand, GenerateCommand, ImportCommand, TrainCommand};
 use super::store_args::StoreArgs;
-use burn_revision::{Error, Result};
 use burn_revision::alignment::Method;
 use burn_revision::embedding::{FloatType, Format, NonFinite};
+use burn_revision::{Error, Result};
 
 #[derive(Parser)]
 #[command(
@@ -303,10 +303,7 @@ impl MethodOptions {
     /// The method with its settings; the seed is that of the program, where the method's settings name none.
     pub fn method(&self, seed: u64) -> Result<Method> {
         let alone = |given: bool, option: &str, name: &str| match given {
-            true => Err(Error::config(
-                option,
-                format!("a setting of {name}, not of {}", self.method),
-            )),
+            true => Err(Error::config(option, format!("a setting of {name}, not of {}", self.method))),
             false => Ok(()),
         };
         if !matches!(self.method, Method::AnisoAlign(_)) {

@@ -54,7 +54,14 @@ impl Progress {
             quiet: options.quiet,
             terminal: std::io::stderr().is_terminal(),
             done: AtomicUsize::new(0),
-            stage: Mutex::new(Stage { name: String::new(), rows: 0, begun: now, printed: now, loss: None, bar }),
+            stage: Mutex::new(Stage {
+                name: String::new(),
+                rows: 0,
+                begun: now,
+                printed: now,
+                loss: None,
+                bar,
+            }),
         }
     }
 }
@@ -92,7 +99,9 @@ impl embedding::Progress for Progress {
         let (name, rows) = (&stage.name, stage.rows);
         let left = indicatif::HumanDuration(left);
         match stage.loss {
-            Some(loss) => eprintln!("{name}  step {done}/{rows}  loss {loss:.4}  {rate:.1} steps/s  ETA {left}"),
+            Some(loss) => {
+                eprintln!("{name}  step {done}/{rows}  loss {loss:.4}  {rate:.1} steps/s  ETA {left}")
+            }
             None => eprintln!("{name}  {done}/{rows} rows  {rate:.0} rows/s  ETA {left}"),
         }
     }

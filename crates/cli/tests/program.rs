@@ -98,7 +98,10 @@ fn anisoalign_aligns_a_folder_of_shards() {
     let shown = shell.run("stats show stats.safetensors --json");
     let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
     let method = &shown["header"]["method"];
-    assert_eq!((&method["rank"], &method["mixing"], &method["seed"]), (&8.into(), &"random".into(), &3.into()));
+    assert_eq!(
+        (&method["rank"], &method["mixing"], &method["seed"]),
+        (&8.into(), &"random".into(), &3.into())
+    );
 
     // In steps, as over several machines.
     shell.run(&format!("fit {line} --moments --output moments.safetensors"));
@@ -111,8 +114,13 @@ fn anisoalign_aligns_a_folder_of_shards() {
     shell.refused(&format!("align {line} --output x/"), 2, "ranks: no setting of anisoalign");
     std::fs::write(shell.path("settings.toml"), "rank = 7").unwrap();
     shell.refused(&format!("align {line} --output x/"), 2, "from 2 to 32, the dimensions, found 7");
-    std::fs::write(shell.path("settings.toml"), "rank = 8\nlearning_rate = 0.9\nphase_bound = 3.0e38").unwrap();
-    shell.refused("align --text text.npy --image image.npy --settings settings.toml --output x", 2, "anisoalign");
+    std::fs::write(shell.path("settings.toml"), "rank = 8\nlearning_rate = 0.9\nphase_bound = 3.0e38")
+        .unwrap();
+    shell.refused(
+        "align --text text.npy --image image.npy --settings settings.toml --output x",
+        2,
+        "anisoalign",
+    );
 }
 
 fn fixture(name: &str) -> String {

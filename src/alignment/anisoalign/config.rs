@@ -87,11 +87,11 @@ pub struct AnisoAlignConfig {
     /// mean over the edges; the paper divides that by the number of edges once more.
     #[config(default = 1.0)]
     pub phase_weight: f64,
-    /// Steps of stage I, the score network.
-    #[config(default = 600)]
+    /// Steps of stage I, the score network; none where stage II does not use it.
+    #[config(default = 400)]
     pub score_steps: usize,
     /// Steps of stage II, the refinement network.
-    #[config(default = 300)]
+    #[config(default = 200)]
     pub refiner_steps: usize,
     /// Steps by which [`Mixing::Learned`] moves the matrix.
     #[config(default = 60)]
@@ -144,7 +144,10 @@ impl AnisoAlignConfig {
         for (name, value) in settings {
             let Some(known) = own.get_mut(name) else {
                 let names: Vec<&str> = own.keys().map(String::as_str).collect();
-                return Err(Error::config(name, format!("no setting of anisoalign: they are {}", names.join(", "))));
+                return Err(Error::config(
+                    name,
+                    format!("no setting of anisoalign: they are {}", names.join(", ")),
+                ));
             };
             *known = value.clone();
         }

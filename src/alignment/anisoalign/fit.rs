@@ -116,15 +116,15 @@ impl AnisoAlignConfig {
             config: self,
             name: "anisoalign: score network",
             number: 1,
-            steps: self.score_steps,
+            // Without a stage II nobody would ask it.
+            steps: if self.refines() && self.score_weight > 0.0 { self.score_steps } else { 0 },
             rows: phase.len() / blocks,
             progress,
         };
         let tensor = |values: Vec<f32>, n: usize| {
             Tensor::<2>::from_data(TensorData::new(values, [n, blocks]), (device, DType::F32))
         };
-        let network =
-            ScoreNetwork::init(blocks, self.score_width, self.seed, &device.clone().autodiff());
+        let network = ScoreNetwork::init(blocks, self.score_width, self.seed, &device.clone().autodiff());
         let learned = stage.train(network, |network, batch, rng| {
             let phases = tensor(batch.iter().flat_map(|&at| row(phase, at)).collect(), batch.len());
             let logs = tensor(batch.iter().flat_map(|&at| logs(at)).collect(), batch.len());

@@ -67,7 +67,8 @@ impl AnisoAlign {
         let (spread, offset) = (record::host(&self.spread), record::host(&self.offset));
         let (text_mean, image_mean) = (record::host(&self.text_mean), record::host(&self.image_mean));
         let bounds = record::host(&self.bounds);
-        let scaled = transposed.chunks_exact(dim).flat_map(|row| row.iter().zip(&spread).map(|(q, d)| -q * d));
+        let scaled =
+            transposed.chunks_exact(dim).flat_map(|row| row.iter().zip(&spread).map(|(q, d)| -q * d));
         let scaled: Vec<f32> = scaled.collect();
         let step: Vec<f32> = image_mean.iter().zip(&text_mean).map(|(x, y)| x - y).collect();
         let refines = bounds[..3].iter().any(|&bound| bound > 0.0);
@@ -100,7 +101,11 @@ impl AnisoAlign {
                 log_mean: log_radius[..blocks].to_vec(),
                 log_inverse: log_radius[blocks..].iter().map(|deviation| 1.0 / deviation).collect(),
                 width,
-                first: first[..3 * blocks * width].iter().copied().chain(through.iter().map(|w| -w)).collect(),
+                first: first[..3 * blocks * width]
+                    .iter()
+                    .copied()
+                    .chain(through.iter().map(|w| -w))
+                    .collect(),
                 bias: first_bias.iter().zip(constant).map(|(bias, constant)| bias + constant).collect(),
                 outputs: last_bias.len(),
                 last,
@@ -148,9 +153,10 @@ impl HostAnisoAlign {
                 radii[block] = self.radial.apply(block, (square + self.eps).sqrt());
             }
         }
-        let within_v = self.refinement.as_ref().and_then(|refinement| {
-            refinement.refine(&inward, &mut points, &mut radii, [n, rank, dim])
-        });
+        let within_v = self
+            .refinement
+            .as_ref()
+            .and_then(|refinement| refinement.refine(&inward, &mut points, &mut radii, [n, rank, dim]));
 
         let mut outward = vec![0.0_f32; n * 2 * rank];
         for row in 0..n {

@@ -78,8 +78,7 @@ impl ScoreNetwork {
     /// - output: `[n, m]`
     pub fn forward(&self, phase: Tensor<2>, log_radius: Tensor<2>, log_sigma: Tensor<2>) -> Tensor<2> {
         let square = log_sigma.clone().square();
-        let input =
-            Tensor::cat(vec![phase.clone().sin(), phase.cos(), log_radius, log_sigma, square], 1);
+        let input = Tensor::cat(vec![phase.clone().sin(), phase.cos(), log_radius, log_sigma, square], 1);
         let hidden = silu(self.first.forward(input));
         self.last.forward(silu(self.second.forward(hidden)))
     }
@@ -178,9 +177,8 @@ impl Refiner {
             true => Ok(Self { first, last }),
             false => {
                 let (without, with) = (2 * blocks, 2 * blocks + dim);
-                Err(from.error(format!(
-                    "refiner.last: expected {without} or {with} outputs, found {outputs}"
-                )))
+                Err(from
+                    .error(format!("refiner.last: expected {without} or {with} outputs, found {outputs}")))
             }
         }
     }

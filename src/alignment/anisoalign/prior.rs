@@ -89,8 +89,9 @@ impl PeriodicPrior {
         let single = (((phase.clone() - centre).cos() * -1.0 + 1.0) * weight).sum_dim(1);
         let (real, imaginary) = self.coupled(phase.clone());
         let agreement = (phase.clone().cos() * real + phase.sin() * imaginary).sum_dim(1) / 2.0;
-        let strength =
-            (record::value(&self.real, dtype).square() + record::value(&self.imaginary, dtype).square()).sqrt();
+        let strength = (record::value(&self.real, dtype).square()
+            + record::value(&self.imaginary, dtype).square())
+        .sqrt();
         single + strength.sum().unsqueeze::<2>() / 2.0 - agreement
     }
 

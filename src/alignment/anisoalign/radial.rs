@@ -62,8 +62,12 @@ impl RadialTables {
             column.sort_by(f64::total_cmp);
             column
         };
-        let mut tables =
-            Self { start: Vec::new(), width: Vec::new(), values: Vec::with_capacity(blocks * (cells + 1)), cells };
+        let mut tables = Self {
+            start: Vec::new(),
+            width: Vec::new(),
+            values: Vec::with_capacity(blocks * (cells + 1)),
+            cells,
+        };
         for block in 0..blocks {
             let (text, image) = (sorted(text, block), sorted(image, block));
             let (first, last) = (text[0], text[text.len() - 1]);
@@ -197,16 +201,18 @@ mod tests {
         let (text, image) = (radii(4000, 3, 0.0), radii(3000, 4, 0.5));
         let tables = RadialTables::fit(&text, &image, 3, 256);
         for block in 0..3 {
-            let column = |radii: &[f64]| -> Vec<f64> { radii.iter().skip(block).step_by(3).copied().collect() };
+            let column =
+                |radii: &[f64]| -> Vec<f64> { radii.iter().skip(block).step_by(3).copied().collect() };
             let mut image = column(&image);
             image.sort_by(f64::total_cmp);
             let moved = column(&text).into_iter().map(|r| f64::from(tables.apply(block, r as f32)));
             let mut moved: Vec<f64> = moved.collect();
             moved.sort_by(f64::total_cmp);
             // The Kolmogorov distance: a cell of the table is a 256th of the range.
-            let worst = moved.iter().enumerate().map(|(at, &value)| {
-                (share(&image, value) - (at as f64 + 0.5) / moved.len() as f64).abs()
-            });
+            let worst = moved
+                .iter()
+                .enumerate()
+                .map(|(at, &value)| (share(&image, value) - (at as f64 + 0.5) / moved.len() as f64).abs());
             let worst = worst.fold(0.0, f64::max);
             assert!(worst < 0.02, "block {block}: {worst}");
         }

@@ -85,7 +85,10 @@ fn nothing_moves_further_than_its_bounds() {
         let grown = largest((refined.radius.clone() / initial.radius.clone()).log());
         let moved = largest(refined.complement.clone() - initial.complement.clone());
         assert!(turned <= phase + 1e-7 && grown <= radius + 1e-7 && moved <= complement + 1e-7);
-        assert!(turned >= 0.5 * phase && grown >= 0.5 * radius, "the test reaches the bounds: {turned} {grown}");
+        assert!(
+            turned >= 0.5 * phase && grown >= 0.5 * radius,
+            "the test reaches the bounds: {turned} {grown}"
+        );
         let before = blocks::cartesian(initial.radius.clone(), initial.phase.clone());
         let after = blocks::cartesian(refined.radius.clone(), refined.phase.clone());
         let norms = |rows: Tensor<2>| rows.square().sum_dim(1).sqrt();
@@ -101,14 +104,14 @@ fn nothing_moves_further_than_its_bounds() {
         let (y, z) = (placed(initial), placed(refined));
         let lengths: Vec<f64> = y.rows().map(|row| row.iter().map(|v| v * v).sum::<f64>().sqrt()).collect();
         let scaled = |rows: &Cloud| {
-            let rows = rows.rows().zip(&lengths).flat_map(|(row, length)| row.iter().map(move |v| v / length));
+            let rows =
+                rows.rows().zip(&lengths).flat_map(|(row, length)| row.iter().map(move |v| v / length));
             Cloud::new(rows.collect(), DIM).unwrap()
         };
         let (y, z) = (scaled(&y), scaled(&z));
         let unit = z.clone().into_unit("z").unwrap();
-        let distance = |a: &[f64], b: &[f64]| {
-            a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f64>().sqrt()
-        };
+        let distance =
+            |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f64>().sqrt();
         let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
         for i in 0..40 {
             let j = (7 * i + 3) % 40;
@@ -169,7 +172,8 @@ fn texts_lie_on_the_centroid_of_the_images_before_the_last_projection() {
     let (text, image) = (rows(500, 7), rows(300, 8));
     let fitted = quick().fit(raw(&text), raw(&image)).unwrap();
     let mean = values(fitted.transport(tensor(&text, DType::F32)).mean_dim(0));
-    for (found, expected) in mean.iter().zip(Cloud::new(image.iter().map(|&v| v.into()).collect(), DIM).unwrap().mean())
+    for (found, expected) in
+        mean.iter().zip(Cloud::new(image.iter().map(|&v| v.into()).collect(), DIM).unwrap().mean())
     {
         assert_abs_diff_eq!(f64::from(*found), expected, epsilon = 1e-6);
     }
@@ -257,7 +261,9 @@ fn the_score_network_finds_where_phases_gather() {
     let (text, image) = (rows(800, 18), rows(800, 19));
     let config = quick().with_score_steps(150).with_score_width(32);
     let error = |steps: usize| {
-        let fitted = config.with_score_steps(steps).fit(raw(&text), raw(&image)).unwrap();
+        // Stage II asks for stage I; one step of it changes nothing here.
+        let fitted =
+            config.with_score_steps(steps).with_refiner_steps(1).fit(raw(&text), raw(&image)).unwrap();
         let initial = fitted.initial(tensor(&image, DType::F32));
         let mut rng = seeded_rng(1, &[]);
         let logs = fitted.standard_log_radius(initial.radius);

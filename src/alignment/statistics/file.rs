@@ -7,8 +7,8 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
-use super::{CentroidPass, Provenance, Statistics};
 use super::host_device;
+use super::{CentroidPass, Provenance, Statistics};
 use crate::alignment::record::{self, Parameters};
 use crate::alignment::{Aligner, AnisoAlign, FitReport, Method};
 use crate::embedding::{NonFinite, read_bytes};
@@ -227,8 +227,11 @@ impl Statistics {
         };
         if statistics.networks.is_some() {
             // Networks of other sizes than the settings say are found here, with the name of the file.
-            let fitted: AnisoAlign =
-                record::of_parameters(statistics.networks.as_ref().expect("just seen"), path, &host_device())?;
+            let fitted: AnisoAlign = record::of_parameters(
+                statistics.networks.as_ref().expect("just seen"),
+                path,
+                &host_device(),
+            )?;
             if fitted.dim() != dim {
                 return Err(wrong(format!("networks of {} dimensions, statistics of {dim}", fitted.dim())));
             }

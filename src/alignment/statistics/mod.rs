@@ -5,10 +5,10 @@ use std::path::Path;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use super::fitted::FitMoments;
-use super::realign::ReAlignFit;
 use super::blockwise::BlockwiseFit;
+use super::fitted::FitMoments;
 use super::host_map::HostMap;
+use super::realign::ReAlignFit;
 use super::record::Parameters;
 use super::{
     Aligner, AnisoAlign, BlockwiseConfig, C3Config, C3Variant, CentringConfig, CentringVariant, ClosedForm,
@@ -299,10 +299,8 @@ impl Statistics {
                 format!("the pass under way was begun with {before} rows, and is continued with {now}");
             return Err(Error::config("centroid-sample", detail));
         }
-        let mut pass = self
-            .pass
-            .take()
-            .unwrap_or_else(|| CentroidPass { projected: projected.without_rows(), read: 0 });
+        let mut pass =
+            self.pass.take().unwrap_or_else(|| CentroidPass { projected: projected.without_rows(), read: 0 });
         pass.projected.merge(projected)?;
         pass.read += read;
         let what = "text rows in a centroid pass (those that the moments were made of)";
@@ -354,9 +352,8 @@ impl Statistics {
             return Err(Error::config("statistics", detail));
         }
         let same_moments = self.text == other.text && self.image == other.image;
-        let same_passes = self.centroids == other.centroids
-            && self.moved == other.moved
-            && self.networks == other.networks;
+        let same_passes =
+            self.centroids == other.centroids && self.moved == other.moved && self.networks == other.networks;
         if let (true, true, Some(theirs)) = (same_moments, same_passes, &other.pass) {
             self.add_to_pass(&theirs.projected, theirs.read, other.sample)?;
             return Ok(false);

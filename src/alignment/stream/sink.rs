@@ -5,8 +5,8 @@ use std::path::Path;
 use super::job::{Job, ShardState, Target};
 use crate::embedding::output::{MatrixOutput, write_sidecar};
 use crate::embedding::{
-    BLOCK_ROWS, BytesMoved, FloatType, Format, NonFinite, Piece, Pieces, Progress, RawRows, RowReport, Shard, Store,
-    Terms, check_cancelled, pipeline, records,
+    BLOCK_ROWS, BytesMoved, FloatType, Format, NonFinite, Piece, Pieces, Progress, RawRows, RowReport, Shard,
+    Store, Terms, check_cancelled, pipeline, records,
 };
 use crate::{Error, Result};
 
