@@ -50,6 +50,7 @@ mod fingerprint;
 pub mod geometry;
 mod json;
 pub mod language;
+mod ops;
 mod pickle;
 mod random;
 pub mod report;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use approx::assert_abs_diff_eq;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
-use burn_revision::language::{GenerationConfig, LanguageModel, Pretrained, generate};
+use burn_revision::language::{GenerationConfig, LanguageModel, Pretrained, check_cache, generate};
 
 const NAME: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
 
@@ -53,4 +53,23 @@ fn the_model_reads_and_writes_as_the_reference() {
     let reply = generate(&model, model.embed(input), &[tokenizer.eos()], &config).unwrap();
     let reply = tokenizer.decode(&reply[0]);
     assert_eq!(reply, "A cat is a domesticated feline that loves to play and explore.");
+}
+
+/// Matrices in the blocks of the file: the same reply, in a sixth of the memory.
+#[test]
+fn the_model_in_blocks_writes_as_that_in_floats() {
+    let Some(file) = file() else { return };
+    let device = Device::default();
+    let Pretrained { model, tokenizer } = Pretrained::load_quantized(file, &device).unwrap();
+    // 4 bits with a scale and a minimum for 32 of them, 8 bits with a scale in the embeddings.
+    assert!(model.weight_bytes() < 100_000_000, "{}", model.weight_bytes());
+    check_cache(&model, &device).unwrap();
+    let prompt = tokenizer.encode(
+        "<|im_start|>user\nWhat is a cat? Answer in one sentence.<|im_end|>\n<|im_start|>assistant\n",
+    );
+    let row: Vec<i64> = prompt.iter().map(|&token| i64::from(token)).collect();
+    let input = Tensor::<2, Int>::from_data(TensorData::new(row, [1, prompt.len()]), &device);
+    let config = GenerationConfig::new().with_max_new_tokens(24);
+    let reply = generate(&model, model.embed(input), &[tokenizer.eos()], &config).unwrap();
+    assert_eq!(tokenizer.decode(&reply[0]), "A cat is a domesticated feline that loves to play and explore.");
 }

@@ -10,10 +10,13 @@ use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
-use burn_revision::language::{KvCache, LanguageModel, LlamaDecoder, Pretrained};
+use burn_revision::language::{
+    BatchDecoder, Decoded, GenerationConfig, LanguageModel, LlamaDecoder, Pretrained, TokenStream,
+};
 use burn_revision::revision::*;
 use clap::{Parser, Subcommand, ValueEnum};
 use rand::{RngExt, SeedableRng};
+use rayon::prelude::*;
 
 const DIM: usize = 256;
 const WARM_UP: usize = 2;
@@ -48,7 +51,18 @@ enum What {
     Generate {
         #[arg(long, default_value_t = 64)]
         new: usize,
+        /// Tokens of the prompt
+        #[arg(long, default_value_t = 25)]
+        prompt: usize,
+        /// Keep the weights in the blocks of the file
+        #[arg(long)]
+        blocks: bool,
+        /// Texts that are written together
+        #[arg(long, default_value_t = 1)]
+        batch: usize,
     },
+    /// How fast memory is read and copied, on all cores
+    Memory,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -70,16 +84,29 @@ fn main() {
         What::Stage1 { batch, visual, text, steps, logits, projector } => {
             stage1([batch, visual, text, steps], logits, projector)
         }
-        What::Generate { new } => generation(new),
+        What::Generate { new, prompt, blocks: true, batch } => {
+            let device = Device::default();
+            let model = Pretrained::load_quantized(file(), &device).expect(MISSING).model;
+            generation(&model, new, prompt, batch)
+        }
+        What::Generate { new, prompt, blocks: false, batch } => {
+            generation(&language(&Device::default()), new, prompt, batch)
+        }
+        What::Memory => memory(),
     };
     println!("{line}");
 }
 
-fn language(device: &Device) -> LlamaDecoder {
+const MISSING: &str = "tests/fetch_smollm2.sh brings the model";
+
+fn file() -> PathBuf {
     let fetched = "target/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
     let fetched = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(fetched);
-    let path = std::env::var_os("SMOLLM2_GGUF").map_or(fetched, PathBuf::from);
-    Pretrained::load(path, FloatDType::F32, device).expect("tests/fetch_smollm2.sh brings the model").model
+    std::env::var_os("SMOLLM2_GGUF").map_or(fetched, PathBuf::from)
+}
+
+fn language(device: &Device) -> LlamaDecoder {
+    Pretrained::load(file(), FloatDType::F32, device).expect(MISSING).model
 }
 
 /// The loss as the authors' code computes it: copies through the projector, logits at every position.
@@ -143,27 +170,68 @@ fn stage1(
     })
 }
 
-fn generation(new: usize) -> serde_json::Value {
+/// Greedy tokens of `batch` equal prompts: the time to the first ones, and that of each step that follows.
+fn generation<L: LanguageModel>(model: &L, new: usize, prompt: usize, batch: usize) -> serde_json::Value {
     let device = Device::default();
-    let model = language(&device);
-    let prompt: Vec<i64> = (0..25).map(|i| 1000 + 37 * i).collect();
-    let prompt = Tensor::<2, Int>::from_data(TensorData::new(prompt, [1, 25]), &device);
-    let width = model.width();
-    let mut cache = KvCache::new();
-    let mut hidden = model.forward(model.embed(prompt), Some(&mut cache)).narrow(1, 24, 1);
+    let tokens: Vec<i64> = (0..prompt as i64).map(|i| 1000 + 37 * i % 30_000).collect();
+    let tokens = Tensor::<2, Int>::from_data(TensorData::new(tokens, [1, prompt]), &device);
+    let config = GenerationConfig::new().with_max_new_tokens(new);
+    // Warms up.
+    TokenStream::new(model, model.embed(tokens.clone().narrow(1, 0, prompt.min(16))), &[], &config)
+        .unwrap()
+        .take(3)
+        .for_each(drop);
     let begun = Instant::now();
-    // The first token is the prompt's.
-    for _ in 1..new {
-        let next = model.logits(hidden.reshape([1, width])).argmax(1);
-        hidden = model.forward(model.embed(next), Some(&mut cache));
+    let mut texts = BatchDecoder::new(model);
+    for _ in 0..batch {
+        texts.add(model.embed(tokens.clone()), &[], &config).unwrap();
     }
-    model.logits(hidden.reshape([1, width])).argmax(1).into_data();
+    while texts.step().len() < batch {}
+    let first = begun.elapsed().as_secs_f64();
+    let mut times = Vec::new();
+    let (mut written, begun) = (0, Instant::now());
+    while !texts.is_empty() {
+        let begun = Instant::now();
+        let events = texts.step();
+        written += events.iter().filter(|(_, decoded)| matches!(decoded, Decoded::Token(_))).count();
+        times.push(begun.elapsed().as_secs_f64());
+    }
     let seconds = begun.elapsed().as_secs_f64();
-    let new = new - 1;
     serde_json::json!({
-        "what": "generate", "tokens_per_second": new as f64 / seconds, "median_step_seconds": seconds / new as f64,
+        "what": "generate", "prompt": prompt, "new": new, "batch": batch,
+        "tokens_per_second": written as f64 / seconds, "prompt_seconds": first, "median_step_seconds": median(times),
         "peak_rss_mb": peak_rss_mb(),
     })
+}
+
+/// Gigabytes a second that are read from, and copied within, memory that no cache holds.
+fn memory() -> serde_json::Value {
+    const SIZE: usize = 1 << 26;
+    let (from, mut to) = (vec![1.5f32; SIZE], vec![0f32; SIZE]);
+    let share = SIZE / rayon::current_num_threads().max(1);
+    let best = |bytes: usize, work: &mut dyn FnMut()| {
+        let times = (0..7).map(|_| {
+            let begun = Instant::now();
+            work();
+            begun.elapsed().as_secs_f64()
+        });
+        bytes as f64 / 1e9 / times.fold(f64::INFINITY, f64::min)
+    };
+    let read = best(4 * SIZE, &mut || {
+        let sum = |part: &[f32]| {
+            let mut sums = [0u32; 64];
+            for part in part.as_chunks::<64>().0 {
+                sums.iter_mut().zip(part).for_each(|(sum, value)| *sum ^= value.to_bits());
+            }
+            sums.iter().fold(0, |all, sum| all ^ sum)
+        };
+        std::hint::black_box(from.par_chunks(share).map(sum).reduce(|| 0, |a, b| a ^ b));
+    });
+    let copied = best(8 * SIZE, &mut || {
+        to.par_chunks_mut(share).zip(from.par_chunks(share)).for_each(|(to, from)| to.copy_from_slice(from));
+        std::hint::black_box(&to);
+    });
+    serde_json::json!({ "what": "memory", "read_gb_per_second": read, "copied_gb_per_second": copied })
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -124,7 +124,7 @@ impl DualEncoder {
         let text = self.embed_texts(batch.tokens, batch.pad_mask);
         let (loss, scale) = (InfoNceLoss::new(), self.logit_scale.forward());
         match batch.groups {
-            Some(groups) => loss.forward_with_groups(image, text, scale, groups),
+            Some(groups) => loss.forward_grouped(image, text, scale, &groups),
             None => loss.forward(image, text, scale),
         }
     }

@@ -1,7 +1,7 @@
 //! The contrastive loss.
 
 use burn::tensor::activation::log_softmax;
-use burn::tensor::{Bool, Int, Tensor};
+use burn::tensor::{Tensor, TensorData};
 
 use crate::assert_shape;
 
@@ -34,6 +34,39 @@ impl InfoNceLoss {
         Self
     }
 
+    /// Computes the loss, where pairs of one group, such as pictures of one caption, are no negatives of each other: their logits
+    /// are left out of the softmax, but for a pair's own.
+    ///
+    /// # Shapes
+    ///
+    /// - image, text, scale and output: as for [`forward`](Self::forward)
+    /// - groups: `n`
+    ///
+    /// # Panics
+    ///
+    /// If the shapes differ, or there is another number of groups than of rows.
+    pub fn forward_grouped(
+        &self,
+        image: Tensor<2>,
+        text: Tensor<2>,
+        scale: Tensor<1>,
+        groups: &[usize],
+    ) -> Tensor<1> {
+        let [n, _] = image.dims();
+        assert!(groups.len() == n, "groups: expected {n}, one a pair, found {}", groups.len());
+        let mut left_out = vec![0.0_f32; n * n];
+        for (row, group) in groups.iter().enumerate() {
+            for (column, other) in groups.iter().enumerate() {
+                if row != column && group == other {
+                    // Far below any logit; infinities would make NaN of the truth's zeros.
+                    left_out[row * n + column] = -1e9;
+                }
+            }
+        }
+        let left_out = TensorData::new(left_out, [n, n]);
+        self.masked(image, text, scale, Some(left_out))
+    }
+
     /// Computes the loss.
     ///
     /// # Shapes
@@ -51,75 +84,37 @@ impl InfoNceLoss {
     ///
     /// Each log-softmax subtracts its maximum first: a large scale cannot overflow.
     pub fn forward(&self, image: Tensor<2>, text: Tensor<2>, scale: Tensor<1>) -> Tensor<1> {
-        cross_entropies(logits(image, text, scale))
+        self.masked(image, text, scale, None)
     }
 
-    /// Computes the loss of pairs some of which say the same: pairs of one group are no negatives of each other.
-    ///
-    /// Where many pictures have the same caption, a picture would otherwise be pushed away from the captions of others that
-    /// are true of it as well. Here these have no part in the softmax. With groups of one pair each it is
-    /// [`forward`](Self::forward); pairs that are all of one group have a loss of 0.
-    ///
-    /// # Shapes
-    ///
-    /// - image, text, scale, output: those of [`forward`](Self::forward)
-    /// - groups: `[n]`, the number of the group of each pair
-    ///
-    /// # Panics
-    ///
-    /// If the shapes of image and text differ, `scale` is not `[1]`, or there is not one group a pair.
-    ///
-    /// # Example
-    ///
-    /// ```
-    /// use burn::tensor::{Device, Int, Tensor};
-    /// use burn_revision::encoder::InfoNceLoss;
-    ///
-    /// let device = Device::default();
-    /// let same = Tensor::<2>::from_data([[1.0, 0.0], [1.0, 0.0]], &device);
-    /// let scale = Tensor::<1>::from_data([50.0], &device);
-    /// let one_caption = Tensor::<1, Int>::from_data([7, 7], &device);
-    /// let loss = InfoNceLoss::new().forward_with_groups(same.clone(), same, scale, one_caption);
-    /// assert_eq!(loss.into_scalar::<f32>(), 0.0);
-    /// ```
-    pub fn forward_with_groups(
+    /// `left_out`: what is added to the logits.
+    fn masked(
         &self,
         image: Tensor<2>,
         text: Tensor<2>,
         scale: Tensor<1>,
-        groups: Tensor<1, Int>,
+        left_out: Option<TensorData>,
     ) -> Tensor<1> {
+        assert!(
+            image.dims() == text.dims(),
+            "text: expected the shape of the images {:?}, found {:?}",
+            image.dims(),
+            text.dims()
+        );
+        assert_shape!(scale, [1], "scale");
         let [n, _] = image.dims();
-        assert_shape!(groups, [n], "groups");
-        let logits = logits(image, text, scale);
-        let others = Tensor::<2, Bool>::diag_mask([n, n], 0, &logits.device());
-        let same = groups.clone().unsqueeze_dim::<2>(1).equal(groups.unsqueeze_dim::<2>(0));
-        cross_entropies(logits.mask_fill(same.bool_and(others), EXCLUDED))
+        let logits = image.matmul(text.transpose()) * scale.unsqueeze::<2>();
+        let logits = match left_out {
+            None => logits,
+            Some(data) => {
+                let added = Tensor::<2>::from_data(data, &logits.device()).cast(logits.dtype());
+                logits + added
+            }
+        };
+        let truth = Tensor::<2>::eye(n, &logits.device()).cast(logits.dtype());
+        let log_probability = log_softmax(logits.clone(), 1) + log_softmax(logits, 0);
+        (log_probability * truth).sum().div_scalar(-2.0 * n as f64)
     }
-}
-
-/// The logit of what has no part in a softmax: its exponential is zero beside any logit of unit rows, and it is finite in
-/// half precision too, since an infinite one would make NaN of the zeros that it is multiplied by.
-const EXCLUDED: f64 = -3e4;
-
-/// `scale * <x_i, y_j>`, `[n, n]`.
-fn logits(image: Tensor<2>, text: Tensor<2>, scale: Tensor<1>) -> Tensor<2> {
-    assert!(
-        image.dims() == text.dims(),
-        "text: expected the shape of the images {:?}, found {:?}",
-        image.dims(),
-        text.dims()
-    );
-    assert_shape!(scale, [1], "scale");
-    image.matmul(text.transpose()) * scale.unsqueeze::<2>()
-}
-
-/// The mean cross-entropy over rows and columns, with the diagonal as targets.
-fn cross_entropies(logits: Tensor<2>) -> Tensor<1> {
-    let [n, _] = logits.dims();
-    let truth = Tensor::<2>::eye(n, &logits.device()).cast(logits.dtype());
-    let log_probability = log_softmax(logits.clone(), 1) + log_softmax(logits, 0);
-    (log_probability * truth).sum().div_scalar(-2.0 * n as f64)
 }
 
 #[cfg(test)]
@@ -127,7 +122,7 @@ mod tests {
     use approx::assert_abs_diff_eq;
 
     use super::*;
-    use burn::tensor::{Device, Distribution, TensorData, Tolerance};
+    use burn::tensor::{Device, Distribution, Tolerance};
     use rand::rngs::StdRng;
     use rand::{RngExt, SeedableRng};
 
@@ -216,6 +211,33 @@ mod tests {
         assert_abs_diff_eq!(found as f64, expected, epsilon = 1e-5);
     }
 
+    /// Without its own kind, a pair is told from the others alone.
+    #[test]
+    fn pairs_of_one_group_are_no_negatives_of_each_other() {
+        let device = Device::default();
+        let mut rng = StdRng::seed_from_u64(5);
+        let (groups, scale) = ([0, 1, 0, 2, 0], 9.0);
+        let (x, y) = (host_rows(5, 8, &mut rng), host_rows(5, 8, &mut rng));
+        let side = |a: &[Vec<f64>], b: &[Vec<f64>]| -> f64 {
+            (0..5)
+                .map(|i| {
+                    let others = (0..5).filter(|j| *j == i || groups[*j] != groups[i]);
+                    let sum: f64 = others.map(|j| (scale * dot(&a[i], &b[j])).exp()).sum();
+                    sum.ln() - scale * dot(&a[i], &b[i])
+                })
+                .sum()
+        };
+        let expected = (side(&x, &y) + side(&y, &x)) / 10.0;
+        let (image, text) = (upload(&x, &device), upload(&y, &device));
+        let scale = Tensor::from_data([scale], &device);
+        let grouped = InfoNceLoss::new().forward_grouped(image.clone(), text.clone(), scale.clone(), &groups);
+        assert_abs_diff_eq!(f64::from(grouped.into_scalar::<f32>()), expected, epsilon = 1e-5);
+        let alone =
+            InfoNceLoss::new().forward_grouped(image.clone(), text.clone(), scale.clone(), &[0, 1, 2, 3, 4]);
+        let plain = InfoNceLoss::new().forward(image, text, scale);
+        assert_abs_diff_eq!(alone.into_scalar::<f32>(), plain.into_scalar::<f32>(), epsilon = 1e-6);
+    }
+
     #[test]
     fn is_symmetric_in_the_modalities() {
         let device = Device::default();
@@ -247,42 +269,5 @@ mod tests {
     fn unpaired_rows_panic_with_both_shapes() {
         let device = Device::default();
         loss(unit_rows(3, 4, &device), unit_rows(2, 4, &device), 1.0);
-    }
-
-    #[test]
-    fn pairs_of_one_group_are_no_negatives_of_each_other() {
-        let mut rng = StdRng::seed_from_u64(5);
-        let (n, scale) = (7, 3.0);
-        let (image, text) = (host_rows(n, 4, &mut rng), host_rows(n, 4, &mut rng));
-        let groups = [3, 8, 3, 1, 8, 3, 0];
-        // The definition, in float64: a row's softmax is over itself and the rows of other groups.
-        let entropy = |a: &[Vec<f64>], b: &[Vec<f64>]| -> f64 {
-            let of = |i: usize| {
-                let others = (0..n).filter(|j| *j == i || groups[*j] != groups[i]);
-                let sum: f64 = others.map(|j| (scale * dot(&a[i], &b[j])).exp()).sum();
-                sum.ln() - scale * dot(&a[i], &b[i])
-            };
-            (0..n).map(of).sum::<f64>() / n as f64
-        };
-        let expected = (entropy(&image, &text) + entropy(&text, &image)) / 2.0;
-
-        let device = Device::default();
-        let tensor = |rows: &[Vec<f64>]| {
-            Tensor::<2>::from_data(TensorData::new(rows.concat(), [n, 4]).convert::<f32>(), &device)
-        };
-        let found = |groups: [i64; 7]| {
-            let groups = Tensor::<1, Int>::from_data(groups, &device);
-            let scale = Tensor::<1>::from_data([scale], &device);
-            let loss = InfoNceLoss::new().forward_with_groups(tensor(&image), tensor(&text), scale, groups);
-            loss.into_scalar::<f32>()
-        };
-        assert_abs_diff_eq!(f64::from(found(groups)), expected, epsilon = 1e-5);
-        // Groups of one pair change nothing, and one group leaves nothing to learn.
-        assert_abs_diff_eq!(
-            found([0, 1, 2, 3, 4, 5, 6]),
-            loss(tensor(&image), tensor(&text), scale),
-            epsilon = 1e-6
-        );
-        assert_eq!(found([2; 7]), 0.0);
     }
 }

@@ -41,7 +41,7 @@ pub struct Pair {
 pub struct PairDataset {
     pairs: Arc<[Pair]>,
     image_shape: [usize; 3],
-    groups: Option<Arc<[u32]>>,
+    groups: Option<Arc<[usize]>>,
 }
 
 impl PairDataset {
@@ -73,7 +73,7 @@ impl PairDataset {
 
     /// The same pairs, with the number of a group for each: pairs that say the same, such as pictures with one caption. In
     /// training, pairs of a group are no negatives of each other, see
-    /// [`InfoNceLoss::forward_with_groups`](super::InfoNceLoss::forward_with_groups). A
+    /// [`InfoNceLoss::forward_grouped`](super::InfoNceLoss::forward_grouped). A
     /// [`GapTracker`](super::GapTracker) measures the gradients of the loss without groups.
     ///
     /// # Errors
@@ -89,7 +89,7 @@ impl PairDataset {
     /// let pairs = PairDataset::new(vec![pair(7), pair(2), pair(7)], [3, 4, 4])?.with_groups(vec![0, 1, 0])?;
     /// # Ok::<(), burn_revision::Error>(())
     /// ```
-    pub fn with_groups(self, groups: Vec<u32>) -> Result<Self> {
+    pub fn with_groups(self, groups: Vec<usize>) -> Result<Self> {
         if groups.len() != self.len() {
             return Err(Error::mismatch("groups of the pairs", self.len(), groups.len()));
         }
@@ -141,10 +141,7 @@ impl PairDataset {
                 padding.push(token.is_none());
             }
         }
-        let groups = self.groups.as_ref().map(|groups| {
-            let groups: Vec<i64> = rows.iter().map(|row| i64::from(groups[*row])).collect();
-            Tensor::from_data(TensorData::new(groups, [n]), device)
-        });
+        let groups = self.groups.as_ref().map(|groups| rows.iter().map(|row| groups[*row]).collect());
         PairBatch {
             groups,
             images: Tensor::from_data(TensorData::new(pixels, [n, channels, height, width]), device),
@@ -184,7 +181,7 @@ pub(crate) struct PairBatch {
     /// True where a token is padding, `[n, len]`.
     pub pad_mask: Tensor<2, Bool>,
     /// The group of each pair, `[n]`, where there are groups.
-    pub groups: Option<Tensor<1, Int>>,
+    pub groups: Option<Vec<usize>>,
 }
 
 #[cfg(test)]
@@ -230,9 +227,8 @@ mod tests {
         let pairs = pairs.with_groups(vec![9, 8, 7, 9, 8]).unwrap();
         let step = Step { epoch: 0, index: 0, items: vec![4, 0, 2] };
         let batch = pairs.batch(&step, &device).unwrap();
-        let groups: Vec<i64> = batch.groups.unwrap().into_data().iter::<i64>().collect();
         let tokens: Vec<i64> = batch.tokens.into_data().iter::<i64>().collect();
-        assert_eq!((groups, tokens), (vec![8, 9, 7], vec![4, 0, 2]));
+        assert_eq!((batch.groups.unwrap(), tokens), (vec![8, 9, 7], vec![4, 0, 2]));
     }
 
     #[test]

@@ -1,12 +1,14 @@
 use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::nn::{Linear, LinearConfig, RmsNorm, RmsNormConfig};
+use burn::tensor::activation::softmax;
 use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use super::KvCache;
 use super::rope::RotaryAngles;
+use crate::ops::is_flex;
 
 /// Configuration of [`CausalSelfAttention`].
 #[derive(Config, Debug)]
@@ -101,7 +103,7 @@ impl CausalSelfAttention {
     }
 
     /// The attended hidden states. `angles` are those of these positions, `None` in a layer without positions; keys and
-    /// values are appended to those of `layer` in the `cache`.
+    /// values are appended to those of `layer` in the `cache`. `padding` is what [`padding_bias`] makes of that of the cache.
     ///
     /// # Shapes
     ///
@@ -112,6 +114,7 @@ impl CausalSelfAttention {
         angles: Option<&RotaryAngles>,
         layer: usize,
         cache: Option<&mut KvCache>,
+        padding: Option<&Tensor<4>>,
     ) -> Tensor<3> {
         let [batch, time, width] = hidden.dims();
         // As one matrix: a batch of products with the same weights would prepare them for each sequence anew.
@@ -135,23 +138,73 @@ impl CausalSelfAttention {
             None => (key, value),
         };
 
-        let seen = key.dims()[2];
-        let (key, value) = (self.repeat(key), self.repeat(value));
         let mixed = if query.is_autodiff() {
+            let attention = self.attention();
+            let (key, value) = (attention.repeat(key), attention.repeat(value));
             differentiable_attention(query, key, value, self.scale, self.score_cap)
         } else {
-            let options = AttentionModuleOptions {
-                is_causal: seen == time && time > 1,
-                scale: self.scale,
-                softcap: self.score_cap,
-            };
-            // As a bias and not as a mask, which LibTorch reads the other way round (burn-tch 0.22.1).
-            let bias = (time > 1 && seen > time)
-                .then(|| causal_bias(time, seen, &query).expand([batch, self.num_heads, time, seen]));
-            attention(query, key, value, None, bias, options)
+            self.attention().forward(query, key, value, padding)
         };
         let mixed = mixed.swap_dims(1, 2).reshape([batch * time, self.num_heads * self.head_dim]);
         self.o_proj.forward(mixed).reshape([batch, time, width])
+    }
+
+    /// What attention needs to know of the layer.
+    fn attention(&self) -> Attention {
+        Attention {
+            num_heads: self.num_heads,
+            num_kv_heads: self.num_kv_heads,
+            scale: self.scale,
+            score_cap: self.score_cap,
+        }
+    }
+}
+
+/// How queries attend to keys, without gradients.
+#[derive(Clone, Debug)]
+pub(super) struct Attention {
+    pub(super) num_heads: usize,
+    pub(super) num_kv_heads: usize,
+    pub(super) scale: Option<f64>,
+    pub(super) score_cap: Option<f64>,
+}
+
+impl Attention {
+    /// `[batch, heads, time, dim]` over `[batch, kv_heads, seen, dim]`.
+    pub(super) fn forward(
+        &self,
+        query: Tensor<4>,
+        key: Tensor<4>,
+        value: Tensor<4>,
+        padding: Option<&Tensor<4>>,
+    ) -> Tensor<4> {
+        let [batch, heads, time, _] = query.dims();
+        let seen = key.dims()[2];
+        if time <= FEW {
+            let causal = (time > 1).then(|| causal_bias(time, seen, &query));
+            let bias = match (causal, padding) {
+                (Some(causal), Some(padding)) => Some(causal + padding.clone()),
+                (causal, padding) => causal.or(padding.cloned()),
+            };
+            return attention_of_few(query, key, value, bias, self.scale, self.score_cap);
+        }
+        let options =
+            |is_causal| AttentionModuleOptions { is_causal, scale: self.scale, softcap: self.score_cap };
+        let from_the_beginning = seen == time && padding.is_none();
+        // Flex shares the heads of keys and aligns the ends of queries and keys; whether others do is not documented.
+        if padding.is_none() && is_flex(&query) {
+            return attention(query, key, value, None, None, options(true));
+        }
+        // As a bias and not as a mask, which LibTorch reads the other way round (burn-tch 0.22.1).
+        let bias = (!from_the_beginning).then(|| {
+            let causal = causal_bias(time, seen, &query);
+            let bias = match padding {
+                Some(padding) => causal + padding.clone(),
+                None => causal,
+            };
+            bias.expand([batch, heads, time, seen])
+        });
+        attention(query, self.repeat(key), self.repeat(value), None, bias, options(from_the_beginning))
     }
 
     /// Gives every query head a key or value head of its own.
@@ -168,6 +221,47 @@ impl CausalSelfAttention {
             dim,
         ])
     }
+}
+
+/// Queries that are few enough for their scores to be computed at once: then keys and values are read where they lie,
+/// whereas Burn's `attention` copies them on flex, where they are part of a buffer.
+const FEW: usize = 8;
+
+/// Attention of few queries, `[batch, heads, time, dim]`, over `[batch, kv_heads, seen, dim]`. The queries of the heads that
+/// share a head of keys are rows of one product with it.
+///
+/// * `bias` - What is added to scores, `[batch or 1, 1, time or 1, seen]`.
+fn attention_of_few(
+    query: Tensor<4>,
+    key: Tensor<4>,
+    value: Tensor<4>,
+    bias: Option<Tensor<4>>,
+    scale: Option<f64>,
+    score_cap: Option<f64>,
+) -> Tensor<4> {
+    let [batch, heads, time, dim] = query.dims();
+    let [_, kv_heads, seen, _] = key.dims();
+    let groups = heads / kv_heads;
+    let rows = query.mul_scalar(scale.unwrap_or(1.0 / (dim as f64).sqrt()));
+    let scores = rows.reshape([batch, kv_heads, groups * time, dim]).matmul(key.swap_dims(2, 3));
+    let scores = match score_cap {
+        Some(cap) => scores.div_scalar(cap).tanh().mul_scalar(cap),
+        None => scores,
+    };
+    let scores = match bias {
+        Some(bias) => {
+            let [rows, _, queries, _] = bias.dims();
+            let grouped = scores.reshape([batch, kv_heads, groups, time, seen]);
+            (grouped + bias.reshape([rows, 1, 1, queries, seen])).reshape([
+                batch,
+                kv_heads,
+                groups * time,
+                seen,
+            ])
+        }
+        None => scores,
+    };
+    softmax(scores, 3).matmul(value).reshape([batch, heads, time, dim])
 }
 
 /// Queries that are compared with keys together: few enough for their scores to stay in the cache of a CPU.
@@ -209,6 +303,26 @@ fn differentiable_attention(
         weights.matmul(value) / total
     });
     Tensor::cat(blocks.collect(), 2)
+}
+
+/// What is added to scores so that positions before the beginning of a sequence have no weight, `[batch, 1, 1, seen]`; `None`
+/// where there are none.
+pub(super) fn padding_bias(
+    padding: &[usize],
+    seen: usize,
+    dtype: DType,
+    device: &Device,
+) -> Option<Tensor<4>> {
+    if padding.is_empty() {
+        return None;
+    }
+    let row = |padding: &usize| {
+        let padding = *padding;
+        (0..seen).map(move |key| if key < padding { MASKED } else { 0.0 })
+    };
+    let values: Vec<f32> = padding.iter().flat_map(row).collect();
+    let data = TensorData::new(values, [padding.len(), 1, 1, seen]).convert_dtype(dtype);
+    Some(Tensor::from_data(data, (device, dtype)))
 }
 
 /// What is added to the scores of the last `len` of `seen` positions, `[1, 1, len, seen]`: 0 up to the position itself. It
@@ -256,6 +370,35 @@ mod tests {
             let [query, key, value] = tracked;
             let ours = differentiable_attention(query, key, value, scale, softcap).inner();
             ours.into_data().assert_approx_eq::<f32>(&burns.into_data(), Tolerance::absolute(1e-5));
+        }
+    }
+
+    /// Heads that share keys are rows of one product; with copied keys they are not.
+    #[test]
+    fn folded_groups_attend_as_copied_keys() {
+        let device = Device::default();
+        for (time, seen, cap) in
+            [(1, 1, None), (1, 90, None), (5, 90, Some(2.0)), (8, 8, None), (40, 90, None)]
+        {
+            let layer = Attention { num_heads: 6, num_kv_heads: 3, scale: None, score_cap: cap };
+            let normal = Distribution::Normal(0.0, 1.0);
+            let query = Tensor::random([2, 6, time, 8], normal, &device);
+            let [key, value] = [(); 2].map(|()| Tensor::random([2, 3, seen, 8], normal, &device));
+            // Two sequences, of which the second begins later.
+            let paddings = [vec![], vec![0, (seen - time) / 2]];
+            for padding in paddings {
+                let padding = padding_bias(&padding, seen, query.dtype(), &device);
+                let ours = layer.forward(query.clone(), key.clone(), value.clone(), padding.as_ref());
+                let bias = causal_bias(time, seen, &query).expand([2, 6, time, seen]);
+                let bias = match padding {
+                    Some(padding) => bias + padding,
+                    None => bias,
+                };
+                let options = AttentionModuleOptions { scale: None, softcap: cap, is_causal: false };
+                let (key, value) = (layer.repeat(key.clone()), layer.repeat(value.clone()));
+                let plain = attention(query.clone(), key, value, None, Some(bias), options);
+                ours.into_data().assert_approx_eq::<f32>(&plain.into_data(), Tolerance::absolute(1e-5));
+            }
         }
     }
 

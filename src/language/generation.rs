@@ -1,64 +1,9 @@
-use burn::config::Config;
-use burn::tensor::{DType, Int, Tensor, TensorData};
-use rand::{Rng, RngExt};
+use std::collections::HashMap;
 
-use super::{KvCache, LanguageModel};
-use crate::random::seeded_rng;
-use crate::{Error, Result};
+use burn::tensor::Tensor;
 
-/// How text is generated.
-///
-/// The default is greedy; a temperature above zero samples, from the smallest set of tokens whose probability
-/// reaches `top_p` (nucleus sampling, arXiv 1904.09751).
-///
-/// # Example
-///
-/// ```
-/// use burn_revision::language::GenerationConfig;
-/// let config = GenerationConfig::new().with_temperature(0.7).with_top_p(0.9).with_seed(1);
-/// assert_eq!(config.max_new_tokens, 64);
-/// ```
-#[derive(Config, Debug)]
-pub struct GenerationConfig {
-    /// The largest number of tokens to generate.
-    #[config(default = 64)]
-    pub max_new_tokens: usize,
-    /// What scores are divided by before sampling; 0 always takes the best token.
-    #[config(default = 0.0)]
-    pub temperature: f64,
-    /// The probability mass to sample from.
-    #[config(default = 1.0)]
-    pub top_p: f64,
-    /// The seed of the samples.
-    #[config(default = 0)]
-    pub seed: u64,
-    /// The number of the first sequence: each draws from the seed and its own number, so that texts do not depend on how
-    /// sequences are divided into batches.
-    #[config(default = 0)]
-    pub first_sequence: u64,
-    /// Sequences that go through the model together where there are more: see [`ReVision::generate`](crate::revision::ReVision::generate).
-    #[config(default = 8)]
-    pub batch_size: usize,
-}
-
-impl GenerationConfig {
-    /// Refuses settings that nothing can be generated with.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Config`], naming the setting and its value.
-    pub fn validate(&self) -> Result<()> {
-        for (name, value) in [("temperature", self.temperature), ("top_p", self.top_p)] {
-            if !(value.is_finite() && value >= 0.0) {
-                return Err(Error::config(name, format!("must be finite and at least 0, found {value}")));
-            }
-        }
-        match self.batch_size {
-            0 => Err(Error::config("batch_size", "must be at least 1, found 0")),
-            _ => Ok(()),
-        }
-    }
-}
+use super::{BatchDecoder, Decoded, GenerationConfig, LanguageModel, SequenceId};
+use crate::Result;
 
 /// Continues every sequence of a batch until an end token, `max_new_tokens`, or the longest sequence of the model.
 ///
@@ -114,110 +59,82 @@ pub(crate) fn generate_numbered<L: LanguageModel>(
     config: &GenerationConfig,
     numbers: &[u64],
 ) -> Result<Vec<Vec<u32>>> {
-    config.validate()?;
-    let [batch, time, width] = prompt.dims();
-    assert!(batch > 0 && time > 0, "generation needs a prompt, found shape [{batch}, {time}, {width}]");
-    let positions = model.max_positions();
-    if time >= positions {
-        let detail = format!("its {time} positions leave none to write at; the model has {positions}");
-        return Err(Error::config("prompt", detail));
-    }
-    let device = prompt.device();
-    let capacity = config.max_new_tokens.min(positions - time);
-    let mut draws: Vec<_> = numbers.iter().map(|number| seeded_rng(config.seed, &[*number])).collect();
-    let mut cache = KvCache::new();
-    let mut texts = vec![Vec::new(); batch];
-    let mut unfinished = vec![true; batch];
-    let mut hidden = model.forward(prompt, Some(&mut cache));
-    assert_eq!(
-        cache.len(),
-        time,
-        "positions of the prompt in the cache after it: the language model must append to its cache or set its state"
-    );
+    let mut batch = BatchDecoder::new(model);
+    let ids = batch.add_group(prompt, end, config, numbers)?;
+    let places = ids.into_iter().enumerate().map(|(place, id)| (id, place)).collect();
+    finish(batch, &places)
+}
 
-    for written in 0..capacity {
-        let last = hidden.dims()[1] - 1;
-        let scores = model.logits(hidden.narrow(1, last, 1).reshape([batch, width])).cast(DType::F32);
-        let scores = scores.into_data().try_to_vec::<f32>().expect("scores were cast to f32");
-        let rows = scores.chunks(model.vocab_size()).zip(&mut draws);
-        let next = rows.zip(numbers).map(|((row, rng), number)| match not_finite(row) {
-            None => Ok(pick(row, config, rng) as u32),
-            Some(found) => {
-                let detail =
-                    format!("after {written} new tokens, {found}: are weights and embeddings finite?");
-                Err(Error::sample(number.to_string(), detail))
-            }
-        });
-        let next = next.collect::<Result<Vec<u32>>>()?;
-        for ((text, unfinished), token) in texts.iter_mut().zip(&mut unfinished).zip(&next) {
-            *unfinished &= !end.contains(token);
-            if *unfinished {
-                text.push(*token);
-            }
+/// Continues prompts of any lengths, `[1, time, width]` each, `batch_size` of them together: the texts are those that
+/// [`generate`] writes one by one.
+///
+/// # Errors
+///
+/// Those of [`generate`].
+///
+/// # Panics
+///
+/// Those of [`generate`]; and if a prompt is several.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Int, Tensor};
+/// use burn_revision::language::{GenerationConfig, LanguageModel, LlamaConfig, generate_each};
+///
+/// # fn main() -> burn_revision::Result<()> {
+/// let device = Device::default();
+/// let model = LlamaConfig::new(256, 64, 128, 2, 4).init(&device)?;
+/// let prompts = [3, 8].map(|time| model.embed(Tensor::<2, Int>::ones([1, time], &device)));
+/// let tokens = generate_each(&model, prompts, &[], &GenerationConfig::new().with_max_new_tokens(4))?;
+/// assert_eq!(tokens.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4]);
+/// # Ok(())
+/// # }
+/// ```
+pub fn generate_each<L: LanguageModel>(
+    model: &L,
+    prompts: impl IntoIterator<Item = Tensor<3>>,
+    end: &[u32],
+    config: &GenerationConfig,
+) -> Result<Vec<Vec<u32>>> {
+    config.validate()?;
+    let mut prompts = prompts.into_iter().peekable();
+    let mut texts = Vec::new();
+    while prompts.peek().is_some() {
+        let mut batch = BatchDecoder::new(model);
+        let mut places = HashMap::new();
+        for (place, prompt) in prompts.by_ref().take(config.batch_size).enumerate() {
+            let number = config.first_sequence + (texts.len() + place) as u64;
+            places.insert(batch.add(prompt, end, &config.clone().with_first_sequence(number))?, place);
         }
-        if written + 1 == capacity || !unfinished.contains(&true) {
-            break;
-        }
-        let tokens = TensorData::new(next.iter().map(|token| *token as i64).collect(), [batch, 1]);
-        let tokens = Tensor::<2, Int>::from_data(tokens, &device);
-        hidden = model.forward(model.embed(tokens), Some(&mut cache));
+        texts.extend(finish(batch, &places)?);
     }
     Ok(texts)
 }
 
-/// Why no token can be chosen by these scores. Some may be `-inf`, which excludes a token.
-fn not_finite(scores: &[f32]) -> Option<String> {
-    let usable = |score: f32| score.is_finite() || score == f32::NEG_INFINITY;
-    if let Some(token) = scores.iter().position(|score| !usable(*score)) {
-        return Some(format!("the logit of token {token} is {}", scores[token]));
-    }
-    scores
-        .iter()
-        .all(|score| *score == f32::NEG_INFINITY)
-        .then(|| format!("all {} logits are -inf", scores.len()))
-}
-
-/// The index of the next token, from the scores of all.
-fn pick(scores: &[f32], config: &GenerationConfig, rng: &mut impl Rng) -> usize {
-    let best = |scores: &[f32]| {
-        scores.iter().enumerate().fold(0, |best, (i, score)| if *score > scores[best] { i } else { best })
-    };
-    if config.temperature <= 0.0 {
-        return best(scores);
-    }
-    let top = scores[best(scores)] as f64;
-    let mut weights: Vec<(usize, f64)> = scores
-        .iter()
-        .enumerate()
-        .map(|(i, score)| (i, ((*score as f64 - top) / config.temperature).exp()))
-        .collect();
-    weights.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let total: f64 = weights.iter().map(|(_, weight)| weight).sum();
-    let mut mass = 0.0;
-    let nucleus = weights.iter().take_while(|(_, weight)| {
-        let inside = mass < config.top_p * total;
-        mass += weight;
-        inside
-    });
-    // Even a mass of zero leaves the best token.
-    let nucleus = nucleus.count().max(1);
-    let mass: f64 = weights[..nucleus].iter().map(|(_, weight)| weight).sum();
-    let mut draw = rng.random::<f64>() * mass;
-    for (token, weight) in &weights[..nucleus] {
-        draw -= weight;
-        if draw < 0.0 {
-            return *token;
+/// Writes all texts of a batch to their ends, and puts each in its place.
+fn finish<L: LanguageModel>(
+    mut batch: BatchDecoder<'_, L>,
+    places: &HashMap<SequenceId, usize>,
+) -> Result<Vec<Vec<u32>>> {
+    let mut texts = vec![Vec::new(); places.len()];
+    while !batch.is_empty() {
+        for (id, decoded) in batch.step() {
+            match decoded {
+                Decoded::Token(token) => texts[places[&id]].push(token),
+                Decoded::End | Decoded::Full => {}
+                Decoded::Failed(error) => return Err(error),
+            }
         }
     }
-    weights[nucleus - 1].0
+    Ok(texts)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::language::{LlamaConfig, LlamaDecoder};
-    use approx::assert_abs_diff_eq;
-    use burn::tensor::{Device, Distribution};
+    use crate::language::{KvCache, LlamaConfig, LlamaDecoder};
+    use burn::tensor::{Device, Distribution, Int};
 
     fn model() -> LlamaDecoder {
         LlamaConfig::new(40, 16, 32, 2, 2).with_initializer_range(0.5).init(&Device::default()).unwrap()
@@ -304,25 +221,6 @@ mod tests {
     }
 
     #[test]
-    fn samples_follow_the_softmax_within_the_nucleus() {
-        let scores = [2.0f32, 1.0, 0.0, -9.0];
-        let share = |config: &GenerationConfig| {
-            let mut rng = seeded_rng(1, &[]);
-            let mut counts = [0usize; 4];
-            (0..20_000).for_each(|_| counts[pick(&scores, config, &mut rng)] += 1);
-            counts.map(|count| count as f64 / 20_000.0)
-        };
-        let sampled = share(&GenerationConfig::new().with_temperature(1.0));
-        let total: f64 = scores.iter().map(|s| (*s as f64).exp()).sum();
-        for (share, score) in sampled.iter().zip(scores) {
-            assert_abs_diff_eq!(*share, (score as f64).exp() / total, epsilon = 0.02);
-        }
-        let nucleus = share(&GenerationConfig::new().with_temperature(1.0).with_top_p(0.8));
-        assert_eq!(nucleus[2..], [0.0, 0.0]);
-        assert_eq!(share(&GenerationConfig::new().with_temperature(1.0).with_top_p(0.0))[0], 1.0);
-    }
-
-    #[test]
     fn samples_do_not_depend_on_how_sequences_are_divided_into_batches() {
         let (model, prompt) = (model(), prompt(5));
         let config = GenerationConfig::new().with_temperature(1.5).with_seed(3).with_max_new_tokens(12);
@@ -383,6 +281,7 @@ mod tests {
             (config.clone().with_temperature(f64::NAN), "temperature"),
             (config.clone().with_temperature(-1.0), "temperature"),
             (config.clone().with_top_p(f64::INFINITY), "top_p"),
+            (config.clone().with_top_k(Some(0)), "top_k"),
             (config.with_batch_size(0), "batch_size"),
         ] {
             let error = generate(&model(), prompt(1), &[], &config).unwrap_err().to_string();

@@ -8,7 +8,7 @@ use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig, RmsNorm, RmsNor
 use burn::tensor::activation::{gelu_approximate, silu};
 use burn::tensor::{Device, Int, Tensor};
 
-use super::attention::{CausalSelfAttention, CausalSelfAttentionConfig};
+use super::attention::{CausalSelfAttention, CausalSelfAttentionConfig, padding_bias};
 use super::gemma::GemmaConfig;
 use super::rope::{RotaryAngles, RotaryFrequencies};
 use super::{KvCache, LanguageModel, RopeScaling};
@@ -118,9 +118,10 @@ impl DecoderLayer {
         angles: Option<&RotaryAngles>,
         layer: usize,
         cache: Option<&mut KvCache>,
+        padding: Option<&Tensor<4>>,
     ) -> Tensor<3> {
-        let attended =
-            self.self_attn.forward(self.input_layernorm.forward(hidden.clone()), angles, layer, cache);
+        let normed = self.input_layernorm.forward(hidden.clone());
+        let attended = self.self_attn.forward(normed, angles, layer, cache, padding);
         let (Some(before), Some(behind)) =
             (&self.pre_feedforward_layernorm, &self.post_feedforward_layernorm)
         else {
@@ -160,7 +161,7 @@ impl LlamaConfig {
         self.num_key_value_heads.unwrap_or(self.num_attention_heads)
     }
 
-    fn validate(&self) -> Result<usize> {
+    pub(super) fn validate(&self) -> Result<usize> {
         let (heads, kv_heads) = (self.num_attention_heads, self.kv_heads());
         if heads == 0 || kv_heads == 0 || !heads.is_multiple_of(kv_heads) {
             let detail = format!("expected a divisor of num_attention_heads {heads}, found {kv_heads}");
@@ -317,15 +318,21 @@ impl LanguageModel for LlamaDecoder {
     fn forward(&self, embeddings: Tensor<3>, mut cache: Option<&mut KvCache>) -> Tensor<3> {
         let [_, time, _] = embeddings.dims();
         let start = cache.as_deref().map_or(0, KvCache::len);
+        let padding = cache.as_deref().map_or(vec![], |cache| cache.padding().to_vec());
         let (dtype, device) = (embeddings.dtype(), embeddings.device());
-        let angles = |rope| RotaryAngles::new(start, time, rope, dtype, &device);
+        let angles = |rope| RotaryAngles::new(start, time, &padding, rope, dtype, &device);
         let (global, local) = (angles(&self.rope), self.local_rope.as_ref().map(angles));
+        let bias = padding_bias(&padding, start + time, dtype, &device);
         let hidden = self.layers.iter().enumerate().fold(embeddings, |hidden, (index, layer)| {
             let local = local.as_ref().filter(|_| self.is_local(index));
             let angles = self.has_positions(index).then(|| local.unwrap_or(&global));
-            layer.forward(hidden, angles, index, cache.as_deref_mut())
+            layer.forward(hidden, angles, index, cache.as_deref_mut(), bias.as_ref())
         });
         self.norm.forward(hidden)
+    }
+
+    fn allows_padding(&self) -> bool {
+        true
     }
 
     fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {

@@ -3,38 +3,52 @@
 //! [`LanguageModel`] is what ReVision needs of one: its width, and the ways from tokens to embeddings, from embeddings to
 //! hidden states (with a [`KvCache`] during generation) and from hidden states to logits. The last two are separate, so
 //! that the loss computes the product with the vocabulary only where there is a label. [`LlamaDecoder`] implements the
-//! LLaMA family; [`generate`] writes text with any implementation.
+//! LLaMA family; [`generate`] writes text with any implementation, a [`TokenStream`] token by token, and a
+//! [`BatchDecoder`] many texts that come and go.
 //!
 //! [`Pretrained`] is the way to published models: a folder of Hugging Face, a GGUF file of llama.cpp, or with the feature
 //! `hub` a name. A [`Tokenizer`] knows its [`ChatTemplate`], which says how a conversation becomes text and which part of
 //! it are the answers.
 
 mod attention;
+mod batch_decoder;
 mod cache;
 mod cache_check;
 mod chat_template;
+mod detokenizer;
 mod gemma;
 mod generation;
+mod generation_config;
 mod gguf;
 mod hugging_face;
 mod llama;
 mod pretrained;
+mod quantized;
 mod rope;
+mod sampling;
 mod sentencepiece;
+mod text_stream;
+mod token_stream;
 mod tokenizer;
 
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Int, Tensor};
 
+pub use batch_decoder::{BatchDecoder, Decoded, SequenceId};
 pub use cache::KvCache;
 pub use cache_check::check_cache;
 pub use chat_template::{ChatTemplate, Message, MessageRole};
+pub use detokenizer::Detokenizer;
 pub use gemma::GemmaConfig;
 pub(crate) use generation::generate_numbered;
-pub use generation::{GenerationConfig, generate};
+pub use generation::{generate, generate_each};
+pub use generation_config::GenerationConfig;
 pub use llama::{LlamaConfig, LlamaDecoder};
 pub use pretrained::Pretrained;
+pub use quantized::QuantizedLlama;
 pub use rope::RopeScaling;
+pub use text_stream::{FinishReason, TextStream};
+pub use token_stream::TokenStream;
 pub use tokenizer::Tokenizer;
 
 /// A causal language model that takes embeddings.
@@ -89,6 +103,12 @@ pub trait LanguageModel: Module + ModuleDisplay + Sync + 'static {
     /// - embeddings: `[batch, time, width]`
     /// - output: `[batch, time, width]`
     fn forward(&self, embeddings: Tensor<3>, cache: Option<&mut KvCache>) -> Tensor<3>;
+
+    /// Whether [`forward`](Self::forward) follows the [`padding`](KvCache::padding) of the cache, as sequences of unlike lengths
+    /// need that are continued together. A model that does not is given one length at a time.
+    fn allows_padding(&self) -> bool {
+        false
+    }
 
     /// The scores of the next token.
     ///

@@ -4,10 +4,10 @@ use burn::tensor::{Device, FloatDType};
 
 use super::gguf::LlamaGguf;
 use super::hugging_face::HuggingFaceFolder;
-use super::{LlamaDecoder, Tokenizer};
-use crate::Result;
+use super::{LlamaDecoder, QuantizedLlama, Tokenizer};
 #[cfg(feature = "hub")]
 use crate::weights::hub;
+use crate::{Error, Result};
 
 /// A published language model and its tokenizer.
 ///
@@ -38,9 +38,9 @@ use crate::weights::hub;
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct Pretrained {
+pub struct Pretrained<M = LlamaDecoder> {
     /// The model.
-    pub model: LlamaDecoder,
+    pub model: M,
     /// The tokenizer.
     pub tokenizer: Tokenizer,
 }
@@ -105,6 +105,25 @@ impl Pretrained {
         device: &Device,
     ) -> Result<LlamaDecoder> {
         Published::open(path.as_ref())?.model(precision, device)
+    }
+}
+
+impl Pretrained<QuantizedLlama> {
+    /// Reads a GGUF file for generation, its matrices as they are stored: see [`QuantizedLlama`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`load`](Self::load); [`Error::Format`](crate::Error::Format) for a folder, whose weights are floats, and for Gemma.
+    pub fn load_quantized(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
+        match Published::open(path.as_ref())? {
+            Published::Gguf(file) => {
+                Ok(Self { tokenizer: file.tokenizer()?, model: file.quantized(device)? })
+            }
+            Published::Folder(_) => Err(Error::format(
+                path,
+                "the weights of a folder are floats; quantised ones are in GGUF files",
+            )),
+        }
     }
 }
 

@@ -99,6 +99,11 @@ impl RotaryFrequencies {
         Ok(Self { theta, scaling, frequencies })
     }
 
+    /// The angles at a position.
+    pub(super) fn angles(&self, position: usize) -> impl Iterator<Item = f64> {
+        self.frequencies.iter().map(move |frequency| position as f64 * frequency)
+    }
+
     /// The base of the frequencies.
     pub(super) fn theta(&self) -> f64 {
         self.theta
@@ -121,23 +126,29 @@ pub(super) struct RotaryAngles {
 }
 
 impl RotaryAngles {
-    /// The angles of `len` positions from `start` on.
+    /// The angles of `len` positions from `start` on, for each sequence with other `padding` before its beginning, which is
+    /// its position 0; for all sequences together where there is none.
     ///
     /// They are computed in float64 and rounded once to `dtype`.
     pub(super) fn new(
         start: usize,
         len: usize,
+        padding: &[usize],
         frequencies: &RotaryFrequencies,
         dtype: DType,
         device: &Device,
     ) -> Self {
         let half = frequencies.frequencies.len();
-        let angles = (start..start + len).flat_map(|position| {
+        let paddings = if padding.is_empty() { &[0][..] } else { padding };
+        let positions = paddings
+            .iter()
+            .flat_map(|padding| (start..start + len).map(move |position| position.saturating_sub(*padding)));
+        let angles = positions.flat_map(|position| {
             frequencies.frequencies.iter().map(move |frequency| position as f64 * frequency)
         });
         let table = |values: Vec<f64>| {
             Tensor::from_data(
-                TensorData::new(values, [1, 1, len, half]).convert_dtype(dtype),
+                TensorData::new(values, [paddings.len(), 1, len, half]).convert_dtype(dtype),
                 (device, dtype),
             )
         };
@@ -168,7 +179,7 @@ mod tests {
 
     fn angles(start: usize, len: usize) -> RotaryAngles {
         let frequencies = RotaryFrequencies::new(8, 10_000.0, None).unwrap();
-        RotaryAngles::new(start, len, &frequencies, DType::F32, &Device::default())
+        RotaryAngles::new(start, len, &[], &frequencies, DType::F32, &Device::default())
     }
 
     fn heads(len: usize) -> Tensor<4> {

@@ -10,14 +10,20 @@
 //! * [`StageConfig`] has the settings of a stage, with the paper's settings as
 //!   [`pretrain`](StageConfig::pretrain) and [`finetune`](StageConfig::finetune);
 //! * [`ReVisionLearner`] runs a stage on burn-train, and resumes it exactly;
-//! * [`evaluate`] measures captions;
+//! * [`evaluate`] measures captions, [`Benchmark`] reads and scores the questions of published benchmarks;
+//! * [`ReVision::stream`] writes an answer token by token; with the feature `image`, `Assistant` leads from the bytes of a
+//!   picture and a conversation to the text of an answer;
 //! * [`TokenPrices`] says what data costs that a language model writes;
 //! * [`SavedReVision`] saves what was trained, [`Projector::read`] and [`Projector::write`] exchange projectors with LLaVA
 //!   and Bunny.
 //!
 //! Source: arXiv 2602.07026, Sec. 5 and App. H.
 
+mod answers;
+#[cfg(feature = "image")]
+mod assistant;
 mod batch;
+mod benchmark;
 mod captions;
 mod conversation;
 mod cost;
@@ -42,7 +48,13 @@ mod tensor_file;
 mod testing;
 mod tuned;
 
+pub use answers::{AnswerEvent, Answers};
+#[cfg(feature = "image")]
+pub use assistant::{Answer, Assistant};
 pub use batch::{Batch, ConversationBatcher};
+pub use benchmark::{
+    Benchmark, BenchmarkKind, BenchmarkOptions, BenchmarkQuestion, BenchmarkScores, Score, answer_benchmark,
+};
 pub use conversation::{
     Conversation, Conversations, IMAGE_PLACEHOLDER, Role, Sample, Template, Turn, read_conversations,
 };

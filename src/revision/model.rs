@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::{Batch, Projector, ProjectorKind, Sample, label_loss, tensor_file};
 use crate::embedding::normalize;
-use crate::language::{GenerationConfig, LanguageModel, LlamaConfig, LlamaDecoder, generate};
+use crate::language::{GenerationConfig, LanguageModel, LlamaConfig, LlamaDecoder, TokenStream, generate};
 use crate::{Error, Result, atomic};
 
 /// Configuration of [`ReVision`].
@@ -167,6 +167,82 @@ impl<L: LanguageModel> ReVision<L> {
             texts.extend(generate(&self.language, self.splice(&batch), end, &config)?);
         }
         Ok(texts)
+    }
+
+    /// Continues a prompt token by token, about a picture where it shows one: the tokens of [`generate`](Self::generate), each
+    /// when it is asked for.
+    ///
+    /// # Shapes
+    ///
+    /// - picture: `[1, embedding_dim]`, scaled to unit length here
+    ///
+    /// # Errors
+    ///
+    /// Those of [`TokenStream::new`].
+    ///
+    /// # Panics
+    ///
+    /// Panics if the prompt shows a picture and there is none, or the other way round.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Distribution, Tensor};
+    /// use burn_revision::language::{GenerationConfig, LlamaConfig, TextStream, Tokenizer};
+    /// use burn_revision::revision::{Conversation, ReVisionConfig, Template};
+    ///
+    /// # fn main() -> burn_revision::Result<()> {
+    /// let device = Device::default();
+    /// let tokenizer = Tokenizer::train(&["a red apple"], 270)?;
+    /// let language = LlamaConfig::new(tokenizer.vocab_size(), 32, 64, 1, 2).init(&device)?;
+    /// let model = ReVisionConfig::new(16).with_num_visual_tokens(4).init(language, &device)?;
+    ///
+    /// let mut question = Conversation::caption("question", "apple.jpg", "");
+    /// question.turns.pop();
+    /// let (prompt, end) = (Template::Plain.prompt(&question, &tokenizer)?, Template::Plain.stops(&tokenizer)?);
+    /// let picture = Tensor::random([1, 16], Distribution::Normal(0.0, 1.0), &device);
+    /// let tokens = model.stream(&prompt, Some(picture), &end, &GenerationConfig::new().with_max_new_tokens(8))?;
+    /// for piece in TextStream::new(tokens, &tokenizer, &["\n"], 8) {
+    ///     print!("{}", piece?);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn stream(
+        &self,
+        prompt: &Sample,
+        picture: Option<Tensor<2>>,
+        end: &[u32],
+        config: &GenerationConfig,
+    ) -> Result<TokenStream<'_, L>> {
+        TokenStream::new(&self.language, self.spliced(prompt, picture), end, config)
+    }
+
+    /// The embeddings of a prompt with its picture, `[1, time, width]`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the prompt shows a picture and there is none, or the other way round.
+    pub(super) fn spliced(&self, prompt: &Sample, picture: Option<Tensor<2>>) -> Tensor<3> {
+        assert_eq!(
+            prompt.image_at.is_some(),
+            picture.is_some(),
+            "whether the prompt {:?} shows a picture, and whether there is one",
+            prompt.id
+        );
+        let device = match &picture {
+            Some(picture) => picture.device(),
+            None => self.device(),
+        };
+        let zeros = picture.as_ref().map(|_| (vec![0.0; self.projector.input()], self.projector.input()));
+        let mut batch = Batch::lay_out(&[prompt], zeros, self.num_visual_tokens, &device);
+        batch.visual = picture.map(normalize);
+        self.splice(&batch)
+    }
+
+    /// The device of its weights.
+    fn device(&self) -> Device {
+        self.devices().into_iter().next().expect("a model has weights")
     }
 
     /// Generates a caption for each picture, `[pictures, embedding_dim]`: the tokens between `bos` and `eos`.

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::alignment::{Method, Statistics};
 use crate::embedding::{FloatType, Store};
+use crate::encoder::EncoderRecord;
 use crate::language::{LlamaDecoder, Pretrained, Tokenizer};
 use crate::{Error, Result, atomic};
 
@@ -20,7 +21,7 @@ use crate::{Error, Result, atomic};
 ///
 /// | file | content |
 /// |---|---|
-/// | `revision.json` | sizes, template, path and precision of the language model, and what was tuned |
+/// | `revision.json` | sizes, template, path and precision of the language model, what was tuned, and the encoder |
 /// | `projector.safetensors` | the projector with LLaVA's keys, see [`Projector::write`] |
 /// | `alignment.safetensors` | the statistics that its texts were aligned with, where they are known |
 /// | `language.safetensors` | the adapters, or all weights of a tuned language model; absent after stage 1 |
@@ -53,6 +54,7 @@ pub struct SavedReVision {
     precision: FloatDType,
     tuned: Tuned,
     alignment: Option<Statistics>,
+    encoder: Option<EncoderRecord>,
 }
 
 /// The content of `revision.json`.
@@ -68,6 +70,9 @@ struct Description {
     /// What `alignment.safetensors` must be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     alignment: Option<AlignmentNote>,
+    /// What makes embeddings of pictures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    encoder: Option<EncoderRecord>,
 }
 
 /// A method, and which statistics it was fitted to.
@@ -134,6 +139,45 @@ impl SavedReVision {
             precision,
             tuned: Tuned::Nothing,
             alignment: None,
+            encoder: None,
+        }
+    }
+
+    /// The encoder that made the embeddings of the training data, where it is known.
+    pub fn encoder(&self) -> Option<&EncoderRecord> {
+        self.encoder.as_ref()
+    }
+
+    /// Declares that the model is trained on embeddings of this encoder, which it keeps, so that pictures can be shown to it
+    /// later.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mismatch`] for an encoder of another width than the projector takes, [`Error::Config`] where the model was
+    /// trained with another.
+    pub fn with_encoder(self, encoder: EncoderRecord) -> Result<Self> {
+        self.check_encoder(&encoder)?;
+        // The same encoder keeps its first place.
+        Ok(Self { encoder: self.encoder.or(Some(encoder)), ..self })
+    }
+
+    /// Refuses an encoder whose embeddings this model was not trained on.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`with_encoder`](Self::with_encoder).
+    pub fn check_encoder(&self, encoder: &EncoderRecord) -> Result<()> {
+        let (expected, found) = (self.model.projector.input(), encoder.dim);
+        if expected != found {
+            let what = format!("width of the encoder {} for the projector", encoder.encoder.display());
+            return Err(Error::mismatch(what, expected, found));
+        }
+        match &self.encoder {
+            Some(own) if own.fingerprint != encoder.fingerprint => {
+                let detail = format!("the model was trained with {own}; this is {encoder}");
+                Err(Error::config("encoder", detail))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -258,6 +302,7 @@ impl SavedReVision {
                 method: statistics.method(),
                 statistics: statistics.fingerprint(),
             }),
+            encoder: self.encoder.clone(),
         };
         let json = serde_json::to_vec_pretty(&description).expect("a description is plain data");
         atomic::write(&folder.join(DESCRIPTION), |file| file.write_all(&json))
@@ -296,8 +341,14 @@ impl SavedReVision {
             model.language = tensor_file::read(folder, LANGUAGE, model.language, group)?;
         }
         let alignment = description.alignment(folder)?;
-        let Description { language_model, precision, template, tuned, .. } = description;
-        Ok(Self { model, tokenizer, template, language_model, precision, tuned, alignment })
+        let Description { language_model, precision, template, tuned, encoder, .. } = description;
+        let saved = Self { model, tokenizer, template, language_model, precision, tuned, alignment, encoder };
+        if let Some(encoder) = &saved.encoder {
+            saved
+                .check_encoder(encoder)
+                .map_err(|error| Error::format(folder.join(DESCRIPTION), error.to_string()))?;
+        }
+        Ok(saved)
     }
 }
 

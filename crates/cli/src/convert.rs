@@ -3,6 +3,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::args::{ConvertCommand, OutputOptions};
+use super::encoder_record;
 use super::outcome::Outcome;
 use super::progress::Progress;
 use burn_revision::Result;
@@ -24,6 +25,7 @@ pub fn convert(command: &ConvertCommand, output: &OutputOptions) -> Result<Outco
         progress: &progress,
     };
     let report = stream::convert(&store, &command.output, &options)?;
+    encoder_record::carry(&store, &command.output)?;
     let mut outcome = Outcome::default();
     outcome.rows("rows", &report.rows);
     outcome.line(format!("{} files in {}", report.files.len(), command.output.display()));

@@ -7,13 +7,14 @@ use serde_json::json;
 
 use super::args::OutputOptions;
 use super::embed_args::EmbedCommand;
+use super::encoder_record;
 use super::outcome::Outcome;
 use super::progress::Progress;
 use burn_revision::alignment::stream::{self, ConvertOptions};
-use burn_revision::device::from_environment;
+use burn_revision::device::{from_environment, is_cpu};
 use burn_revision::embedding::{Format, Store};
 use burn_revision::encoder::{
-    EmbedOptions, EmbedReport, PictureList, PretrainedEncoder, TextList, embed_pictures, embed_texts,
+    EmbedOptions, EmbedReport, EncoderRecord, PictureList, PretrainedEncoder, TextList, embed_pictures, embed_texts,
     join_shards,
 };
 use burn_revision::{Error, Result, atomic};
@@ -32,21 +33,24 @@ pub fn embed(command: &EmbedCommand, output: &OutputOptions) -> Result<Outcome> 
     let device = from_environment()?;
     let precision = FloatDType::from(command.precision);
     let options = EmbedOptions {
-        batch_size: command.batch_size,
+        batch_size: command.batch_size.unwrap_or(if is_cpu(&device) { 8 } else { 32 }),
         shard_rows: command.shard_rows,
         threads: command.threads,
+        raw: command.raw,
         resume: command.resume,
         overwrite: command.overwrite,
         progress: &progress,
     };
     let partial = beside(&command.output, ".partial");
     // Lists before weights: a misspelt path is found at once.
-    let (set, report, dim) = match &command.texts {
+    let (set, report, dim, record) = match &command.texts {
         Some(texts) => {
             let texts = TextList::read(texts, command.text_column.as_deref(), command.id_column.as_deref())?;
             check_any(texts.items().len(), "texts")?;
-            let encoder = PretrainedEncoder::open(&command.encoder)?.text(precision, &device)?;
-            ("texts", embed_texts(&encoder, &texts, &partial, &options)?, encoder.dim())
+            let published = PretrainedEncoder::open(&command.encoder)?;
+            let encoder = published.text(precision, &device)?;
+            let report = embed_texts(&encoder, &texts, &partial, &options)?;
+            ("texts", report, encoder.dim(), published.record()?)
         }
         None => {
             let list = PictureList::find(
@@ -55,10 +59,11 @@ pub fn embed(command: &EmbedCommand, output: &OutputOptions) -> Result<Outcome> 
                 command.id_column.as_deref(),
             )?;
             check_any(list.items().len(), "pictures")?;
-            let encoder = PretrainedEncoder::open(&command.encoder)?.image(precision, &device)?;
+            let published = PretrainedEncoder::open(&command.encoder)?;
+            let encoder = published.image(precision, &device)?;
             let report =
                 embed_pictures(&encoder, &list, &partial, command.bad, command.max_pixels, &options)?;
-            ("pictures", report, encoder.dim())
+            ("pictures", report, encoder.dim(), published.record()?)
         }
     };
     let bad = beside(&command.output, ".bad.jsonl");
@@ -67,6 +72,8 @@ pub fn embed(command: &EmbedCommand, output: &OutputOptions) -> Result<Outcome> 
         return Err(Error::TooFewRows { what, needed: 1, actual: 0 });
     }
     let files = written(command, &partial, &progress)?;
+    let record = record.map(|record| EncoderRecord { dim, normalised: !command.raw, ..record });
+    encoder_record::write(record.as_ref(), &command.output)?;
     if !report.bad.is_empty() {
         atomic::write(&bad, |file| {
             report

@@ -1,10 +1,12 @@
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 
 use burn::module::Module;
 use serde_json::json;
 
 use super::args::OutputOptions;
+use super::benchmark::on_benchmark;
 use super::generate::{check_dim, generation, open_pictures, pictures};
 use super::model_args::EvalCommand;
 use super::outcome::Outcome;
@@ -14,8 +16,15 @@ use burn_revision::revision::{ConversationDataset, SavedReVision, evaluate as me
 use burn_revision::training::keep_freed_memory;
 use burn_revision::{Result, atomic};
 
-/// `eval`: a model measured on conversations.
+/// `eval`: a model measured on conversations, or on a published benchmark.
 pub fn evaluate(command: &EvalCommand, output: &OutputOptions) -> Result<Outcome> {
+    match &command.conversations {
+        Some(conversations) => on_conversations(command, conversations, output),
+        None => on_benchmark(command, output),
+    }
+}
+
+fn on_conversations(command: &EvalCommand, conversations: &Path, output: &OutputOptions) -> Result<Outcome> {
     keep_freed_memory();
     let device = from_environment()?;
     let writing = generation(&command.writing)?;
@@ -26,7 +35,7 @@ pub fn evaluate(command: &EvalCommand, output: &OutputOptions) -> Result<Outcome
     // Adapters are merged into the weights once, not at every token.
     let model = model.materialize();
     check_dim(&source, &model)?;
-    let mut conversations = read_conversations(&command.conversations)?;
+    let mut conversations = read_conversations(conversations)?;
     let (dataset, mut report) = ConversationDataset::collect(
         conversations.by_ref().take(command.samples.unwrap_or(usize::MAX)),
         template,

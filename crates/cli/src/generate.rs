@@ -5,6 +5,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use serde_json::json;
 
 use super::args::OutputOptions;
+use super::encoder_record;
 use super::model_args::{GenerateCommand, PicturesOptions, WritingOptions};
 use super::outcome::Outcome;
 use super::progress::interrupted;
@@ -120,6 +121,7 @@ pub fn pictures(
     saved: &SavedReVision,
     device: &Device,
 ) -> Result<VisualSource> {
+    encoder_record::check(store, saved)?;
     match &options.stats {
         Some(path) => {
             let statistics = Statistics::load(path)?;
@@ -162,6 +164,7 @@ pub fn generation(options: &WritingOptions) -> Result<GenerationConfig> {
     let config = GenerationConfig::new()
         .with_max_new_tokens(options.max_new_tokens)
         .with_temperature(options.temperature)
+        .with_top_k(options.top_k)
         .with_top_p(options.top_p)
         .with_seed(options.seed)
         .with_batch_size(options.batch_size);

@@ -7,10 +7,16 @@
 
 mod align;
 mod args;
+mod ask;
+mod ask_args;
+mod benchmark;
+mod contrast;
+mod contrast_args;
 mod convert;
 mod cost;
 mod embed;
 mod embed_args;
+mod encoder_record;
 mod evaluate;
 mod gap;
 mod generate;
@@ -21,6 +27,8 @@ mod page;
 mod progress;
 mod projector;
 mod run_description;
+#[cfg(feature = "serve")]
+mod serve;
 mod stats;
 mod store_args;
 mod train;
@@ -48,13 +56,13 @@ fn main() -> ExitCode {
         }
         Err(error) => {
             eprintln!("error: {error}");
-            let resumable = !matches!(
+            let resumable = matches!(
                 arguments.command,
-                Command::Gap(_)
-                    | Command::Fit(_)
-                    | Command::Generate(_)
-                    | Command::Eval(_)
-                    | Command::Cost(_)
+                Command::Align(_)
+                    | Command::Apply(_)
+                    | Command::Convert(_)
+                    | Command::Embed(_)
+                    | Command::Train(_)
             );
             if resumable && matches!(error, Error::Interrupted) {
                 eprintln!("what is done is kept: the same command with --resume goes on");
@@ -75,8 +83,12 @@ fn run(arguments: &Arguments) -> Result<Outcome> {
         Command::Convert(command) => convert::convert(command, output),
         Command::Cost(command) => cost::cost(command),
         Command::Embed(command) => embed::embed(command, output),
+        Command::Contrast(command) => contrast::contrast(command, output),
         Command::Train(command) => train::train(command, output),
         Command::Generate(command) => generate::generate(command, output),
+        Command::Ask(command) => ask::ask(command, output),
+        #[cfg(feature = "serve")]
+        Command::Serve(command) => serve::serve(command, output),
         Command::Eval(command) => evaluate::evaluate(command, output),
         Command::Export(command) => projector::export(command),
         Command::Import(command) => projector::import(command),

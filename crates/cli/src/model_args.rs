@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::run_description::Precision;
 use burn_revision::embedding::FloatType;
-use burn_revision::revision::{BadSamples, IdMatch, Template};
+use burn_revision::revision::{BadSamples, BenchmarkKind, IdMatch, Template};
 
 #[derive(Args)]
 pub struct TrainCommand {
@@ -51,6 +51,9 @@ pub struct WritingOptions {
     /// Above 0, tokens are drawn at random; scores are divided by it
     #[arg(long, default_value_t = 0.0)]
     pub temperature: f64,
+    /// Tokens are drawn from the N best ones only
+    #[arg(long, value_name = "N")]
+    pub top_k: Option<usize>,
     /// Tokens are drawn from the smallest set with this probability
     #[arg(long, default_value_t = 1.0)]
     pub top_p: f64,
@@ -85,11 +88,13 @@ pub struct EvalCommand {
     #[arg(long, value_name = "DIR")]
     pub model: PathBuf,
     /// Conversations: .json, .jsonl or a folder of them, as `train` reads them
-    #[arg(long, value_name = "PATH")]
-    pub conversations: PathBuf,
+    #[arg(long, value_name = "PATH", required_unless_present = "benchmark")]
+    pub conversations: Option<PathBuf>,
+    #[command(flatten)]
+    pub benchmark: BenchmarkArguments,
     #[command(flatten)]
     pub pictures: PicturesOptions,
-    /// Measure the first N conversations only
+    /// Measure the first N conversations or questions only
     #[arg(long, value_name = "N")]
     pub samples: Option<usize>,
     /// How images of conversations are compared with ids: exact, or stem (without folders and extension)
@@ -103,6 +108,29 @@ pub struct EvalCommand {
     pub output: Option<PathBuf>,
     #[command(flatten)]
     pub writing: WritingOptions,
+}
+
+#[derive(Args)]
+pub struct BenchmarkArguments {
+    /// A published benchmark in place of conversations: files of POPE, a folder of MME, problems.json of ScienceQA, a table
+    /// of MMStar or MMBench, or the questions of VQA; its scores are those of its own script
+    #[arg(long, value_name = "PATH", num_args = 1.., conflicts_with_all = ["conversations", "bad_samples"])]
+    pub benchmark: Vec<PathBuf>,
+    /// Which benchmark it is: pope, mme, scienceqa, mmstar, mmbench or vqa [default: what its files look like]
+    #[arg(long, value_name = "NAME", requires = "benchmark")]
+    pub benchmark_kind: Option<BenchmarkKind>,
+    /// The annotations of VQA [default: beside the questions]
+    #[arg(long, value_name = "FILE", requires = "benchmark")]
+    pub annotations: Option<PathBuf>,
+    /// The split of ScienceQA [default: test]
+    #[arg(long, value_name = "NAME", requires = "benchmark")]
+    pub split: Option<String>,
+    /// What stands behind each question [default: what LLaVA-1.5 writes there]
+    #[arg(long, value_name = "TEXT", requires = "benchmark")]
+    pub instruction: Option<String>,
+    /// Ask each question of MMBench with its choices turned as often as it has choices; all answers have to be right
+    #[arg(long, requires = "benchmark")]
+    pub circular: bool,
 }
 
 #[derive(Args)]

@@ -28,6 +28,7 @@ pub const HELP: &str = r#"Example, stage 1 on aligned captions:
                                           #   id, caption (its embedding has this id)
   embeddings = "captions.npy"             # an `image` of the conversations is an id of these
   stats = "realign.safetensors"           # of `fit`: the embeddings are texts, aligned as they are read
+  # encoder = "clip-vit-base-patch32"     # that made the embeddings, where `embed` has not written it beside them
   # aligned_with = "realign.safetensors"  # instead of `stats`: `align` or `apply` aligned them already
   template = "plain"                      # plain, completion, llama, chatml, chat (the model's own)
   # key, id_column                        # of files with several matrices, columns or ids
@@ -48,7 +49,7 @@ pub const HELP: &str = r#"Example, stage 1 on aligned captions:
   # gradient_checkpointing = false        # true: less memory, more time
 
 Stage 2 begins with `from = "runs/stage1/model"` in place of `language_model` and `[projector]`. The model keeps the
-statistics of its texts; embeddings without `stats` or `aligned_with` are then pictures, moved where the method moves
+encoder of its embeddings, and the statistics of its texts; embeddings without `stats` or `aligned_with` are then pictures, moved where the method moves
 pictures too (gr-clip, unicorn, c3-zero-mean), as `valid_embeddings` are.
 
 Ctrl-C writes a checkpoint first; the same command with --resume continues from there, to the result of an uninterrupted
@@ -101,6 +102,7 @@ pub struct DataSection {
     pub embeddings: Option<PathBuf>,
     pub stats: Option<PathBuf>,
     pub aligned_with: Option<PathBuf>,
+    pub encoder: Option<PathBuf>,
     pub key: Option<String>,
     pub id_column: Option<String>,
     pub valid: Option<PathBuf>,

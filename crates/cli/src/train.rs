@@ -5,6 +5,7 @@ use burn::tensor::{Device, FloatDType};
 use serde_json::json;
 
 use super::args::OutputOptions;
+use super::encoder_record;
 use super::model_args::TrainCommand;
 use super::outcome::Outcome;
 use super::progress::interrupted;
@@ -44,6 +45,7 @@ pub fn train(command: &TrainCommand, output: &OutputOptions) -> Result<Outcome> 
     } else if run.data.embeddings.is_some() && saved.alignment().is_none() {
         log("note: [data] names no `stats` or `aligned_with`: the model will not know how its texts were aligned".into());
     }
+    saved = encoder_record::declared(saved, &run.data)?;
     let (train, report) = dataset(&run, &run.data.conversations, &saved, true, &device)?;
     train.check(&saved.model)?;
     log(format!("training data: {report}"));
@@ -89,6 +91,7 @@ pub fn train(command: &TrainCommand, output: &OutputOptions) -> Result<Outcome> 
         outcome.line(format!("validation loss {loss:.4}"));
     }
     outcome.entry("model", folder.display().to_string());
+    outcome.entry("encoder", json!(saved.encoder()));
     outcome.entry("steps", result.steps);
     outcome.entry("skipped_steps", result.skipped_steps);
     outcome.entry("valid_loss", json!(result.valid_loss));

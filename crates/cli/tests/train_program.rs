@@ -1,5 +1,11 @@
 //! `train`, `generate`, `eval`, `export` and `import` from a shell.
 
+#[path = "trainer/aligned.rs"]
+mod aligned;
+#[path = "trainer/broken_off.rs"]
+mod broken_off;
+#[path = "trainer/refused.rs"]
+mod refused;
 mod shell;
 mod trainer;
 

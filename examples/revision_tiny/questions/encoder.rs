@@ -48,7 +48,7 @@ pub fn train(
         let concept = picture.concept.expect("the encoder's pictures have captions");
         for pixels in picture.mirrored() {
             pairs.push(Pair { pixels, tokens: tokenizer.encode(&concept.caption(&mut rng)) });
-            groups.push(concept.number() as u32);
+            groups.push(concept.number());
         }
     }
     let pairs = PairDataset::new(pairs, [3, SIZE, SIZE])?.with_groups(groups)?;

@@ -1,13 +1,13 @@
-use std::fs::File;
 use std::path::Path;
 use std::sync::Mutex;
 
 use super::list::PicturePlace;
 use super::shards::{EmbedOptions, EmbedReport, ShardFolder, ShardNote, fingerprint};
 use super::{Item, PictureList};
-use crate::embedding::{check_cancelled, pipeline, positioned};
+use crate::Result;
+use crate::device::is_cpu;
+use crate::embedding::{check_cancelled, pipeline};
 use crate::encoder::{ImageEncoder, MAX_PIXELS, decode_picture};
-use crate::{Error, Result};
 
 /// What becomes of pictures that cannot be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,7 +78,7 @@ pub fn embed_pictures(
 
     let mut batches = batches.into_iter();
     let device = Mutex::new(());
-    let one_at_a_time = !is_cpu(encoder);
+    let one_at_a_time = !is_cpu(encoder.device());
     let mut current = (Vec::new(), Vec::new(), ShardNote::default());
     pipeline::run(
         options.threads.unwrap_or_else(pipeline::available_threads),
@@ -102,7 +102,7 @@ pub fn embed_pictures(
                 }
             }
             let turn = one_at_a_time.then(|| device.lock().expect("no worker panicked"));
-            let rows = encoder.embed(pixels);
+            let rows = if options.raw { encoder.features(pixels) } else { encoder.embed(pixels) };
             drop(turn);
             options.progress.advance(range.len());
             Ok(Embedded { shard, is_last: range.end == end, kept, rows, bad: unread })
@@ -110,7 +110,9 @@ pub fn embed_pictures(
         |Embedded { shard, is_last, kept, rows, bad }| {
             let (all, records, note) = &mut current;
             all.extend(rows);
-            records.extend(kept.iter().map(|place| (items[*place].id.clone(), items[*place].record.clone())));
+            records.extend(
+                kept.iter().map(|place| (items[*place].id.clone(), PictureList::record(&items[*place]))),
+            );
             note.bad.extend(bad);
             if is_last {
                 note.rows = records.len();
@@ -126,32 +128,13 @@ pub fn embed_pictures(
 }
 
 /// The pixels of a picture as the tower takes them.
-fn processed(
+pub(super) fn processed(
     encoder: &ImageEncoder,
     pictures: &PictureList,
     item: &Item<PicturePlace>,
     max_pixels: u64,
     bytes: &mut Vec<u8>,
 ) -> Result<Vec<f32>> {
-    let path = pictures.file(&item.content);
-    let io = |source| Error::io(&path, source);
-    let name = match &item.content {
-        PicturePlace::File(path) => {
-            *bytes = std::fs::read(path).map_err(io)?;
-            path.clone()
-        }
-        PicturePlace::Archive(_, offset, length) => {
-            // The archive was longer than that when it was listed.
-            bytes.resize(*length as usize, 0);
-            positioned::read_at(&File::open(&path).map_err(io)?, bytes, *offset).map_err(io)?;
-            path.join(&item.id)
-        }
-    };
+    let name = pictures.read(item, bytes)?;
     Ok(encoder.processor().process(&decode_picture(bytes, &name, max_pixels)?))
-}
-
-/// Whether the weights are on a backend that computes on the processor.
-fn is_cpu(encoder: &ImageEncoder) -> bool {
-    let name = format!("{:?}", encoder.device()).to_lowercase();
-    ["flex", "ndarray", "cpu"].iter().any(|backend| name.contains(backend))
 }

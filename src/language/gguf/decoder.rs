@@ -14,7 +14,7 @@ impl LlamaGguf {
     /// # Errors
     ///
     /// [`Error::Format`] for what [`LlamaDecoder`] does not have: YaRN's rotary frequencies.
-    fn config(&self) -> Result<LlamaConfig> {
+    pub(super) fn config(&self) -> Result<LlamaConfig> {
         let parameters = self.parameters();
         let refuse = |what: &str| {
             Err(Error::format(self.file().path(), format!("the model has {what}: not supported")))

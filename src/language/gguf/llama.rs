@@ -4,7 +4,7 @@ use std::path::Path;
 use super::GgufTokenizer;
 use super::names::{Weight, weights};
 use super::parameters::LlamaParameters;
-use crate::weights::gguf::GgufFile;
+use crate::weights::gguf::{BlockMatrix, GgufFile};
 use crate::{Error, Result};
 
 /// The factors by which LLaMA 3 divides its rotary frequencies. Hugging Face computes them instead.
@@ -94,6 +94,36 @@ impl LlamaGguf {
             None => self.file.read(&weight.gguf_name)?,
         };
         Ok(weight.in_order(values))
+    }
+
+    /// The matrix of a name of Hugging Face, its rows as [`read`](Self::read) orders them, in the blocks of the file.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`read`](Self::read).
+    pub(super) fn read_blocks(&self, name: &str) -> Result<BlockMatrix> {
+        let weight = self.weight(name)?;
+        let rows = weight.part.as_ref().map(|(rows, _)| rows.clone());
+        let matrix = self.file.read_blocks(&weight.gguf_name, rows)?;
+        Ok(match weight.row_order() {
+            Some(order) => matrix.with_rows(order.into_iter()),
+            None => matrix,
+        })
+    }
+
+    /// The values of a weight by its name of Hugging Face; `None` where the model has none.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`read`](Self::read).
+    pub(super) fn read_optional(&self, name: &str) -> Result<Option<Vec<f32>>> {
+        let weight = self.weights.iter().find(|weight| weight.name() == name);
+        weight.map(|weight| self.read(weight)).transpose()
+    }
+
+    fn weight(&self, name: &str) -> Result<&Weight> {
+        let found = self.weights.iter().find(|weight| weight.name() == name);
+        found.ok_or_else(|| Error::format(self.file.path(), format!("no weight {name:?}")))
     }
 
     /// The factors by which rotary frequencies are divided, where the file holds them (LLaMA 3.1 and later).

@@ -10,6 +10,7 @@ mod names;
 mod parameters;
 mod pieces;
 mod pretokenizer;
+mod quantized;
 #[cfg(test)]
 mod tests;
 mod token_types;

@@ -43,6 +43,16 @@ impl Weight {
     }
 }
 
+impl Weight {
+    /// The rows of the file in the order of Hugging Face, where it is another.
+    pub(super) fn row_order(&self) -> Option<Vec<usize>> {
+        let rows = self.shape[0];
+        let heads = self.interleaved_heads?;
+        let order: Vec<f32> = (0..rows).map(|row| row as f32).collect();
+        Some(uninterleave(&order, rows, heads).into_iter().map(|row| row as usize).collect())
+    }
+}
+
 /// llama.cpp rotates coordinates `2i` and `2i + 1` of a head together, Hugging Face `i` and `i + head_dim / 2`. Its
 /// converter reorders the rows of query and key projections accordingly; this restores their order.
 fn uninterleave(values: &[f32], rows: usize, heads: usize) -> Vec<f32> {

@@ -9,6 +9,7 @@
 mod cursor;
 mod dequant;
 mod metadata;
+mod product;
 mod reader;
 mod split;
 mod tensor;
@@ -20,6 +21,7 @@ mod value;
 mod write;
 
 pub(crate) use metadata::{Metadata, excerpt};
+pub(crate) use product::{BlockMatrix, Vectors};
 pub(crate) use reader::GgufFile;
 #[cfg(test)]
 pub(crate) use tensor::TensorType;

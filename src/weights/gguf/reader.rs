@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::cursor::Cursor;
 use super::dequant::{READABLE, dequantise, is_readable};
 use super::metadata::Metadata;
+use super::product::BlockMatrix;
 use super::split::Split;
 use super::tensor::TensorInfo;
 use crate::embedding::positioned::read_at;
@@ -167,6 +168,31 @@ impl GgufFile {
             left -= size;
         }
         Ok(values)
+    }
+
+    /// Some rows of a tensor as they are stored, all its dimensions but the last taken together.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`read_rows`](Self::read_rows).
+    pub(crate) fn read_blocks(&self, name: &str, rows: Option<Range<usize>>) -> Result<BlockMatrix> {
+        let tensor = self.known(name)?;
+        let part = &self.parts[tensor.part];
+        let wrong = |detail: String| Error::format(&part.path, format!("tensor {name:?}: {detail}"));
+        let all = tensor.len() / tensor.width();
+        let rows = rows.unwrap_or(0..all);
+        if rows.start > rows.end || rows.end > all {
+            return Err(wrong(format!("expected rows within 0..{all}, found {rows:?}")));
+        }
+        let block = tensor.dtype.block().filter(|_| is_readable(tensor.dtype));
+        let Some((block_values, block_bytes)) = block else {
+            return Err(wrong(format!("expected type {READABLE}, found {}", tensor.dtype.name())));
+        };
+        let row_bytes = (tensor.width() as u64 / block_values * block_bytes) as usize;
+        let mut bytes = vec![0; rows.len() * row_bytes];
+        let offset = part.data + tensor.offset + (rows.start * row_bytes) as u64;
+        read_at(&part.file, &mut bytes, offset).map_err(|source| Error::io(&part.path, source))?;
+        Ok(BlockMatrix { dtype: tensor.dtype, width: tensor.width(), row_bytes, bytes })
     }
 
     fn known(&self, name: &str) -> Result<&TensorInfo> {

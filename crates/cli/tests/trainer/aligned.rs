@@ -3,7 +3,7 @@
 use burn_revision::embedding::{EmbeddingTable, read_table, write_table};
 use serde_json::Value;
 
-use super::{CAPTIONS, DIM, Trainer};
+use crate::trainer::{CAPTIONS, DIM, Trainer};
 
 const STAGE: &str = "max_steps = 6\nlearning_rate = 0.01";
 

@@ -4,7 +4,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use super::Trainer;
+use crate::trainer::Trainer;
 
 /// Long enough to be broken off, with these steps between checkpoints.
 fn long(checkpoint_steps: usize) -> String {

@@ -4,18 +4,11 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::{Trainer, weights, weights_file};
+use crate::trainer::{Trainer, weights, weights_file};
 
 const STAGE: &str = "max_steps = 2";
 
 impl Trainer {
-    /// Changes a key of a JSON file.
-    pub(super) fn change(&self, name: &str, key: &str, value: Value) {
-        let mut json: Value = serde_json::from_slice(&self.shell.bytes(name)).unwrap();
-        json[key] = value;
-        self.write(name, &json.to_string());
-    }
-
     /// A description that differs from a good one in one place.
     fn with(&self, old: &str, new: &str) {
         self.stage_1("run", "", STAGE);

@@ -1,3 +1,4 @@
+mod in_blocks;
 mod models;
 mod mutations;
 mod small;
