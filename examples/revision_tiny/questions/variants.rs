@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use burn_revision::Result;
-use burn_revision::alignment::{Aligner, Method, WithNoise, transport_table};
+use burn_revision::alignment::{Aligner, MemoryProjectionConfig, Method, WithNoise, transport_table};
 use burn_revision::embedding::{EmbeddingTable, NonFinite};
 use burn_revision::language::{LlamaDecoder, Tokenizer};
 use burn_revision::revision::{
@@ -20,12 +20,17 @@ use super::language::{MAX_LEN, answer_tokens};
 use super::pictures::Picture;
 use super::world::{Subject, Text, World, conversations};
 
+/// The temperature of "ReAlign + memory".
+const MEMORY_TEMPERATURE: f64 = 0.03;
+
 /// What stage 1 is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Shown {
     /// Captions, moved by a method, with noise beside the method's own.
     Text { method: Method, noise: f64 },
+    /// Captions after ReAlign, each drawn towards the unpaired pictures near it; with noise.
+    Memory { noise: f64 },
     /// The pictures of "real pairs": what text stands in for.
     Pictures,
     /// The few pictures of stage 2, for as many steps.
@@ -67,6 +72,8 @@ impl Variant {
             Self::text("C3", "c3", 0.0),
             Self::text("ReAlign", "realign", 0.0),
             Self::text("ReAlign + noise", "realign", noise).in_curve(),
+            Self::text("AnisoAlign", "anisoalign", 0.0),
+            Self::new("ReAlign + memory + noise", Shown::Memory { noise }),
             Self::new("real pairs", Shown::Pictures),
             Self::new("stage 2's pictures in both stages", Shown::FewPictures),
             Self::new("no stage 1", Shown::Nothing),
@@ -98,17 +105,20 @@ pub struct Stages<'a> {
 }
 
 impl Stages<'_> {
-    /// The aligner of a method, fitted on unpaired sets: the captions of stage 1, and pictures without words.
-    pub fn fit(&self, method: Method, noise: f64) -> Result<WithNoise<Box<dyn Aligner + Send + Sync>>> {
-        let fitted = method.fit(&self.world.text_rows, &self.world.unpaired_rows)?;
-        Ok(WithNoise::new(fitted, noise))
-    }
-
     /// Stage 1 of a variant, where it has one: the model, and the steps that were skipped.
     pub fn stage1(&self, variant: &Variant) -> Result<Option<(ReVision<LlamaDecoder>, usize)>> {
+        let world = self.world;
         let data = match &variant.shown {
-            Shown::Text { method, noise } => self.texts(&self.fit(*method, *noise)?)?,
-            Shown::Pictures => self.pictures(&self.world.shares.pairs, true)?,
+            Shown::Text { method, noise } => {
+                let fitted = method.with_seed(world.seed).fit(&world.text_rows, &world.unpaired_rows)?;
+                self.texts(&WithNoise::new(fitted, *noise))?
+            }
+            Shown::Memory { noise } => {
+                let config = MemoryProjectionConfig::new().with_realigned(true).with_temperature(MEMORY_TEMPERATURE);
+                let fitted = config.with_seed(world.seed).fit(&world.text_rows, &world.unpaired_rows)?;
+                self.texts(&WithNoise::new(fitted, *noise))?
+            }
+            Shown::Pictures => self.pictures(&world.shares.pairs, true)?,
             Shown::FewPictures => self.pictures(self.few(), true)?,
             Shown::Nothing => return Ok(None),
         };
