@@ -49,7 +49,9 @@ pub fn cost(command: &CostCommand) -> Result<Outcome> {
     for (name, samples, tokens) in [("texts", command.texts, text), ("pairs", command.pairs, pair)] {
         let cost = prices.cost(tokens)?;
         let share = (of_pairs > 0.0).then_some(cost / of_pairs);
-        let shown = share.filter(|_| name == "texts").map_or(String::new(), |share| format!(", {share:.2} of the pairs"));
+        let shown = share
+            .filter(|_| name == "texts")
+            .map_or(String::new(), |share| format!(", {share:.2} of the pairs"));
         outcome.line(format!(
             "{name}: {samples:.0}, {:.2}M tokens read and {:.2}M written, ${cost:.2}{shown}",
             tokens.input / 1e6,

@@ -1,4 +1,4 @@
-//! Captions of emoji: the second table.
+//! Captions of emoji.
 //!
 //! Pictures of emoji and their names train a small contrastive encoder, which leaves a gap between the two. A small
 //! language model learns names as text. Then a projector learns, *from text alone*, to tell the language model what an

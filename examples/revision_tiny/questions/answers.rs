@@ -115,7 +115,9 @@ pub fn prior(world: &World) -> Accuracy {
     for question in world.shares.pairs.iter().flat_map(|picture| &picture.questions) {
         counts.entry(&question.text).or_default()[question.answer] += 1;
     }
-    let most = |counts: &[usize; ANSWERS.len()]| (0..ANSWERS.len()).max_by_key(|answer| counts[*answer]).unwrap_or(0);
+    let most = |counts: &[usize; ANSWERS.len()]| {
+        (0..ANSWERS.len()).max_by_key(|answer| counts[*answer]).unwrap_or(0)
+    };
     let asked = world.test.iter().flat_map(|picture| &picture.questions);
     let answers = asked.map(|question| counts.get(question.text.as_str()).map_or(0, most)).collect();
     score(answers, &world.test, &world.held_out)

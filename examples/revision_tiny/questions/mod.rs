@@ -1,4 +1,4 @@
-//! Questions about pictures of shapes: the first table.
+//! Questions about pictures of shapes, which have right and wrong answers.
 
 mod answers;
 mod charts;
@@ -35,7 +35,7 @@ use variants::{Shown, Stages, Variant};
 use words::Concept;
 use world::World;
 
-/// Seeds below served to choose the sizes of the example; the figures of the README start here.
+/// Seeds below served to choose the sizes; figures to be reported start here.
 const FIRST_SEED: u64 = 100;
 /// The first seed of `--validate`.
 const FIRST_VALIDATION_SEED: u64 = 1;

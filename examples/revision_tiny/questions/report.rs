@@ -107,11 +107,15 @@ impl Report {
         );
         let mut rows = vec![HEAD.map(String::from).to_vec()];
         let values: [fn(&Accuracy) -> f64; 4] = [|a| a.all, |a| a.yes_no, |a| a.shape, |a| a.colour];
-        let unseeing: [(&str, fn(&SeedReport) -> &Accuracy); 2] =
-            [("the question alone, most frequent answer", |seed| &seed.prior), ("no picture", |seed| &seed.blind)];
+        let unseeing: [(&str, fn(&SeedReport) -> &Accuracy); 2] = [
+            ("the question alone, most frequent answer", |seed| &seed.prior),
+            ("no picture", |seed| &seed.blind),
+        ];
         for (title, accuracy) in unseeing {
             let mut row = vec![title.to_string()];
-            row.extend(values.map(|value| figure(&self.seeds.iter().map(|seed| value(accuracy(seed))).collect::<Vec<_>>(), 3)));
+            row.extend(values.map(|value| {
+                figure(&self.seeds.iter().map(|seed| value(accuracy(seed))).collect::<Vec<_>>(), 3)
+            }));
             row.extend(["-"; 4].map(String::from));
             rows.push(row);
         }

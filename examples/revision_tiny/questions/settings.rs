@@ -66,7 +66,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The settings of the README's table.
+    /// The settings for reading the result. They are not tuned yet: the language model needs longer before it answers yes or no
+    /// from what it is told, which `told` in the report shows.
     pub fn full() -> Self {
         Self {
             encoder_pictures: 1750,

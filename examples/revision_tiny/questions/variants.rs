@@ -114,7 +114,8 @@ impl Stages<'_> {
                 self.texts(&WithNoise::new(fitted, *noise))?
             }
             Shown::Memory { noise } => {
-                let config = MemoryProjectionConfig::new().with_realigned(true).with_temperature(MEMORY_TEMPERATURE);
+                let config =
+                    MemoryProjectionConfig::new().with_realigned(true).with_temperature(MEMORY_TEMPERATURE);
                 let fitted = config.with_seed(world.seed).fit(&world.text_rows, &world.unpaired_rows)?;
                 self.texts(&WithNoise::new(fitted, *noise))?
             }
