@@ -93,6 +93,25 @@ fn message(info: &PanicHookInfo<'_>) -> String {
     panic_message(info.payload())
 }
 
+/// Whether a device computes on the processor: several threads may use it at once, each best with small batches that stay
+/// in the caches.
+///
+/// # Example
+///
+/// ```
+/// use burn_revision::device::{from_environment, is_cpu};
+///
+/// let device = from_environment()?;
+/// let batch_size = if is_cpu(&device) { 8 } else { 64 };
+/// # assert!(batch_size > 0);
+/// # Ok::<(), burn_revision::Error>(())
+/// ```
+pub fn is_cpu(device: &Device) -> bool {
+    // Burn names the backend of a device only in this form.
+    let name = format!("{device:?}").to_lowercase();
+    ["flex", "ndarray", "cpu"].iter().any(|backend| name.contains(backend))
+}
+
 /// Checks that a device supports a float type; `key` is the setting that requires it.
 ///
 /// # Errors

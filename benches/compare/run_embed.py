@@ -95,7 +95,7 @@ def main():
         for _ in range(options.runs):
             output = folder / "ours.npy"
             command = [options.program, "embed", "--encoder", folder / "encoder", "--images", folder / "photos"]
-            command += ["--output", output, "--overwrite", "--json", "--quiet", "--batch-size", options.batch]
+            command += ["--output", output, "--overwrite", "--json", "--quiet"]
             begun = time.perf_counter()
             _, memory = run([str(part) for part in command])
             # From the start of the process: reading the weights is part of it.

@@ -58,6 +58,53 @@ pub fn fixed_frame(path: &Path) -> Result<(), Box<dyn Error>> {
     Ok(area.present()?)
 }
 
+/// Three circular blocks of AnisoAlign: what a text's coordinates become.
+pub fn circular_blocks(path: &Path) -> Result<(), Box<dyn Error>> {
+    let area = SVGBackend::new(path, (860, 340)).into_drawing_area();
+    area.fill(&WHITE)?;
+    // Of each block: the radii of the text and of the images, the phase, and how far the refinement turns and stretches it.
+    let blocks = [
+        ("block 1", 46.0, 78.0, 0.7, 0.22, 1.12),
+        ("block 2", 88.0, 60.0, 2.3, -0.25, 0.9),
+        ("block m", 40.0, 58.0, -0.6, 0.12, 1.1),
+    ];
+    for (column, (name, text, image, phase, turn, stretch)) in blocks.into_iter().enumerate() {
+        let centre = (145 + 285 * column as i32, 180);
+        let point = |radius: f64, phase: f64| {
+            let (sine, cosine) = phase.sin_cos();
+            (centre.0 + (radius * cosine).round() as i32, centre.1 - (radius * sine).round() as i32)
+        };
+        for to in [(centre.0 + 118, centre.1), (centre.0, centre.1 - 118)] {
+            arrow(&area, centre, to, FROZEN)?;
+        }
+        label(&area, (centre.0 + 124, centre.1 + 14), "a", INK, HPos::Center)?;
+        label(&area, (centre.0 - 12, centre.1 - 116), "b", INK, HPos::Center)?;
+        area.draw(&Circle::new(centre, image as i32, IMAGE.stroke_width(2)))?;
+        // Where the refinement may take the point: a sector of a ring.
+        let (most, growth) = (0.35, 1.22_f64);
+        let steps =
+            |from: f64, to: f64| (0..=16).map(move |step| from + (to - from) * f64::from(step) / 16.0);
+        let outer = steps(phase - most, phase + most).map(|phase| point(image * growth, phase));
+        let inner = steps(phase + most, phase - most).map(|phase| point(image / growth, phase));
+        area.draw(&Polygon::new(outer.chain(inner).collect::<Vec<_>>(), TRAINED.mix(0.25)))?;
+        let (start, matched) = (point(text, phase), point(image, phase));
+        let refined = point(image * stretch, phase + turn);
+        area.draw(&PathElement::new([centre, start], TEXT.mix(0.6)))?;
+        arrow(&area, start, matched, TEXT)?;
+        arrow(&area, matched, refined, TRAINED)?;
+        for (at, colour) in [(start, TEXT), (matched, IMAGE), (refined, TRAINED)] {
+            area.draw(&Circle::new(at, 4, colour.filled()))?;
+        }
+        label(&area, (centre.0, 36), name, INK, HPos::Center)?;
+        if column == 2 {
+            label(&area, (centre.0 - 142, centre.1), "...", INK, HPos::Center)?;
+        }
+    }
+    label(&area, (20, 316), "orange: the text, its radius carried to the images' (blue)", TEXT, HPos::Left)?;
+    label(&area, (450, 316), "green: how far the refinement may take it, and does", TRAINED, HPos::Left)?;
+    Ok(area.present()?)
+}
+
 fn label(
     area: &Area<'_>,
     at: Point,

@@ -34,6 +34,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     clouds.draw_steps(&folder.join("realign_steps.svg"))?;
     diagrams::two_stages(&folder.join("two_stages.svg"))?;
     diagrams::fixed_frame(&folder.join("fixed_frame.svg"))?;
-    println!("gap.svg, realign_steps.svg, two_stages.svg and fixed_frame.svg in {}", folder.display());
+    diagrams::circular_blocks(&folder.join("circular_blocks.svg"))?;
+    let folder = folder.display();
+    println!("gap, realign_steps, two_stages, fixed_frame and circular_blocks.svg in {folder}");
     Ok(())
 }

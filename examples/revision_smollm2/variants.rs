@@ -18,6 +18,7 @@ pub enum Variant {
     MeanShift,
     C3,
     ReAlign,
+    AnisoAlign,
     /// The pictures themselves: what text can at best come near.
     RealPairs,
     /// Nothing: stage 2 alone.
@@ -25,8 +26,15 @@ pub enum Variant {
 }
 
 impl Variant {
-    pub const ALL: [Self; 6] =
-        [Self::ReAlign, Self::NoAlignment, Self::MeanShift, Self::C3, Self::RealPairs, Self::NoStage1];
+    pub const ALL: [Self; 7] = [
+        Self::ReAlign,
+        Self::NoAlignment,
+        Self::MeanShift,
+        Self::C3,
+        Self::AnisoAlign,
+        Self::RealPairs,
+        Self::NoStage1,
+    ];
 
     pub fn title(self) -> &'static str {
         match self {
@@ -34,6 +42,7 @@ impl Variant {
             Self::MeanShift => "mean shift",
             Self::C3 => "C3",
             Self::ReAlign => "ReAlign",
+            Self::AnisoAlign => "AnisoAlign",
             Self::RealPairs => "real pairs (upper bound)",
             Self::NoStage1 => "no stage 1",
         }
@@ -45,6 +54,7 @@ impl Variant {
             Self::MeanShift => "mean-shift",
             Self::C3 => "c3",
             Self::ReAlign => "realign",
+            Self::AnisoAlign => "anisoalign",
             Self::RealPairs | Self::NoStage1 => return None,
         };
         Some(name.parse().expect("the name of a method"))

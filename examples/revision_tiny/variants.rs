@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use burn_revision::Result;
 use burn_revision::alignment::{
-    Aligner, C3Config, Identity, MeanShiftConfig, ReAlign, ReAlignConfig, WithNoise, align_table,
-    transport_table,
+    Aligner, AnisoAlignConfig, C3Config, Identity, MeanShiftConfig, ReAlign, ReAlignConfig, WithNoise,
+    align_table, transport_table,
 };
 use burn_revision::embedding::{EmbeddingTable, NonFinite};
 use burn_revision::geometry::{KnnConfig, KnnMixing, Moments, modality_gap, paired_cosine};
@@ -31,6 +31,8 @@ pub enum Variant {
     C3,
     /// ReAligned text.
     ReAlign,
+    /// Text after AnisoAlign.
+    AnisoAlign,
     /// ReAligned text with isotropic noise: alignment and regularisation together.
     ReAlignNoise,
     /// Unaligned text with the same noise: regularisation alone.
@@ -43,11 +45,12 @@ pub enum Variant {
 
 impl Variant {
     /// In the order of the table.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::NoAlignment,
         Self::MeanShift,
         Self::C3,
         Self::ReAlign,
+        Self::AnisoAlign,
         Self::NoiseAlone,
         Self::ReAlignNoise,
         Self::NoStage1,
@@ -61,6 +64,7 @@ impl Variant {
             Self::MeanShift => "mean shift",
             Self::C3 => "C3",
             Self::ReAlign => "ReAlign",
+            Self::AnisoAlign => "AnisoAlign",
             Self::ReAlignNoise => "ReAlign + noise",
             Self::NoiseAlone => "no alignment + noise",
             Self::NoStage1 => "no stage 1",
@@ -112,6 +116,7 @@ impl Methods {
         let realign = ReAlignConfig::new().fit(texts, images)?;
         let mean_shift = MeanShiftConfig::new().fit(texts, images)?;
         let c3 = C3Config::new().fit(texts, images)?;
+        let anisoalign = AnisoAlignConfig::new().with_seed(world.seed).fit(texts, images)?;
         let noise = world.settings.noise;
         let identity = Identity::new(texts.dim());
         let aligners: Vec<(Variant, Box<dyn Aligner>)> = vec![
@@ -119,6 +124,7 @@ impl Methods {
             (Variant::MeanShift, Box::new(mean_shift)),
             (Variant::C3, Box::new(c3)),
             (Variant::ReAlign, Box::new(realign.clone())),
+            (Variant::AnisoAlign, Box::new(anisoalign)),
             (Variant::ReAlignNoise, Box::new(WithNoise::new(realign.clone(), noise))),
             (Variant::NoiseAlone, Box::new(WithNoise::new(identity, noise))),
         ];

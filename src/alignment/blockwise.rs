@@ -3,12 +3,13 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
 use super::fitted::{Fit, fitted_method};
+use super::host_map::LinearMap;
 use super::record::{self, FromStored, Stored};
-use super::{Aligner, Embeddings, fitting};
+use super::{Aligner, ClosedForm, Embeddings, fitting};
 use crate::embedding::{normalize, normalize_bounded};
 use crate::geometry::linalg;
-use crate::geometry::{Cloud, FixedFrame, FrameRank, Spectrum};
-use crate::{Result, assert_shape};
+use crate::geometry::{FixedFrame, FrameRank, Moments, Spectrum};
+use crate::{Error, Result, assert_shape};
 
 /// How to fit [`Blockwise`].
 #[derive(Config, Debug)]
@@ -62,54 +63,109 @@ fitted_method!(BlockwiseConfig => Blockwise);
 impl Fit for BlockwiseConfig {
     type Fitted = Blockwise;
 
-    /// Three passes over the text, in memory.
+    /// Three passes over the text.
     fn fit_on(&self, text: &Embeddings<'_>, image: &Embeddings<'_>) -> Result<Blockwise> {
-        self.fit_clouds(&text.unit_cloud("text")?, &image.unit_cloud("image")?, text.device())
+        let fit = BlockwiseFit::new(self, &text.covariance("text")?, &image.covariance("image")?)?;
+        let moved = text.covariance_under(&fit.shift(), "text")?;
+        let fitted = fit.with_moved(&moved)?;
+        let centroid = text.moments_under_map(&fitted.host_map(None), "text")?;
+        Ok(fitted.init(centroid.mean(), text.device()))
     }
 }
 
-impl BlockwiseConfig {
-    fn fit_clouds(&self, text: &Cloud, image: &Cloud, device: &Device) -> Result<Blockwise> {
-        let dim = text.dim();
-        if text.trace() <= 1e-12 {
-            return Err(crate::Error::NoSpread { what: "text rows".to_string() });
-        }
-        let frame = FixedFrame::fit(text, image, FrameRank::Energy(self.energy))?;
-        let (text_mean, image_mean) = (fitting::rounded(&text.mean()), fitting::rounded(&image.mean()));
-        let shift: Vec<f64> =
-            text_mean.iter().zip(&image_mean).map(|(y, x)| f64::from(*y) - f64::from(*x)).collect();
-        let moved = text.minus(&shift).into_unit("text rows on the mean of the images")?;
+/// A fit under way: the frame is known.
+pub(super) struct BlockwiseFit {
+    frame: FixedFrame,
+    ridge: f64,
+    text_mean: Vec<f32>,
+    image_mean: Vec<f32>,
+    image_covariance: Vec<f64>,
+    image_rows: usize,
+}
 
-        let in_u = self.transfer(&frame.project_u(&moved), &frame.project_u(image), frame.rank())?;
-        let mut map = linalg::square_product(&frame.projector(), &in_u, dim);
-        if frame.rank() < dim {
-            let in_v =
-                self.transfer(&frame.project_v(&moved), &frame.project_v(image), dim - frame.rank())?;
-            let in_v = linalg::square_product(&frame.complement(), &in_v, dim);
-            map.iter_mut().zip(in_v).for_each(|(u, v)| *u += v);
-        }
-        let map = fitting::rounded(&map);
-        let wide: Vec<f64> = map.iter().map(|&value| f64::from(value)).collect();
-        let projected =
-            Cloud::new(linalg::matmul(moved.values(), [moved.len(), dim], &wide, [dim, dim]), dim)?;
-        let centroid = projected.into_unit("text rows after both maps")?.mean();
-        Ok(Blockwise {
-            text_mean: record::constant(text_mean, [dim], device),
-            image_mean: record::constant(image_mean, [dim], device),
-            map: record::constant(map, [dim, dim], device),
-            centroid: record::constant(fitting::rounded(&centroid), [dim], device),
+/// A fit under way: the map is known, and its centroid is not.
+pub(super) struct BlockwiseMap {
+    text_mean: Vec<f32>,
+    image_mean: Vec<f32>,
+    map: Vec<f32>,
+}
+
+impl BlockwiseFit {
+    /// The frame, from moments of unit rows with covariances.
+    pub fn new(config: &BlockwiseConfig, text: &Moments, image: &Moments) -> Result<Self> {
+        fitting::check_rows(text, image)?;
+        fitting::check_spread(text, "text")?;
+        let dim = text.dim();
+        let (text_covariance, image_covariance) = (fitting::covariance(text)?, fitting::covariance(image)?);
+        let sum: Vec<f64> = text_covariance.iter().zip(&image_covariance).map(|(y, x)| y + x).collect();
+        let rows = text.count().max(image.count());
+        let frame = FixedFrame::of_covariance(&sum, dim, rows, FrameRank::Energy(config.energy))?;
+        Ok(Self {
+            frame,
+            ridge: config.ridge,
+            text_mean: fitting::rounded(text.mean()),
+            image_mean: fitting::rounded(image.mean()),
+            image_covariance,
+            image_rows: image.count(),
         })
     }
 
-    /// `(Cov(image)^{1/2} Cov(text)^{-1/2})^T` within a block of `rank` dimensions.
-    fn transfer(&self, text: &Cloud, image: &Cloud, rank: usize) -> Result<Vec<f64>> {
-        let dim = text.dim();
-        let text = Spectrum::of(&text.covariance(), dim, text.len())?;
-        let image = Spectrum::of(&image.covariance(), dim, image.len())?;
-        let ridge = fitting::absolute_ridge(self.ridge, &text, rank)?;
-        let inverse_root = text.apply(|value, sound| fitting::inverse_root(value, sound, ridge));
-        let root = image.apply(|value, sound| if sound { value.sqrt() } else { 0.0 });
-        Ok(linalg::square_product(&inverse_root, &root, dim))
+    /// `e~`: the covariance of the texts under it is what the second pass gathers.
+    pub fn shift(&self) -> ClosedForm {
+        fitting::shift(&self.text_mean, Some(&self.image_mean))
+    }
+
+    /// Both maps, given the moments of `e~` with their covariance.
+    pub fn with_moved(self, moved: &Moments) -> Result<BlockwiseMap> {
+        let dim = moved.dim();
+        let moved_covariance = fitting::covariance(moved)?;
+        let within = |projector: Vec<f64>, rank: usize| {
+            let project = |covariance: &[f64]| {
+                linalg::square_product(&linalg::square_product(&projector, covariance, dim), &projector, dim)
+            };
+            let text = Spectrum::of(&project(&moved_covariance), dim, moved.count())?;
+            let image = Spectrum::of(&project(&self.image_covariance), dim, self.image_rows)?;
+            let ridge = fitting::absolute_ridge(self.ridge, &text, rank)?;
+            let inverse_root = text.apply(|value, sound| fitting::inverse_root(value, sound, ridge));
+            let root = image.apply(|value, sound| if sound { value.sqrt() } else { 0.0 });
+            // (Cov(image)^{1/2} Cov(text)^{-1/2})^T within the block.
+            let transfer = linalg::square_product(&inverse_root, &root, dim);
+            Ok::<_, Error>(linalg::square_product(&projector, &transfer, dim))
+        };
+        let rank = self.frame.rank();
+        let mut map = within(self.frame.projector(), rank)?;
+        if rank < dim {
+            let in_v = within(self.frame.complement(), dim - rank)?;
+            map.iter_mut().zip(in_v).for_each(|(u, v)| *u += v);
+        }
+        let map = fitting::rounded(&map);
+        Ok(BlockwiseMap { text_mean: self.text_mean, image_mean: self.image_mean, map })
+    }
+}
+
+impl BlockwiseMap {
+    /// The map on the host: to `e^`, whose mean the third pass gathers, or with that mean to the end.
+    pub fn host_map(&self, centroid: Option<&[f64]>) -> LinearMap {
+        let wide = |values: &[f32]| -> Vec<f64> { values.iter().map(|&value| f64::from(value)).collect() };
+        let (text_mean, image_mean) = (wide(&self.text_mean), wide(&self.image_mean));
+        let minus = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a - b).collect();
+        LinearMap {
+            before: Some(minus(&image_mean, &text_mean)),
+            matrix: wide(&self.map),
+            after: vec![0.0; image_mean.len()],
+            last: centroid.map(|centroid| minus(&image_mean, &wide(&fitting::rounded(centroid)))),
+        }
+    }
+
+    /// The module.
+    pub fn init(self, centroid: &[f64], device: &Device) -> Blockwise {
+        let dim = self.text_mean.len();
+        Blockwise {
+            text_mean: record::constant(self.text_mean, [dim], device),
+            image_mean: record::constant(self.image_mean, [dim], device),
+            map: record::constant(self.map, [dim, dim], device),
+            centroid: record::constant(fitting::rounded(centroid), [dim], device),
+        }
     }
 }
 
@@ -152,6 +208,8 @@ mod tests {
     use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 
     use super::*;
+    use crate::embedding::RawRows;
+    use crate::geometry::Cloud;
 
     fn cloud(n: usize, dim: usize, seed: u64) -> Cloud {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
@@ -161,13 +219,17 @@ mod tests {
         Cloud::new(row.collect(), dim).unwrap().into_unit("rows").unwrap()
     }
 
+    fn raw(cloud: &Cloud) -> RawRows<'_> {
+        RawRows::double(cloud.values(), cloud.dim()).unwrap()
+    }
+
     /// Cov(T_B P_B e~) = Cov(P_B e_x) within each block, and no block reaches into the other.
     #[test]
     fn each_block_has_the_covariance_of_the_images() {
         let (text, image) = (cloud(300, 9, 1), cloud(350, 9, 2));
         for energy in [0.6, 0.9, 1.0] {
             let config = BlockwiseConfig::new().with_energy(energy).with_ridge(0.0);
-            let fitted = config.fit_clouds(&text, &image, &Device::default()).unwrap();
+            let fitted = config.fit(raw(&text), raw(&image)).unwrap();
             let frame = FixedFrame::fit(&text, &image, FrameRank::Energy(energy)).unwrap();
             let (text_mean, image_mean) = (text.mean(), image.mean());
             let shift: Vec<f64> = text_mean.iter().zip(&image_mean).map(|(y, x)| y - x).collect();

@@ -1,11 +1,13 @@
 use burn::tensor::{Device, Tensor};
 
 use super::ClosedForm;
-use super::gather::Gather;
+use super::gather::{Gather, sampled_unit_rows};
+use super::host_map::HostMap;
 use crate::embedding::{
-    BLOCK_ROWS, EmbeddingTable, HostRows, NonFinite, RawRows, RowReport, Store, Terms, host_rows, parallel,
+    BLOCK_ROWS, EmbeddingTable, HostRows, NonFinite, RawRows, RowReport, RowSample, Store, Terms, host_rows,
+    parallel,
 };
-use crate::geometry::{Cloud, Moments, unit_moments};
+use crate::geometry::{COVARIANCE_ROWS, Moments, unit_covariance, unit_moments};
 use crate::{Error, Result};
 
 /// Embeddings to fit a method on: a tensor `[n, d]` of any float type on any device, an [`EmbeddingTable`], a [`Store`]
@@ -72,24 +74,62 @@ impl Embeddings<'_> {
         self.gather(what, |rows, terms| form.moments(rows, terms))
     }
 
-    /// The moments of the unit rows with their covariance; reads a store into memory.
+    /// The moments of the unit rows with their covariance.
     pub(super) fn covariance(&self, what: &str) -> Result<Moments> {
-        let mut moments = Moments::with_covariance(self.dim);
-        moments.update_unit_rows(self.table()?.rows(), self.non_finite, what)?;
-        Ok(moments)
+        self.gather_large(what, true, |rows, terms| unit_covariance(rows, terms))
     }
 
-    /// The unit rows; reads a store into memory.
-    pub(super) fn unit_cloud(&self, what: &str) -> Result<Cloud> {
-        Cloud::of(&self.table()?.normalized(self.non_finite, what)?.0)
+    /// The moments of the unit rows that become of the rows under a map, with their covariance.
+    pub(super) fn covariance_under(&self, map: &dyn HostMap, what: &str) -> Result<Moments> {
+        self.gather_large(what, true, |rows, terms| map.covariance(rows, terms))
     }
 
-    fn table(&self) -> Result<EmbeddingTable> {
-        match &self.rows {
-            Rows::Host(rows) => EmbeddingTable::numbered(rows.raw(self.dim)?.to_single(), self.dim),
-            Rows::Memory(rows) => EmbeddingTable::numbered(rows.to_single(), self.dim),
-            Rows::Store(store) => store.read_table(),
+    /// The moments of the unit rows that become of the rows under a map that takes large pieces.
+    pub(super) fn moments_under_map(&self, map: &dyn HostMap, what: &str) -> Result<Moments> {
+        self.gather_large(what, false, |rows, terms| map.moments(rows, terms))
+    }
+
+    /// Merges what `block` makes of large blocks of rows, one after the other: `block` itself uses all cores.
+    fn gather_large(
+        &self,
+        what: &str,
+        covariance: bool,
+        block: impl Fn(RawRows<'_>, Terms<'_>) -> Result<(Moments, RowReport)> + Sync,
+    ) -> Result<Moments> {
+        let rows = match &self.rows {
+            Rows::Host(rows) => rows.raw(self.dim)?,
+            Rows::Memory(rows) => *rows,
+            Rows::Store(store) => {
+                let gather = Gather {
+                    policy: self.non_finite,
+                    piece_rows: COVARIANCE_ROWS,
+                    covariance,
+                    ..Gather::default()
+                };
+                return Ok(gather.run(store, what, None, block)?.moments);
+            }
+        };
+        let mut gathered =
+            if covariance { Moments::with_covariance(self.dim) } else { Moments::new(self.dim) };
+        for (number, rows) in rows.blocks(COVARIANCE_ROWS).enumerate() {
+            let terms = Terms { policy: self.non_finite, what, first: number * COVARIANCE_ROWS };
+            gathered.merge(&block(rows, terms)?.0)?;
         }
+        Ok(gathered)
+    }
+
+    /// The unit rows of an even sample of at most `size` rows, `[n, d]` row-major.
+    pub(super) fn unit_sample(&self, size: usize, seed: u64, what: &str) -> Result<Vec<f32>> {
+        let rows = match &self.rows {
+            Rows::Host(rows) => rows.raw(self.dim)?,
+            Rows::Memory(rows) => *rows,
+            Rows::Store(store) => {
+                let gather = Gather { policy: self.non_finite, ..Gather::default() };
+                return gather.unit_sample(store, what, RowSample::new(store.len(), size, seed));
+            }
+        };
+        let chosen: Vec<usize> = RowSample::new(rows.len(), size, seed).within(0..rows.len()).collect();
+        sampled_unit_rows(rows, &chosen, Terms { policy: self.non_finite, what, first: 0 })
     }
 
     /// Merges what `block` makes of fixed blocks of rows, in their order.

@@ -50,6 +50,11 @@ pub(super) fn check_spread(moments: &Moments, what: &str) -> Result<()> {
     }
 }
 
+/// The covariance of moments that must hold it.
+pub(super) fn covariance(moments: &Moments) -> Result<Vec<f64>> {
+    moments.covariance().ok_or_else(|| Error::config("moments", "gathered without the covariance"))
+}
+
 /// A mean as the statistics keep it: rounded to float32.
 pub(super) fn rounded(mean: &[f64]) -> Vec<f32> {
     mean.iter().map(|&value| value as f32).collect()

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::host_map::unit_rows;
 use crate::Result;
 use crate::embedding::{
     BLOCK_ROWS, BytesMoved, NonFinite, Progress, RawRows, RowReport, RowSample, Store, Terms,
@@ -17,13 +18,21 @@ pub(super) struct Gather<'a> {
     pub threads: Option<usize>,
     /// Rows that are read at once.
     pub piece_rows: usize,
+    /// Whether the blocks gather covariances.
+    pub covariance: bool,
     /// What is told how far it has come.
     pub progress: &'a dyn Progress,
 }
 
 impl Default for Gather<'_> {
     fn default() -> Self {
-        Self { policy: NonFinite::default(), threads: None, piece_rows: BLOCK_ROWS, progress: &() }
+        Self {
+            policy: NonFinite::default(),
+            threads: None,
+            piece_rows: BLOCK_ROWS,
+            covariance: false,
+            progress: &(),
+        }
     }
 }
 
@@ -51,7 +60,7 @@ impl Gather<'_> {
         let read = AtomicU64::new(0);
         progress.begin(stage, store.len());
         let mut pieces = store.pieces(self.piece_rows);
-        let (mut moments, mut report) = (Moments::new(store.dim()), RowReport::default());
+        let (mut moments, mut report) = (self.empty(store.dim()), RowReport::default());
         let mut seen = 0;
         pipeline::run(
             self.threads.unwrap_or_else(pipeline::available_threads).max(1),
@@ -77,7 +86,7 @@ impl Gather<'_> {
                         let chosen: Vec<usize> =
                             sample.within(first..first + rows).map(|row| row - first).collect();
                         match chosen.is_empty() {
-                            true => (Moments::new(piece.shard.dim()), RowReport::default()),
+                            true => (self.empty(piece.shard.dim()), RowReport::default()),
                             false => {
                                 count();
                                 sampled(piece.read(bytes)?, &chosen, terms, &block)?
@@ -95,6 +104,40 @@ impl Gather<'_> {
         )?;
         Ok(Gathered { moments, rows: report, bytes: BytesMoved { read: read.into_inner(), written: 0 } })
     }
+
+    fn empty(&self, dim: usize) -> Moments {
+        if self.covariance { Moments::with_covariance(dim) } else { Moments::new(dim) }
+    }
+
+    /// The unit rows of a sample of the rows of a store, `[n, d]` row-major.
+    pub fn unit_sample(&self, store: &Store, stage: &str, sample: RowSample) -> Result<Vec<f32>> {
+        self.progress.begin(stage, store.len());
+        let (mut pieces, mut bytes, mut seen) = (store.pieces(self.piece_rows), Vec::new(), 0);
+        let mut unit = Vec::new();
+        while let Some(piece) = pieces.next(&mut bytes)? {
+            check_cancelled(self.progress)?;
+            let (first, rows) = (seen, piece.rows.len());
+            seen += rows;
+            let chosen: Vec<usize> = sample.within(first..seen).map(|row| row - first).collect();
+            if !chosen.is_empty() {
+                let what = piece.shard.path().to_string_lossy();
+                let terms = Terms { policy: self.policy, what: &what, first: piece.rows.start };
+                unit.extend(sampled_unit_rows(piece.read(&mut bytes)?, &chosen, terms)?);
+            }
+            self.progress.advance(rows);
+        }
+        Ok(unit)
+    }
+}
+
+/// The unit rows of some of the rows, `[n, d]` row-major.
+pub(super) fn sampled_unit_rows(all: RawRows<'_>, chosen: &[usize], terms: Terms<'_>) -> Result<Vec<f32>> {
+    let mut unit = Vec::with_capacity(chosen.len() * all.dim());
+    for &row in chosen {
+        let terms = Terms { first: terms.first + row, ..terms };
+        unit.extend(unit_rows(all.part(row..row + 1), terms)?.0);
+    }
+    Ok(unit)
 }
 
 /// The moments of some of the rows, which become a block of their own.

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::embeddings::check_dims;
 use super::fitted::Fit;
 use super::{
-    Aligner, BlockwiseConfig, C3Config, C3Variant, CentringConfig, CentringVariant, CovarianceMap,
-    Embeddings, Identity, MeanShiftConfig, ReAlignConfig, WhiteningConfig,
+    Aligner, AnisoAlignConfig, BlockwiseConfig, C3Config, C3Variant, CentringConfig, CentringVariant,
+    CovarianceMap, Embeddings, Identity, MeanShiftConfig, ReAlignConfig, WhiteningConfig,
 };
 use crate::{Error, Result};
 
@@ -61,11 +61,15 @@ pub enum Method {
         /// The share of the energy that `U` holds.
         energy: f64,
     },
+    /// [`crate::alignment::AnisoAlign`].
+    #[serde(rename = "anisoalign")]
+    AnisoAlign(AnisoAlignConfig),
 }
 
 impl Method {
-    /// The names that are understood.
-    pub const NAMES: [&'static str; 10] = [
+    /// The names that are understood. Beside them are those of the parts of AnisoAlign, for its ablation: `anisoalign-init`,
+    /// `anisoalign-score` and `anisoalign-phase`.
+    pub const NAMES: [&'static str; 11] = [
         "realign",
         "mean-shift",
         "c3",
@@ -75,6 +79,7 @@ impl Method {
         "whitening",
         "gaussian-ot",
         "blockwise",
+        "anisoalign",
         "identity",
     ];
 
@@ -129,6 +134,7 @@ impl Method {
             Self::Blockwise { ridge, energy } => {
                 fit(&BlockwiseConfig::new().with_ridge(ridge).with_energy(energy), &text, &image)
             }
+            Self::AnisoAlign(config) => fit(&config, &text, &image),
         }
     }
 
@@ -158,17 +164,30 @@ impl Method {
         }
     }
 
-    /// How many centroid passes over the text it makes.
-    pub(crate) fn centroid_passes(&self) -> usize {
+    /// The same method with another seed, where its fit draws random numbers.
+    pub fn with_seed(self, seed: u64) -> Self {
+        match self {
+            Self::AnisoAlign(config) => Self::AnisoAlign(config.with_seed(seed)),
+            other => other,
+        }
+    }
+
+    /// How many passes over the text it makes after that for the moments.
+    pub(crate) fn text_passes(&self) -> usize {
         match *self {
             Self::ReAlign { centroid_passes, .. } => centroid_passes,
+            Self::Blockwise { .. } => 2,
+            Self::AnisoAlign(_) => 1,
             _ => 0,
         }
     }
 
     /// Whether it needs covariances, and not means and spreads alone.
     pub fn needs_covariance(&self) -> bool {
-        matches!(self, Self::Whitening { .. } | Self::GaussianOt { .. } | Self::Blockwise { .. })
+        matches!(
+            self,
+            Self::Whitening { .. } | Self::GaussianOt { .. } | Self::Blockwise { .. } | Self::AnisoAlign(_)
+        )
     }
 
     /// Whether it moves images as well: see [`Aligner::align_image`].
@@ -191,6 +210,7 @@ impl Method {
             Self::Whitening { .. } => "CORAL, arXiv 1511.05547; T_Sigma of arXiv 2605.07825",
             Self::GaussianOt { .. } => "Olkin and Pukelsheim, 1982",
             Self::Blockwise { .. } => "arXiv 2602.07026, App. F",
+            Self::AnisoAlign(_) => "arXiv 2605.07825",
         }
     }
 }
@@ -227,6 +247,9 @@ impl FromStr for Method {
                 let config = BlockwiseConfig::new();
                 Ok(Self::Blockwise { ridge: config.ridge, energy: config.energy })
             }
+            name if AnisoAlignConfig::named(name).is_some() => {
+                Ok(Self::AnisoAlign(AnisoAlignConfig::named(name).expect("just seen")))
+            }
             _ => {
                 let names = Self::NAMES.join(", ");
                 Err(Error::config("method", format!("expected one of {names}, found {name:?}")))
@@ -248,6 +271,7 @@ impl fmt::Display for Method {
             Self::Whitening { .. } => "whitening",
             Self::GaussianOt { .. } => "gaussian-ot",
             Self::Blockwise { .. } => "blockwise",
+            Self::AnisoAlign(config) => config.name(),
         })
     }
 }

@@ -13,6 +13,8 @@
 //! Centring    e_y - mu_y                                 both about zero (GR-CLIP, I0T, Unicorn); images likewise
 //! Whitening   mu_x + A (e_y - mu_y)                      the covariances meet: A Sigma_y A^T = Sigma_x
 //! Blockwise   T_U P_U e~ + T_V P_V e~, recentred         they meet within U and within V of the fixed frame
+//! AnisoAlign  radii of pairs of coordinates matched,      and phases and radii refined within bounds by networks that
+//!             recentred                                   know the images' phases
 //! ```
 //!
 //! `mu` is the centroid of a modality and `T = E ||e - mu||^2` its spread. Every method ends with a projection onto
@@ -22,6 +24,9 @@
 //! **Fitting.** Each method has a config, and `XConfig::new().fit(text, image)` takes tensors, tables, stores or rows in
 //! memory ([`Embeddings`]); [`Method::fit`] does the same for a method by its name. What is fitted is a Burn module: its
 //! statistics are saved with a model, move with it between devices, and are never trained.
+//!
+//! [`MemoryProjection`] (DeCap), [`caption_noise`] (CapDec) and [`ShapedNoise`] are fitted by their configs alone, on sets of any
+//! size, and applied to tensors and tables.
 //!
 //! **Applying.** All of them are [`Aligner`]s; [`WithNoise`] adds noise to any.
 //!
@@ -42,8 +47,10 @@
 //! loops.
 
 mod aligner;
+mod anisoalign;
 mod blockwise;
 mod c3;
+mod caption_noise;
 mod centring;
 mod closed_form;
 #[cfg(test)]
@@ -53,12 +60,15 @@ mod fitted;
 mod fitting;
 mod gather;
 mod host;
+mod host_map;
 mod identity;
 mod mean_shift;
+mod memory;
 mod method;
 mod noise;
 mod realign;
 mod record;
+mod shaped_noise;
 mod statistics;
 pub mod stream;
 mod table;
@@ -66,16 +76,20 @@ mod whitening;
 mod with_noise;
 
 pub use aligner::Aligner;
+pub use anisoalign::{AnisoAlign, AnisoAlignConfig, Mixing};
 pub use blockwise::{Blockwise, BlockwiseConfig};
 pub use c3::{C3, C3Config, C3Variant};
+pub use caption_noise::caption_noise;
 pub use centring::{Centring, CentringConfig, CentringVariant};
 pub use closed_form::ClosedForm;
 pub use embeddings::Embeddings;
 pub use fitting::FitReport;
 pub use identity::Identity;
 pub use mean_shift::{MeanShift, MeanShiftConfig};
+pub use memory::{MemoryOf, MemoryProjection, MemoryProjectionConfig};
 pub use method::Method;
 pub use realign::{ReAlign, ReAlignConfig};
+pub use shaped_noise::{ShapedNoise, ShapedNoiseConfig};
 pub use statistics::{Provenance, Statistics};
 pub use table::{align_table, transport_table};
 pub use whitening::{CovarianceMap, Whitening, WhiteningConfig};

@@ -51,6 +51,34 @@ pub(super) fn join(parts: &[f32]) -> f64 {
     parts.iter().map(|&part| f64::from(part)).sum()
 }
 
+/// Named parameters on the host: shape and values.
+pub(super) type Parameters = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
+/// All parameters of a module on the host.
+pub(super) fn parameters<M: Module>(module: &M) -> Parameters {
+    let bytes = module.clone().into_record().into_bytes().expect("a module has a record");
+    let tensors = read_record(bytes).expect("a record reads what it has written");
+    let host = |data: TensorData| {
+        let shape = data.shape().iter().copied().collect();
+        (shape, data.try_into_vec_as::<f32>().expect("a float type converts to f32"))
+    };
+    tensors.into_iter().map(|(name, data)| (name, host(data))).collect()
+}
+
+/// The module with these parameters; `path` is named in errors.
+pub(super) fn of_parameters<M: FromStored>(
+    parameters: &Parameters,
+    path: &Path,
+    device: &Device,
+) -> Result<M> {
+    let data = |(shape, values): &(Vec<usize>, Vec<f32>)| TensorData::new(values.clone(), shape.clone());
+    let tensors = parameters.iter().map(|(name, values)| (name.clone(), data(values))).collect();
+    let mut stored = Stored { path: path.to_path_buf(), tensors };
+    let module = M::from_stored(&mut stored, device)?;
+    stored.check_empty()?;
+    Ok(module)
+}
+
 /// Writes a module's statistics to a `.safetensors` file.
 pub(super) fn save<M: Module>(module: &M, path: &Path) -> Result<()> {
     let failed = |error: &dyn std::fmt::Display| Error::format(path, error.to_string());
@@ -77,10 +105,8 @@ pub(super) trait FromStored: Module {
 pub(super) fn load<M: FromStored>(path: &Path, device: &Device) -> Result<M> {
     let mut stored = Stored::read(path)?;
     let method = M::from_stored(&mut stored, device)?;
-    match stored.tensors.keys().next() {
-        Some(name) => Err(stored.error(format!("unknown statistic {name:?}"))),
-        None => Ok(method),
-    }
+    stored.check_empty()?;
+    Ok(method)
 }
 
 /// Statistics read from a file.
@@ -147,6 +173,14 @@ impl Stored {
         match self.take::<D>(name, device)? {
             (param, shape) if shape == expected => Ok(param),
             (_, shape) => Err(self.error(format!("{name}: expected shape {expected:?}, found {shape:?}"))),
+        }
+    }
+
+    /// Refuses what nobody has taken out.
+    fn check_empty(&self) -> Result<()> {
+        match self.tensors.keys().next() {
+            Some(name) => Err(self.error(format!("unknown statistic {name:?}"))),
+            None => Ok(()),
         }
     }
 

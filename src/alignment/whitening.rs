@@ -4,12 +4,13 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::fitted::{FitMoments, fitted_method};
+use super::host_map::LinearMap;
 use super::record::{self, FromStored, Stored};
 use super::{Aligner, fitting};
 use crate::embedding::normalize;
 use crate::geometry::linalg;
 use crate::geometry::{Moments, Spectrum};
-use crate::{Error, Result, assert_shape};
+use crate::{Result, assert_shape};
 
 /// Which of the linear maps that turn one covariance into another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,12 +77,7 @@ impl FitMoments for WhiteningConfig {
         fitting::check(text, image, 1)?;
         fitting::check_spread(text, "text")?;
         let dim = text.dim();
-        let spectrum = |moments: &Moments| {
-            let covariance = moments
-                .covariance()
-                .ok_or_else(|| Error::config("moments", "gathered without the covariance"))?;
-            Spectrum::of(&covariance, dim, moments.count())
-        };
+        let spectrum = |moments: &Moments| Spectrum::of(&fitting::covariance(moments)?, dim, moments.count());
         let (text_spectrum, image_spectrum) = (spectrum(text)?, spectrum(image)?);
         let ridge = fitting::absolute_ridge(self.ridge, &text_spectrum, dim)?;
         let inverse_root = text_spectrum.apply(|value, sound| fitting::inverse_root(value, sound, ridge));
@@ -126,6 +122,17 @@ impl FromStored for Whitening {
 }
 
 impl Whitening {
+    /// The map on the host.
+    pub(super) fn host_map(&self) -> LinearMap {
+        let wide = |values: Vec<f32>| -> Vec<f64> { values.into_iter().map(f64::from).collect() };
+        let dim = self.dim();
+        let (matrix, text_mean) = (wide(record::host(&self.map)), wide(record::host(&self.text_mean)));
+        let moved = linalg::matmul(&text_mean, [1, dim], &matrix, [dim, dim]);
+        let image_mean = wide(record::host(&self.image_mean));
+        let after = image_mean.iter().zip(moved).map(|(image, text)| image - text).collect();
+        LinearMap { before: None, matrix, after, last: None }
+    }
+
     /// Which map it is.
     pub fn map(&self) -> CovarianceMap {
         match record::host(&self.transport)[0] {

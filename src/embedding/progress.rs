@@ -39,6 +39,9 @@ pub trait Progress: Sync {
     /// `rows` more rows of the stage are done.
     fn advance(&self, _rows: usize) {}
 
+    /// The loss of the stage, where it is a training; a mean over its last steps.
+    fn loss(&self, _loss: f64) {}
+
     /// Whether to stop as soon as possible, keeping what can be resumed.
     fn is_cancelled(&self) -> bool {
         false

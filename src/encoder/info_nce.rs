@@ -1,7 +1,7 @@
 //! The contrastive loss.
 
-use burn::tensor::Tensor;
 use burn::tensor::activation::log_softmax;
+use burn::tensor::{Tensor, TensorData};
 
 use crate::assert_shape;
 
@@ -34,6 +34,39 @@ impl InfoNceLoss {
         Self
     }
 
+    /// Computes the loss, where pairs of one group, such as pictures of one caption, are no negatives of each other: their logits
+    /// are left out of the softmax, but for a pair's own.
+    ///
+    /// # Shapes
+    ///
+    /// - image, text, scale and output: as for [`forward`](Self::forward)
+    /// - groups: `n`
+    ///
+    /// # Panics
+    ///
+    /// If the shapes differ, or there is another number of groups than of rows.
+    pub fn forward_grouped(
+        &self,
+        image: Tensor<2>,
+        text: Tensor<2>,
+        scale: Tensor<1>,
+        groups: &[usize],
+    ) -> Tensor<1> {
+        let [n, _] = image.dims();
+        assert!(groups.len() == n, "groups: expected {n}, one a pair, found {}", groups.len());
+        let mut left_out = vec![0.0_f32; n * n];
+        for (row, group) in groups.iter().enumerate() {
+            for (column, other) in groups.iter().enumerate() {
+                if row != column && group == other {
+                    // Far below any logit; infinities would make NaN of the truth's zeros.
+                    left_out[row * n + column] = -1e9;
+                }
+            }
+        }
+        let left_out = TensorData::new(left_out, [n, n]);
+        self.masked(image, text, scale, Some(left_out))
+    }
+
     /// Computes the loss.
     ///
     /// # Shapes
@@ -51,6 +84,17 @@ impl InfoNceLoss {
     ///
     /// Each log-softmax subtracts its maximum first: a large scale cannot overflow.
     pub fn forward(&self, image: Tensor<2>, text: Tensor<2>, scale: Tensor<1>) -> Tensor<1> {
+        self.masked(image, text, scale, None)
+    }
+
+    /// `left_out`: what is added to the logits.
+    fn masked(
+        &self,
+        image: Tensor<2>,
+        text: Tensor<2>,
+        scale: Tensor<1>,
+        left_out: Option<TensorData>,
+    ) -> Tensor<1> {
         assert!(
             image.dims() == text.dims(),
             "text: expected the shape of the images {:?}, found {:?}",
@@ -60,6 +104,13 @@ impl InfoNceLoss {
         assert_shape!(scale, [1], "scale");
         let [n, _] = image.dims();
         let logits = image.matmul(text.transpose()) * scale.unsqueeze::<2>();
+        let logits = match left_out {
+            None => logits,
+            Some(data) => {
+                let added = Tensor::<2>::from_data(data, &logits.device()).cast(logits.dtype());
+                logits + added
+            }
+        };
         let truth = Tensor::<2>::eye(n, &logits.device()).cast(logits.dtype());
         let log_probability = log_softmax(logits.clone(), 1) + log_softmax(logits, 0);
         (log_probability * truth).sum().div_scalar(-2.0 * n as f64)
@@ -71,7 +122,7 @@ mod tests {
     use approx::assert_abs_diff_eq;
 
     use super::*;
-    use burn::tensor::{Device, Distribution, TensorData, Tolerance};
+    use burn::tensor::{Device, Distribution, Tolerance};
     use rand::rngs::StdRng;
     use rand::{RngExt, SeedableRng};
 
@@ -158,6 +209,33 @@ mod tests {
         let expected = -(0..n).map(|i| p[i][i].ln() + q[i][i].ln()).sum::<f64>() / (2.0 * n as f64);
         let found = loss(upload(&x, &device), upload(&y, &device), scale);
         assert_abs_diff_eq!(found as f64, expected, epsilon = 1e-5);
+    }
+
+    /// Without its own kind, a pair is told from the others alone.
+    #[test]
+    fn pairs_of_one_group_are_no_negatives_of_each_other() {
+        let device = Device::default();
+        let mut rng = StdRng::seed_from_u64(5);
+        let (groups, scale) = ([0, 1, 0, 2, 0], 9.0);
+        let (x, y) = (host_rows(5, 8, &mut rng), host_rows(5, 8, &mut rng));
+        let side = |a: &[Vec<f64>], b: &[Vec<f64>]| -> f64 {
+            (0..5)
+                .map(|i| {
+                    let others = (0..5).filter(|j| *j == i || groups[*j] != groups[i]);
+                    let sum: f64 = others.map(|j| (scale * dot(&a[i], &b[j])).exp()).sum();
+                    sum.ln() - scale * dot(&a[i], &b[i])
+                })
+                .sum()
+        };
+        let expected = (side(&x, &y) + side(&y, &x)) / 10.0;
+        let (image, text) = (upload(&x, &device), upload(&y, &device));
+        let scale = Tensor::from_data([scale], &device);
+        let grouped = InfoNceLoss::new().forward_grouped(image.clone(), text.clone(), scale.clone(), &groups);
+        assert_abs_diff_eq!(f64::from(grouped.into_scalar::<f32>()), expected, epsilon = 1e-5);
+        let alone =
+            InfoNceLoss::new().forward_grouped(image.clone(), text.clone(), scale.clone(), &[0, 1, 2, 3, 4]);
+        let plain = InfoNceLoss::new().forward(image, text, scale);
+        assert_abs_diff_eq!(alone.into_scalar::<f32>(), plain.into_scalar::<f32>(), epsilon = 1e-6);
     }
 
     #[test]

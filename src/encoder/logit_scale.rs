@@ -78,6 +78,11 @@ impl LogitScale {
         if self.learned { log_scale.clamp_max(self.log_max).exp() } else { log_scale.detach().exp() }
     }
 
+    /// Its logarithm.
+    pub(super) fn log(&self) -> Tensor<1> {
+        self.log_scale.val()
+    }
+
     /// The scale with a learned value above `max` set back to it.
     ///
     /// Above the clamp of [`forward`](Self::forward) the gradient is zero, and a value that an optimizer step moved there

@@ -7,6 +7,11 @@
 //! `PictureProcessor` lead from the bytes of a file to pixels, and `embed_pictures` from folders, lists and archives of
 //! pictures to rows; [`embed_texts`] does so for texts.
 //!
+//! # Two towers of your own
+//!
+//! [`Bert`], a sentence encoder, and [`EfficientNetLite`] have no common space. [`ContrastTraining`] trains two small heads on
+//! their features, [`ContrastiveHeads`], and a [`HeadsFolder`] is opened like any other encoder.
+//!
 //! # A small one to train
 //!
 //! An image tower and a text tower are trained on pairs with the [`InfoNceLoss`]. The towers have no common weights, the
@@ -16,10 +21,13 @@
 //! [`Pair`]s form a [`PairDataset`], [`DualEncoderTraining`] trains a [`DualEncoder`] on it, and [`recall_at_k`] measures
 //! retrieval on held-out pairs. A [`GapTracker`] measures the gap while an encoder is trained.
 
+mod bert;
 mod clip;
 mod dual_encoder;
+mod efficientnet;
 mod embed;
 mod gradients;
+mod heads;
 mod image_tower;
 mod info_nce;
 mod logit_scale;
@@ -38,11 +46,17 @@ mod tracker;
 mod training;
 mod transformer;
 
+pub use bert::{Bert, BertConfig, Pooling};
 pub use clip::{Clip, ClipConfig, ClipText, ClipTextConfig, ClipVision, ClipVisionConfig};
 pub use dual_encoder::{DualEncoder, DualEncoderConfig};
+pub use efficientnet::{EfficientNetLite, EfficientNetLiteConfig};
 #[cfg(feature = "image")]
-pub use embed::{BadPictures, PictureList, PicturePlace, embed_pictures};
+pub use embed::{BadPictures, PictureList, PicturePlace, PictureRows, embed_pictures};
 pub use embed::{EmbedOptions, EmbedReport, Item, TextList, embed_texts, join_shards};
+pub use heads::{
+    ContrastTraining, ContrastWatch, Contrasted, ContrastiveHeads, ContrastiveHeadsConfig, EpochRecord,
+    FeaturePairs, Head, HeadConfig, HeadsFolder, TowerReference,
+};
 pub use image_tower::ImageTowerConfig;
 pub use info_nce::InfoNceLoss;
 pub use logit_scale::LogitScaleConfig;

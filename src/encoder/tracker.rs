@@ -95,7 +95,7 @@ pub struct GapRecord {
 #[derive(Clone, Debug)]
 pub struct GapTracker {
     config: GapTrackerConfig,
-    probe: PairDataset,
+    probe: Option<PairDataset>,
     frame: Option<FixedFrame>,
     reference: Vec<f64>,
     last: Vec<f64>,
@@ -111,6 +111,19 @@ impl GapTrackerConfig {
     /// [`Error::Config`] for a number of steps or batches of 0, a batch size below 2 or a share that is not in `(0, 1]`,
     /// [`Error::TooFewRows`] for fewer than two pairs.
     pub fn init(&self, probe: PairDataset) -> Result<GapTracker> {
+        if probe.len() < 2 {
+            let what = "probe pairs".to_string();
+            return Err(Error::TooFewRows { what, needed: 2, actual: probe.len() });
+        }
+        Ok(GapTracker { probe: Some(probe), ..self.without_probe()? })
+    }
+
+    /// Creates a tracker for embeddings that are made elsewhere, see [`GapTracker::observe_embeddings`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] as for [`init`](Self::init).
+    pub fn without_probe(&self) -> Result<GapTracker> {
         let key = |name: &str| format!("gap tracker, {name}");
         for (name, value, least) in
             [("every", self.every, 1), ("batch_size", self.batch_size, 2), ("batches", self.batches, 1)]
@@ -123,13 +136,9 @@ impl GapTrackerConfig {
             let detail = format!("expected a share above 0 and up to 1, found {}", self.energy);
             return Err(Error::config(key("energy"), detail));
         }
-        if probe.len() < 2 {
-            let what = "probe pairs".to_string();
-            return Err(Error::TooFewRows { what, needed: 2, actual: probe.len() });
-        }
         Ok(GapTracker {
             config: self.clone(),
-            probe,
+            probe: None,
             frame: None,
             reference: Vec::new(),
             last: Vec::new(),
@@ -166,8 +175,8 @@ impl GapTracker {
     }
 
     /// The probe pairs.
-    pub(super) fn probe(&self) -> &PairDataset {
-        &self.probe
+    pub(super) fn probe(&self) -> Option<&PairDataset> {
+        self.probe.as_ref()
     }
 
     /// Measures an encoder after `step` optimizer steps. Call it in the order of the steps.
@@ -175,17 +184,44 @@ impl GapTracker {
     /// # Errors
     ///
     /// [`Error::NonFinite`] or [`Error::ZeroRow`] for embeddings that cannot be normalised, [`Error::NoSpread`] if all
-    /// embeddings are equal.
+    /// embeddings are equal, [`Error::Config`] for a tracker without probe pairs.
     pub fn observe(&mut self, step: usize, encoder: &DualEncoder) -> Result<&GapRecord> {
-        let (image, text) = encoder.embed_pairs(&self.probe, self.config.batch_size);
+        let Some(probe) = &self.probe else {
+            return Err(Error::config("gap tracker", "it has no probe pairs to embed"));
+        };
+        let (image, text) = encoder.embed_pairs(probe, self.config.batch_size);
+        let scale: f32 = encoder.logit_scale().into_scalar();
+        self.observe_embeddings(step, image, text, f64::from(scale))
+    }
+
+    /// Measures embeddings of pairs that were held out, after `step` optimizer steps; `scale` is that of the logits.
+    ///
+    /// # Shapes
+    ///
+    /// - image, text: `[n, dim]`; rows belong together
+    ///
+    /// # Errors
+    ///
+    /// Those of [`observe`](Self::observe), and [`Error::TooFewRows`] for fewer than two pairs.
+    pub fn observe_embeddings(
+        &mut self,
+        step: usize,
+        image: Tensor<2>,
+        text: Tensor<2>,
+        scale: f64,
+    ) -> Result<&GapRecord> {
+        let [count, _] = image.dims();
+        if count < 2 {
+            let what = "probe pairs".to_string();
+            return Err(Error::TooFewRows { what, needed: 2, actual: count });
+        }
         let cloud = |rows: Tensor<2>, what: &str| {
             let dim = rows.dims()[1];
             let values = rows.into_data().try_into_vec_as::<f64>().expect("a float type converts to f64");
             Cloud::new(values, dim)?.into_unit(what)
         };
         let (image, text) = (cloud(image, "probe images")?, cloud(text, "probe texts")?);
-        let scale: f32 = encoder.logit_scale().into_scalar();
-        self.measure(step, &image, &text, f64::from(scale))
+        self.measure(step, &image, &text, scale)
     }
 
     /// Measures the embeddings of the probe pairs.

@@ -94,7 +94,9 @@ impl DualEncoderTraining {
         device: &Device,
         tracker: GapTracker,
     ) -> Result<(DualEncoder, GapTracker)> {
-        encoder.check(tracker.probe())?;
+        if let Some(probe) = tracker.probe() {
+            encoder.check(probe)?;
+        }
         let directory = directory.as_ref();
         let (encoder, tracker) =
             self.run(encoder, (train, valid), directory, renderer, device, Some(tracker))?;

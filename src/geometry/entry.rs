@@ -6,7 +6,12 @@ use crate::embedding::{NonFinite, Row, inspect};
 #[derive(Clone, Copy)]
 pub(super) enum Entry<'a> {
     AsTheyAre,
-    Unit { policy: NonFinite, what: &'a str },
+    /// Scaled to unit length under a policy; `first` is the number of the first row, for errors.
+    Unit {
+        policy: NonFinite,
+        what: &'a str,
+        first: usize,
+    },
 }
 
 impl Entry<'_> {
@@ -14,7 +19,7 @@ impl Entry<'_> {
     pub fn row<'r, T: Lane>(&self, values: &'r [T], number: usize) -> Result<Option<Row<'r, T>>> {
         match *self {
             Self::AsTheyAre => Ok(Some(Row { values: values.into(), inverse_norm: 1.0, zeroed: false })),
-            Self::Unit { policy, what } => inspect(values, policy, what, number),
+            Self::Unit { policy, what, first } => inspect(values, policy, what, first + number),
         }
     }
 }

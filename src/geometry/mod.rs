@@ -20,6 +20,9 @@
 //! of a centroid by the projection onto the sphere. [`KnnConfig`] finds exact [`Neighbours`], from which [`KnnMixing`] and
 //! [`SupportScore`] are computed. All of these work on a [`Cloud`], rows in float64 on the host; for a set that does not
 //! fit into memory, on a sample of it.
+//!
+//! [`SyntheticGeometry`] draws pairs whose geometry is known, as that of LLM2CLIP in arXiv 2605.07825, for trying methods
+//! without an encoder.
 
 mod cloud;
 mod decomposition;
@@ -40,6 +43,7 @@ mod single;
 mod spectrum;
 mod sums;
 mod support;
+mod synthetic;
 mod unit_sums;
 mod vectors;
 
@@ -58,5 +62,6 @@ pub(crate) use similarity::{
 pub(crate) use spectrum::pearson;
 pub use spectrum::{PowerLaw, Spectrum};
 pub use support::SupportScore;
-pub(crate) use unit_sums::unit_moments;
+pub use synthetic::{SyntheticGeometry, SyntheticPairs};
+pub(crate) use unit_sums::{COVARIANCE_ROWS, unit_covariance, unit_moments};
 pub(crate) use vectors::{difference, dot, norm};

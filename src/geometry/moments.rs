@@ -201,9 +201,49 @@ impl Moments {
         moments
     }
 
-    /// What [`Moments::mean`], [`Moments::count`] and the sum of squared distances said, checked.
-    pub(crate) fn from_parts(count: u64, mean: Vec<f64>, squares: f64) -> Result<Self> {
-        Stored { count, mean, squares, scatter: None, single: false }.try_into()
+    /// What [`Moments::mean`], [`Moments::count`], the sum of squared distances and [`Moments::packed_scatter`] said, checked.
+    pub(crate) fn from_parts(
+        count: u64,
+        mean: Vec<f64>,
+        squares: f64,
+        packed: Option<Vec<f64>>,
+    ) -> Result<Self> {
+        let dim = mean.len();
+        let scatter = match packed {
+            Some(packed) => {
+                let expected = dim * (dim + 1) / 2;
+                if packed.len() != expected {
+                    let what = "values in the upper triangle of a scatter matrix";
+                    return Err(Error::mismatch(what, expected, packed.len()));
+                }
+                let (mut scatter, mut rest) = (vec![0.0; dim * dim], packed.as_slice());
+                for (row, values) in scatter.chunks_exact_mut(dim).enumerate() {
+                    let (upper, others) = rest.split_at(dim - row);
+                    values[row..].copy_from_slice(upper);
+                    rest = others;
+                }
+                Some(scatter)
+            }
+            None => None,
+        };
+        Stored { count, mean, squares, scatter, single: false }.try_into()
+    }
+
+    /// The upper triangle of the sum of outer products about the mean, row by row, `[d (d + 1) / 2]`; where the covariance
+    /// is gathered.
+    pub(crate) fn packed_scatter(&self) -> Option<Vec<f64>> {
+        let dim = self.dim();
+        let rows = self.scatter.as_ref()?.chunks_exact(dim).enumerate();
+        Some(rows.flat_map(|(row, values)| &values[row..]).copied().collect())
+    }
+
+    /// Moments of no row that gather the same as these.
+    pub(crate) fn without_rows(&self) -> Self {
+        match (self.scatter.is_some(), self.single) {
+            (true, true) => Self::with_single_covariance(self.dim()),
+            (true, false) => Self::with_covariance(self.dim()),
+            (false, _) => Self::new(self.dim()),
+        }
     }
 
     /// The sum of squared distances from the mean.
@@ -212,7 +252,7 @@ impl Moments {
     }
 
     /// Whether the covariance is gathered as well.
-    pub(super) fn gathers_covariance(&self) -> bool {
+    pub(crate) fn gathers_covariance(&self) -> bool {
         self.scatter.is_some()
     }
 

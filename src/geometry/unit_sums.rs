@@ -4,8 +4,8 @@ use super::Moments;
 use super::entry::Entry;
 use crate::embedding::kernel::Lane;
 use crate::embedding::{
-    BLOCK_ROWS, DecodedRow, NonFinite, RawRows, RowLoop, RowReport, Terms, for_each_row, for_each_row_scalar,
-    parallel,
+    BLOCK_ROWS, DecodedRow, FloatType, NonFinite, RawRows, RowLoop, RowReport, Terms, for_each_row,
+    for_each_row_scalar, parallel,
 };
 use crate::{Error, Result};
 
@@ -19,7 +19,7 @@ impl Moments {
     /// [`NonFinite::Error`]; the moments are then as before.
     pub fn update_unit_rows(&mut self, rows: &[f32], policy: NonFinite, what: &str) -> Result<RowReport> {
         if self.gathers_covariance() {
-            return self.take(rows, Entry::Unit { policy, what });
+            return self.take(rows, Entry::Unit { policy, what, first: 0 });
         }
         self.update_unit_raw(RawRows::single(rows, self.dim())?, policy, what)
     }
@@ -64,6 +64,25 @@ pub(crate) fn unit_moments(rows: RawRows<'_>, terms: Terms<'_>) -> Result<(Momen
     }
     Ok((moments, report))
 }
+
+/// The moments of the unit rows of a block with their covariance, and what became of its rows: for blocks of about
+/// [`COVARIANCE_ROWS`].
+pub(crate) fn unit_covariance(rows: RawRows<'_>, terms: Terms<'_>) -> Result<(Moments, RowReport)> {
+    let mut moments = Moments::with_covariance(rows.dim());
+    let entry = Entry::Unit { policy: terms.policy, what: terms.what, first: terms.first };
+    let report = match rows.float() {
+        FloatType::F64 => {
+            let bytes = rows.bytes().as_chunks::<8>().0.iter();
+            let values: Vec<f64> = bytes.map(|bytes| f64::from_le_bytes(*bytes)).collect();
+            moments.take(&values, entry)?
+        }
+        _ => moments.take(&rows.to_single(), entry)?,
+    };
+    Ok((moments, report))
+}
+
+/// Rows of a block whose covariance is gathered: so many that adding `[d, d]` sums up costs little beside making them.
+pub(crate) const COVARIANCE_ROWS: usize = 2048;
 
 /// A spread of unit rows of which a difference of numbers near 1 leaves fewer than eight digits.
 const ALMOST_NONE: f64 = 1e-8;

@@ -10,6 +10,24 @@ use super::{Fault, Source, opcode};
 /// A longer name is no module's.
 const MAX_NAME: usize = 255;
 
+/// Reads the first of several pickles that stand one behind the other: what was built, the value, and the bytes of the pickle.
+///
+/// # Errors
+///
+/// Those of [`read`].
+pub(crate) fn read_first<R: Read + Seek, B: Builder>(
+    source: Source<R>,
+    builder: B,
+) -> Result<(B, B::Value, u64), Fault> {
+    let mut machine =
+        Machine { source, at: 0, opcode: opcode::PROTO, stack: Stack::new(), builder, is_first: true };
+    match machine.run() {
+        Ok(content) => Ok((machine.builder, content, machine.source.position())),
+        Err(Fault::End) => Err(Fault::Format(machine.cut_off())),
+        Err(fault) => Err(fault),
+    }
+}
+
 /// Reads a whole pickle, and returns what was built and the value that the pickle stands for.
 ///
 /// # Errors
@@ -20,7 +38,8 @@ pub(crate) fn read<R: Read + Seek, B: Builder>(
     source: Source<R>,
     builder: B,
 ) -> Result<(B, B::Value), Fault> {
-    let mut machine = Machine { source, at: 0, opcode: opcode::PROTO, stack: Stack::new(), builder };
+    let mut machine =
+        Machine { source, at: 0, opcode: opcode::PROTO, stack: Stack::new(), builder, is_first: false };
     match machine.run() {
         Ok(content) => Ok((machine.builder, content)),
         Err(Fault::End) => Err(Fault::Format(machine.cut_off())),
@@ -36,6 +55,8 @@ struct Machine<R, B: Builder> {
     opcode: u8,
     stack: Stack<B>,
     builder: B,
+    /// Whether more may stand behind the pickle.
+    is_first: bool,
 }
 
 impl<R: Read + Seek, B: Builder> Machine<R, B> {
@@ -92,6 +113,7 @@ impl<R: Read + Seek, B: Builder> Machine<R, B> {
         self.builder.check_content(content)?;
         match self.source.left() {
             0 => Ok(content.clone()),
+            _ if self.is_first => Ok(content.clone()),
             left => Err(format!("bytes after the end of the pickle: {left}").into()),
         }
     }

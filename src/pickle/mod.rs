@@ -27,5 +27,5 @@ mod stack;
 
 pub(crate) use builder::{Builder, Limits, pairs};
 pub(crate) use fault::Fault;
-pub(crate) use machine::read;
+pub(crate) use machine::{read, read_first};
 pub(crate) use source::Source;

@@ -256,6 +256,15 @@ fn methods(
             Err(Error::NoSpread { what }) => {
                 failures.push(format!("{candidate} cannot be fitted: all {what} are alike."));
             }
+            Err(Error::TooFewRows { what, needed, actual }) => {
+                failures.push(format!(
+                    "{candidate} cannot be fitted: {what} need at least {needed} rows, and there are {actual}."
+                ));
+            }
+            // AnisoAlign in one dimension.
+            Err(Error::Config { key, detail }) if key == "rank" => {
+                failures.push(format!("{candidate} cannot be fitted: rank: {detail}."));
+            }
             Err(Error::ZeroRow { .. }) => {
                 failures.push(format!("{candidate} leaves rows without direction and cannot be measured."));
             }

@@ -93,6 +93,7 @@ impl Measured {
             Candidate::Method(method) => {
                 let method =
                     method.with_ridge(config.ridge).with_energy(config.energy).with_sigma(config.sigma);
+                let method = method.with_seed(config.seed);
                 let text = Embeddings::from(&fit.text.table).with_device(device);
                 fitted = method.fit(text, &fit.image.table)?;
                 (fitted.as_ref(), Some(method))

@@ -69,7 +69,7 @@ impl StepPlan {
     /// # Panics
     ///
     /// The iterator panics past the last step of the run.
-    pub(super) fn range(&self, steps: Range<usize>) -> impl Iterator<Item = Step> + '_ {
+    pub(crate) fn range(&self, steps: Range<usize>) -> impl Iterator<Item = Step> + '_ {
         let mut current: Option<(usize, Vec<usize>)> = None;
         steps.map(move |index| {
             let epoch = index / self.steps_per_epoch();

@@ -65,6 +65,20 @@ impl ProgressLine {
         Self { quiet: true, ..Self::new("", 0, 0) }
     }
 
+    /// A step of a loop that is not burn-train's is done, with its loss.
+    pub(crate) fn step(&mut self, loss: f64) {
+        self.loss = Some(
+            self.loss.filter(|loss| loss.is_finite()).map_or(loss, |before| 0.95 * before + 0.05 * loss),
+        );
+        self.done += 1;
+        self.print(false);
+    }
+
+    /// The last line of such a loop.
+    pub(crate) fn finish(&mut self) {
+        self.print(true);
+    }
+
     fn line(&self) -> String {
         let elapsed = self.started.elapsed().as_secs_f64();
         let fresh = (self.done - self.first_step) as f64;

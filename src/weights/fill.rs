@@ -19,6 +19,20 @@ pub(crate) trait WeightSource {
     fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>>;
 }
 
+impl<S: WeightSource> WeightSource for &S {
+    fn path(&self) -> &Path {
+        (*self).path()
+    }
+
+    fn names(&self) -> Vec<String> {
+        (*self).names()
+    }
+
+    fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        (*self).read(name, shape)
+    }
+}
+
 /// What the parameters of a module are called where their weights were published.
 pub(crate) trait PublishedNames {
     /// The published name of the parameter at a path such as `layers.0.norm.weight`. The last part is PyTorch's name for

@@ -30,9 +30,9 @@ enum ShardFile {
 
 impl ShardFile {
     fn open(path: &Path) -> Result<Self> {
-        match path.extension().is_some_and(|extension| extension == "bin") {
-            true => TorchFile::open(path).map(Self::Torch),
-            false => SafetensorsFile::open(path).map(Self::Safetensors),
+        match path.extension().is_some_and(|extension| extension == "safetensors") {
+            true => SafetensorsFile::open(path).map(Self::Safetensors),
+            false => TorchFile::open(path).map(Self::Torch),
         }
     }
 
@@ -100,6 +100,17 @@ impl Shards {
         let names = FILES.map(|(single, index)| format!("{single} or {index}")).join(", ");
         let none = format!("expected weights in {names}, found none of these files");
         Err(Error::io(folder.join(FILES[0].0), std::io::Error::new(std::io::ErrorKind::NotFound, none)))
+    }
+
+    /// Opens one file: `.safetensors`, or what `torch.save` wrote under another ending.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] or [`Error::Format`] for a file that is missing or damaged.
+    pub(crate) fn of_file(path: &Path) -> Result<Self> {
+        let mut shards = Self { folder: path.to_path_buf(), files: Vec::new(), by_name: HashMap::new() };
+        shards.add(path)?;
+        Ok(shards)
     }
 
     fn add_indexed(&mut self, index_path: &Path) -> Result<()> {

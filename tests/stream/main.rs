@@ -1,6 +1,7 @@
 //! Fitting on stores and aligning them to files: the official results, the same whatever the threads, shards and
 //! interruptions, and everything beside the rows kept.
 
+mod covariances;
 mod fitting;
 mod jobs;
 mod rows;

@@ -12,7 +12,7 @@ use super::progress::Progress;
 use burn_revision::alignment::stream::{self, ApplyOptions, ApplyReport, Compute, FitOptions};
 use burn_revision::alignment::{Method, Statistics};
 use burn_revision::device::from_environment;
-use burn_revision::embedding::{Modality, Store};
+use burn_revision::embedding::{BytesMoved, Modality, Store};
 use burn_revision::{Error, Result};
 
 /// `align`: fit and apply.
@@ -25,7 +25,8 @@ pub fn align(command: &AlignCommand, output: &OutputOptions) -> Result<Outcome> 
     let write = apply_options(&command.write, &command.rows, &progress)?;
     stream::check_output(&text, &[&image], &command.output, &write)?;
     image.check_ids()?;
-    let (statistics, mut bytes) = stream::fit(&command.method.method()?, &text, &image, &options)?;
+    let (statistics, mut bytes) =
+        stream::fit(&command.method.method(command.rows.seed)?, &text, &image, &options)?;
     if let Some(path) = &command.stats {
         statistics.save(path)?;
     }
@@ -57,21 +58,38 @@ pub fn fit(command: &FitCommand, output: &OutputOptions) -> Result<Outcome> {
     };
     let (text, image) = (open(&command.text, Modality::Text)?, open(&command.image, Modality::Image)?);
     let options = fit_options(&command.rows, command.method.centroid_sample, &progress)?;
+    let method = || command.method.method(command.rows.seed);
     let (statistics, bytes) = match (&command.from, &text, &image) {
-        (Some(from), Some(text), _) => {
+        (Some(from), Some(text), image) => {
             let mut statistics = Statistics::load(from)?;
             if command.rows.non_finite.is_some_and(|policy| policy != statistics.policy()) {
                 let detail = format!("{} was fitted with {}", from.display(), statistics.policy());
                 return Err(Error::config("non-finite", detail));
             }
             let options = FitOptions { policy: statistics.policy(), ..options.clone() };
-            let bytes = stream::fit_centroid(&mut statistics, text, &options)?;
+            let mut bytes = BytesMoved::default();
+            match (statistics.lacks_networks(), image) {
+                (true, Some(image)) => {
+                    bytes += stream::fit_networks(&mut statistics, text, image, &options)?;
+                }
+                (true, None) => {
+                    let detail =
+                        "the networks of anisoalign are not trained yet: name images to train them on";
+                    return Err(Error::config("image", detail));
+                }
+                (false, Some(_)) => {
+                    let detail = format!("{} needs no images: its moments hold them", from.display());
+                    return Err(Error::config("image", detail));
+                }
+                (false, None) => {}
+            }
+            bytes += stream::fit_centroid(&mut statistics, text, &options)?;
             (statistics, bytes)
         }
         (None, Some(text), Some(image)) if !command.moments => {
-            stream::fit(&command.method.method()?, text, image, &options)?
+            stream::fit(&method()?, text, image, &options)?
         }
-        _ => stream::fit_moments(&command.method.method()?, text.as_ref(), image.as_ref(), &options)?,
+        _ => stream::fit_moments(&method()?, text.as_ref(), image.as_ref(), &options)?,
     };
     statistics.save(&command.output)?;
     let mut outcome = Outcome::default();

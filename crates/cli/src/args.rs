@@ -1,14 +1,15 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::ask_args::AskCommand;
+use super::contrast_args::ContrastCommand;
 use super::embed_args::EmbedCommand;
 use super::model_args::{EvalCommand, ExportCommand, GenerateCommand, ImportCommand, TrainCommand};
 use super::store_args::StoreArgs;
-use burn_revision::Result;
 use burn_revision::alignment::Method;
 use burn_revision::embedding::{FloatType, Format, NonFinite};
+use burn_revision::{Error, Result};
 
 #[derive(Parser)]
 #[command(
@@ -34,6 +35,8 @@ use burn_revision::embedding::{FloatType, Format, NonFinite};
         burn-revision convert 'shards/*.pkl' captions/ --format safetensors\n  \
         burn-revision gap --text captions.npy --image images.npy --output gap/\n  \
         burn-revision embed --encoder clip-vit-base-patch32/ --images photos/ --output images.npy\n  \
+        burn-revision contrast --images features.npy --texts text_features.npy --image-tower lite0.pth --text-tower minilm/ \
+        --output my-clip/\n  \
         burn-revision train --config stage1.toml\n  \
         burn-revision generate --model runs/stage1/model --embeddings pictures.npy\n  \
         burn-revision ask --model runs/stage2/model cat.jpg 'What is it?'\n\n\
@@ -109,6 +112,9 @@ pub enum Command {
         travel along. An interrupted run goes on with --resume, to the same bytes."
     )]
     Embed(EmbedCommand),
+    /// Make an encoder of your own: train heads on the features of two encoders
+    #[command(after_help = super::contrast_args::HELP)]
+    Contrast(ContrastCommand),
     /// Train a multimodal model: stage 1 on aligned text, stage 2 on pictures
     #[command(after_help = super::run_description::HELP)]
     Train(TrainCommand),
@@ -191,8 +197,9 @@ pub struct FitCommand {
     /// Gather the moments only, of either set or of both, to be merged with others
     #[arg(long)]
     pub moments: bool,
-    /// Go on from merged moments: run the centroid pass over this text
-    #[arg(long, value_name = "STATS", conflicts_with_all = ["moments", "image", "method"], requires = "text")]
+    /// Go on from merged moments: run the centroid pass over this text; for anisoalign, train its networks before, on this text
+    /// and --image
+    #[arg(long, value_name = "STATS", conflicts_with_all = ["moments", "method"], requires = "text")]
     pub from: Option<PathBuf>,
     #[command(flatten)]
     pub method: MethodOptions,
@@ -289,31 +296,44 @@ pub struct GapCommand {
 
 #[derive(Args)]
 pub struct MethodOptions {
-    /// How to align: realign, mean-shift, c3, c3-zero-mean, unicorn, gr-clip or identity
+    /// How to align: realign, anisoalign, mean-shift, c3, c3-zero-mean, unicorn, gr-clip, whitening, gaussian-ot, blockwise or
+    /// identity
     #[arg(long, default_value = "realign")]
     pub method: Method,
     /// C3: the standard deviation of its noise, for each coordinate [default: 0.1265]
     #[arg(long)]
     pub sigma: Option<f64>,
+    /// AnisoAlign: settings other than the defaults, lines `name = value` of a TOML file
+    #[arg(long, value_name = "TOML")]
+    pub settings: Option<PathBuf>,
     /// ReAlign: how often the centroid step is done [default: 1]
     #[arg(long, value_name = "N")]
     pub centroid_passes: Option<usize>,
-    /// ReAlign: let the centroid step see so many text rows only, drawn evenly [default: all]
+    /// ReAlign and AnisoAlign: let the centroid step see so many text rows only, drawn evenly [default: all]
     #[arg(long, value_name = "ROWS")]
     pub centroid_sample: Option<usize>,
 }
 
 impl MethodOptions {
-    /// The method with its settings.
-    pub fn method(&self) -> Result<Method> {
+    /// The method with its settings; the seed is that of the program, where the method's settings name none.
+    pub fn method(&self, seed: u64) -> Result<Method> {
         let alone = |given: bool, option: &str, name: &str| match given {
-            true => Err(burn_revision::Error::config(
-                option,
-                format!("a setting of {name}, not of {}", self.method),
-            )),
+            true => Err(Error::config(option, format!("a setting of {name}, not of {}", self.method))),
             false => Ok(()),
         };
+        if !matches!(self.method, Method::AnisoAlign(_)) {
+            alone(self.settings.is_some(), "settings", "anisoalign")?;
+        }
         match self.method {
+            Method::AnisoAlign(config) => {
+                alone(self.sigma.is_some(), "sigma", "c3")?;
+                alone(self.centroid_passes.is_some(), "centroid-passes", "realign")?;
+                let config = config.with_seed(seed);
+                match &self.settings {
+                    None => Ok(Method::AnisoAlign(config)),
+                    Some(path) => Ok(Method::AnisoAlign(config.with_settings(&read_settings(path)?)?)),
+                }
+            }
             Method::C3 { sigma, variant } => {
                 alone(self.centroid_passes.is_some(), "centroid-passes", "realign")?;
                 alone(self.centroid_sample.is_some(), "centroid-sample", "realign")?;
@@ -330,6 +350,17 @@ impl MethodOptions {
                 Ok(method)
             }
         }
+    }
+}
+
+/// The settings of a TOML file.
+fn read_settings(path: &Path) -> Result<serde_json::Map<String, serde_json::Value>> {
+    let text = std::fs::read_to_string(path).map_err(|error| Error::io(path, error))?;
+    let wrong = |error: &dyn std::fmt::Display| Error::format(path, error.to_string());
+    let table: toml::Table = text.parse().map_err(|error| wrong(&error))?;
+    match serde_json::to_value(table).map_err(|error| wrong(&error))? {
+        serde_json::Value::Object(settings) => Ok(settings),
+        other => Err(wrong(&format!("expected lines `name = value`, found {other}"))),
     }
 }
 

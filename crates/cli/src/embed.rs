@@ -11,10 +11,10 @@ use super::encoder_record;
 use super::outcome::Outcome;
 use super::progress::Progress;
 use burn_revision::alignment::stream::{self, ConvertOptions};
-use burn_revision::device::from_environment;
+use burn_revision::device::{from_environment, is_cpu};
 use burn_revision::embedding::{Format, Store};
 use burn_revision::encoder::{
-    EmbedOptions, EmbedReport, PictureList, PretrainedEncoder, TextList, embed_pictures, embed_texts,
+    EmbedOptions, EmbedReport, EncoderRecord, PictureList, PretrainedEncoder, TextList, embed_pictures, embed_texts,
     join_shards,
 };
 use burn_revision::{Error, Result, atomic};
@@ -33,9 +33,10 @@ pub fn embed(command: &EmbedCommand, output: &OutputOptions) -> Result<Outcome> 
     let device = from_environment()?;
     let precision = FloatDType::from(command.precision);
     let options = EmbedOptions {
-        batch_size: command.batch_size,
+        batch_size: command.batch_size.unwrap_or(if is_cpu(&device) { 8 } else { 32 }),
         shard_rows: command.shard_rows,
         threads: command.threads,
+        raw: command.raw,
         resume: command.resume,
         overwrite: command.overwrite,
         progress: &progress,
@@ -71,6 +72,7 @@ pub fn embed(command: &EmbedCommand, output: &OutputOptions) -> Result<Outcome> 
         return Err(Error::TooFewRows { what, needed: 1, actual: 0 });
     }
     let files = written(command, &partial, &progress)?;
+    let record = record.map(|record| EncoderRecord { dim, normalised: !command.raw, ..record });
     encoder_record::write(record.as_ref(), &command.output)?;
     if !report.bad.is_empty() {
         atomic::write(&bad, |file| {

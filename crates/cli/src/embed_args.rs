@@ -8,13 +8,14 @@ use burn_revision::encoder::BadPictures;
 
 #[derive(Args)]
 pub struct EmbedCommand {
-    /// The encoder: a folder of Hugging Face (CLIP, SigLIP) or of open_clip
-    #[arg(long, value_name = "DIR")]
+    /// The encoder: a folder of Hugging Face (CLIP, SigLIP), of open_clip or of `contrast`; a name on the Hub, OWNER/MODEL; or a tower alone: a sentence encoder
+    /// of the BERT family, EfficientNet-Lite (a folder of timm, or the .pth file)
+    #[arg(long, value_name = "PATH")]
     pub encoder: PathBuf,
-    /// Pictures: folders (with those in them), quoted patterns, lists (.txt, .jsonl, .csv, .tsv), WebDataset tars, files
+    /// Pictures: folders (with those in them), quoted patterns, lists (.txt, .jsonl, .csv, .tsv, .parquet), WebDataset tars, files
     #[arg(long, value_name = "PATH", num_args = 1.., required_unless_present = "texts", conflicts_with = "texts")]
     pub images: Vec<PathBuf>,
-    /// Texts: the lines of a .txt file, the objects of a .jsonl file, or the rows of a .csv or .tsv file
+    /// Texts: the lines of a .txt file, the objects of a .jsonl file, or the rows of a .csv, .tsv or .parquet file
     #[arg(long, value_name = "FILE")]
     pub texts: Option<PathBuf>,
     /// The embeddings to write: a file, or a folder of shards
@@ -44,9 +45,12 @@ pub struct EmbedCommand {
     /// The float type of the encoder's weights: f32, f16 or bf16
     #[arg(long, value_enum, default_value_t = Precision::F32)]
     pub precision: Precision,
-    /// Pictures or texts that go through the encoder together
-    #[arg(long, value_name = "N", default_value_t = 32)]
-    pub batch_size: usize,
+    /// Write rows as the encoder makes them, not at unit length: features to train heads on
+    #[arg(long)]
+    pub raw: bool,
+    /// Pictures or texts that go through the encoder together [default: 8 on a processor, 32 on other devices]
+    #[arg(long, value_name = "N")]
+    pub batch_size: Option<usize>,
     /// Rows to a shard; what --resume keeps, is kept in shards
     #[arg(long, value_name = "N", default_value_t = 4096)]
     pub shard_rows: usize,

@@ -10,6 +10,8 @@ mod args;
 mod ask;
 mod ask_args;
 mod benchmark;
+mod contrast;
+mod contrast_args;
 mod convert;
 mod embed;
 mod embed_args;
@@ -79,6 +81,7 @@ fn run(arguments: &Arguments) -> Result<Outcome> {
         Command::Stats(command) => stats::run(command),
         Command::Convert(command) => convert::convert(command, output),
         Command::Embed(command) => embed::embed(command, output),
+        Command::Contrast(command) => contrast::contrast(command, output),
         Command::Train(command) => train::train(command, output),
         Command::Generate(command) => generate::generate(command, output),
         Command::Ask(command) => ask::ask(command, output),

@@ -23,6 +23,8 @@ struct Stage {
     rows: usize,
     begun: Instant,
     printed: Instant,
+    /// Where the stage is a training.
+    loss: Option<f64>,
     bar: ProgressBar,
 }
 
@@ -52,7 +54,14 @@ impl Progress {
             quiet: options.quiet,
             terminal: std::io::stderr().is_terminal(),
             done: AtomicUsize::new(0),
-            stage: Mutex::new(Stage { name: String::new(), rows: 0, begun: now, printed: now, bar }),
+            stage: Mutex::new(Stage {
+                name: String::new(),
+                rows: 0,
+                begun: now,
+                printed: now,
+                loss: None,
+                bar,
+            }),
         }
     }
 }
@@ -65,13 +74,13 @@ impl embedding::Progress for Progress {
         let now = Instant::now();
         let bar = match self.terminal && !self.quiet {
             true => {
-                let template = "{msg}  {wide_bar}  {human_pos}/{human_len} rows  {per_sec}  ETA {eta}";
+                let template = "{msg}  {wide_bar}  {human_pos}/{human_len}  {per_sec}  ETA {eta}";
                 let style = ProgressStyle::with_template(template).expect("the template is right");
                 ProgressBar::new(rows as u64).with_style(style).with_message(stage.to_string())
             }
             false => ProgressBar::hidden(),
         };
-        *current = Stage { name: stage.to_string(), rows, begun: now, printed: now, bar };
+        *current = Stage { name: stage.to_string(), rows, begun: now, printed: now, loss: None, bar };
     }
 
     fn advance(&self, rows: usize) {
@@ -88,7 +97,20 @@ impl embedding::Progress for Progress {
         let rate = done as f64 / stage.begun.elapsed().as_secs_f64();
         let left = Duration::from_secs_f64(stage.rows.saturating_sub(done) as f64 / rate.max(1e-9));
         let (name, rows) = (&stage.name, stage.rows);
-        eprintln!("{name}  {done}/{rows} rows  {rate:.0} rows/s  ETA {}", indicatif::HumanDuration(left));
+        let left = indicatif::HumanDuration(left);
+        match stage.loss {
+            Some(loss) => {
+                eprintln!("{name}  step {done}/{rows}  loss {loss:.4}  {rate:.1} steps/s  ETA {left}")
+            }
+            None => eprintln!("{name}  {done}/{rows} rows  {rate:.0} rows/s  ETA {left}"),
+        }
+    }
+
+    fn loss(&self, loss: f64) {
+        let mut stage = self.stage.lock().expect("no thread panicked");
+        stage.loss = Some(loss);
+        let message = format!("{}  loss {loss:.4}", stage.name);
+        stage.bar.set_message(message);
     }
 
     fn is_cancelled(&self) -> bool {

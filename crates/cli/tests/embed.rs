@@ -1,7 +1,10 @@
 //! `embed`: from a folder of pictures and a file of captions to aligned embeddings.
 
+#[path = "../../../tests/hub/mod.rs"]
+mod hub;
 mod shell;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -123,4 +126,83 @@ fn what_cannot_be_embedded_is_named() {
     shell.refused("embed --encoder clip --images photos --output a.npy --batch-size 0", 2, "batch_size");
     fs::remove_file(shell.path("clip/model.safetensors")).unwrap();
     shell.refused("embed --encoder clip --images photos/plain.jpg --output b.npy", 4, "model.safetensors");
+}
+
+#[test]
+fn what_embed_writes_as_parquet_lists_pictures_and_texts() {
+    let shell = shell();
+    shell.run("embed --encoder clip --images photos --output images.parquet");
+    shell.run("embed --encoder clip --texts captions.txt --output captions.parquet");
+    shell.run("embed --encoder clip --images images.parquet --output again.npy");
+    shell.run("embed --encoder clip --texts captions.parquet --output captions.npy");
+    for (first, second) in [("images.parquet", "again.npy"), ("captions.parquet", "captions.npy")] {
+        let (first, second) =
+            (read_table(shell.path(first)).unwrap(), read_table(shell.path(second)).unwrap());
+        assert_eq!(first.ids(), second.ids());
+        assert_eq!(first.rows(), second.rows());
+    }
+    shell.refused("embed --encoder clip --texts images.parquet --output a.npy", 3, "row 0");
+}
+
+#[test]
+fn what_a_kill_leaves_is_gone_on_with_to_the_same_bytes() {
+    let shell = shell();
+    fs::create_dir(shell.path("many")).unwrap();
+    for number in 0..400 {
+        fs::copy(shell.path("photos/plain.jpg"), shell.path("many").join(format!("{number}.jpg"))).unwrap();
+    }
+    let embed = |output: &str| {
+        format!("embed --encoder clip --images many --output {output} --shard-rows 10 --quiet")
+    };
+    shell.run(&embed("whole.npy"));
+    let mut child = shell.command(&embed("killed.npy")).spawn().unwrap();
+    let shards = || {
+        let files = fs::read_dir(shell.path("killed.npy.partial")).into_iter().flatten();
+        files
+            .filter(|file| {
+                file.as_ref().is_ok_and(|file| file.path().extension().is_some_and(|end| end == "npy"))
+            })
+            .count()
+    };
+    while shards() < 3 && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    assert!(!child.wait().unwrap().success() && !shell.path("killed.npy").exists());
+    let resumed = json(&shell, &format!("{} --resume", embed("killed.npy").replace(" --quiet", "")));
+    let before = resumed["pictures"]["resumed"].as_u64().unwrap();
+    assert!((20..400).contains(&before), "{before} rows were done before");
+    assert_eq!(shell.bytes("whole.npy"), shell.bytes("killed.npy"));
+    assert_eq!(shell.bytes("whole.jsonl"), shell.bytes("killed.jsonl"));
+}
+
+#[test]
+fn an_encoder_is_downloaded_by_its_name_once() {
+    let shell = shell();
+    let files: BTreeMap<String, Vec<u8>> = fs::read_dir(shell.path("clip"))
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read(path).unwrap()))
+        .collect();
+    let server = hub::Server::start("owner/clip", files, hub::Faults::default());
+    let embed = |encoder: &str, output: &str| {
+        let mut command =
+            shell.command(&format!("embed --encoder {encoder} --texts captions.txt --output {output}"));
+        command.env("HF_ENDPOINT", server.endpoint()).env("HF_HOME", shell.path("cache"));
+        command.env_remove("HF_HUB_CACHE").env_remove("HF_TOKEN");
+        command
+    };
+    shell.run("embed --encoder clip --texts captions.txt --output folder.npy");
+    assert!(embed("owner/clip", "named.npy").output().unwrap().status.success());
+    assert_eq!(shell.bytes("folder.npy"), shell.bytes("named.npy"));
+    let requests = server.requests().len();
+    let output = embed("owner/clip", "offline.npy").env("HF_HUB_OFFLINE", "1").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(server.requests().len(), requests, "offline, nothing is asked for");
+    let output = embed("owner/other", "a.npy").output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !output.status.success() && error.contains("owner/other") && error.contains("no such model"),
+        "{error}"
+    );
 }

@@ -72,6 +72,57 @@ fn files_are_converted_back_and_forth() {
     shell.refused("convert text.npy text.pkl", 2, ".pkl files are read, and not written");
 }
 
+/// As a newcomer would type it: a folder of shards, and no setting.
+#[test]
+fn anisoalign_aligns_a_folder_of_shards() {
+    let shell = Shell::new();
+    std::fs::create_dir(shell.path("captions")).unwrap();
+    shell.table("captions/one.npy", 150, 1.0);
+    shell.table("captions/two.npy", 90, 1.0);
+    let settings = "rank = 8\nscore_steps = 20\nrefiner_steps = 20\nbatch = 64\nmixing = \"random\"\n";
+    std::fs::write(shell.path("settings.toml"), settings).unwrap();
+    let line = "--text captions/ --image image.npy --method anisoalign --settings settings.toml --seed 3";
+    let output = shell.run(&format!("align {line} --output aligned/ --stats stats.safetensors"));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("text: 240 rows") && text.contains("anisoalign, 32 dimensions"), "{text}");
+    let aligned = read_table(shell.path("aligned")).unwrap();
+    assert_eq!(aligned.len(), 240);
+    for row in 0..240 {
+        let norm: f32 = aligned.row(row).iter().map(|value| value * value).sum();
+        assert!((norm - 1.0).abs() < 1e-5);
+    }
+    shell.run("apply --stats stats.safetensors --text captions/ --output again/");
+    for shard in ["one.npy", "two.npy"] {
+        assert_eq!(shell.bytes(&format!("aligned/{shard}")), shell.bytes(&format!("again/{shard}")));
+    }
+    let shown = shell.run("stats show stats.safetensors --json");
+    let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
+    let method = &shown["header"]["method"];
+    assert_eq!(
+        (&method["rank"], &method["mixing"], &method["seed"]),
+        (&8.into(), &"random".into(), &3.into())
+    );
+
+    // In steps, as over several machines.
+    shell.run(&format!("fit {line} --moments --output moments.safetensors"));
+    shell.refused("apply --stats moments.safetensors --text captions/ --output x/", 2, "not trained");
+    shell.refused("fit --from moments.safetensors --text captions/ --output x", 2, "name images");
+    shell.run("fit --from moments.safetensors --text captions/ --image image.npy --output whole.safetensors");
+    assert_eq!(shell.bytes("whole.safetensors"), shell.bytes("stats.safetensors"));
+
+    std::fs::write(shell.path("settings.toml"), "ranks = 8").unwrap();
+    shell.refused(&format!("align {line} --output x/"), 2, "ranks: no setting of anisoalign");
+    std::fs::write(shell.path("settings.toml"), "rank = 7").unwrap();
+    shell.refused(&format!("align {line} --output x/"), 2, "from 2 to 32, the dimensions, found 7");
+    std::fs::write(shell.path("settings.toml"), "rank = 8\nlearning_rate = 0.9\nphase_bound = 3.0e38")
+        .unwrap();
+    shell.refused(
+        "align --text text.npy --image image.npy --settings settings.toml --output x",
+        2,
+        "anisoalign",
+    );
+}
+
 fn fixture(name: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/embeddings");
     folder.join(name).display().to_string()

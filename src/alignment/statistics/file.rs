@@ -7,14 +7,18 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
+use super::host_device;
 use super::{CentroidPass, Provenance, Statistics};
-use crate::alignment::{FitReport, Method};
+use crate::alignment::record::{self, Parameters};
+use crate::alignment::{Aligner, AnisoAlign, FitReport, Method};
 use crate::embedding::{NonFinite, read_bytes};
 use crate::geometry::Moments;
 use crate::{Error, Result, atomic};
 
 const VERSION: u32 = 1;
 const KEY: &str = "statistics";
+/// What the names of AnisoAlign's parameters begin with.
+const NETWORKS: &str = "anisoalign.";
 
 #[derive(Serialize, Deserialize)]
 struct Header {
@@ -37,6 +41,9 @@ struct Counts {
     /// Text rows read in the pass; as many as were gathered in files of before there was this count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     centroid_read: Option<u64>,
+    /// Texts on the mean of the images, of blockwise covariance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    moved: Option<u64>,
 }
 
 impl Statistics {
@@ -50,6 +57,21 @@ impl Statistics {
         if let Some(pass) = &self.pass {
             tensors.insert("pass_mean", pass.projected.mean().to_vec());
             tensors.insert("pass_squares", vec![pass.projected.squares()]);
+        }
+        if let Some(moved) = &self.moved {
+            tensors.insert("moved_mean", moved.mean().to_vec());
+            tensors.insert("moved_squares", vec![moved.squares()]);
+        }
+        let scatters = [
+            ("text_scatter", Some(&self.text)),
+            ("image_scatter", Some(&self.image)),
+            ("pass_scatter", self.pass.as_ref().map(|pass| &pass.projected)),
+            ("moved_scatter", self.moved.as_ref()),
+        ];
+        for (name, moments) in scatters {
+            if let Some(scatter) = moments.and_then(Moments::packed_scatter) {
+                tensors.insert(name, scatter);
+            }
         }
         tensors
     }
@@ -73,6 +95,7 @@ impl Statistics {
                 image: self.image.count() as u64,
                 centroid,
                 centroid_read,
+                moved: self.moved.as_ref().map(|moved| moved.count() as u64),
             },
             rows: self.report,
             centroid_sample: self.sample,
@@ -96,7 +119,11 @@ impl Statistics {
                 _ => vec![values.len()],
             };
             let view = TensorView::new(Dtype::F64, shape, bytemuck::cast_slice(values));
-            views.push((*name, view.map_err(|error| failed(&error))?));
+            views.push((name.to_string(), view.map_err(|error| failed(&error))?));
+        }
+        for (name, (shape, values)) in self.networks.iter().flatten() {
+            let view = TensorView::new(Dtype::F32, shape.clone(), bytemuck::cast_slice(values));
+            views.push((format!("{NETWORKS}{name}"), view.map_err(|error| failed(&error))?));
         }
         let header = serde_json::to_string(&self.header()).map_err(|error| failed(&error))?;
         let metadata = Some(std::collections::HashMap::from([(KEY.to_string(), header)]));
@@ -141,37 +168,74 @@ impl Statistics {
             }
             Ok(values)
         };
-        let moments = |count: u64, mean: Vec<f64>, squares: f64| {
-            Moments::from_parts(count, mean, squares).map_err(|error| wrong(error.to_string()))
+        let moments = |count: u64, set: &str, squares: f64| {
+            let (mean, scatter) = (format!("{set}_mean"), format!("{set}_scatter"));
+            let packed = match file.tensor(&scatter) {
+                Ok(_) => Some(read(&scatter, None)?),
+                Err(_) if matches!(set, "text" | "image") && header.method.needs_covariance() => {
+                    return Err(wrong(format!("no statistic {scatter:?}, which {} needs", header.method)));
+                }
+                Err(_) => None,
+            };
+            Moments::from_parts(count, read(&mean, Some(dim))?, squares, packed)
+                .map_err(|error| wrong(error.to_string()))
         };
+        let mut networks = Parameters::new();
+        for (name, view) in file.tensors() {
+            let Some(name) = name.strip_prefix(NETWORKS) else { continue };
+            if view.dtype() != Dtype::F32 {
+                return Err(wrong(format!("{name}: expected F32, found {:?}", view.dtype())));
+            }
+            let bytes = view.data().as_chunks::<4>().0.iter();
+            let values = bytes.map(|bytes| f32::from_le_bytes(*bytes)).collect();
+            networks.insert(name.to_string(), (view.shape().to_vec(), values));
+        }
+        let networks = (!networks.is_empty()).then_some(networks);
         let squares = read("squares", Some(2))?;
         let centroids = read("centroids", None)?;
         if dim == 0 || !centroids.len().is_multiple_of(dim) {
             return Err(wrong(format!("centroids: {} values for {dim} dimensions", centroids.len())));
         }
-        let (passes, found) = (header.method.centroid_passes(), centroids.len() / dim);
+        let (passes, found) = (header.method.text_passes(), centroids.len() / dim);
         if found > passes {
             return Err(wrong(format!("centroids: expected at most {passes}, found {found}")));
         }
         let pass = match header.counts.centroid {
             None => None,
             Some(count) => {
-                let projected =
-                    moments(count, read("pass_mean", Some(dim))?, read("pass_squares", Some(1))?[0])?;
+                let projected = moments(count, "pass", read("pass_squares", Some(1))?[0])?;
                 let read = header.counts.centroid_read.unwrap_or(count) as usize;
                 Some(CentroidPass { projected, read })
             }
         };
-        Ok(Self {
+        let moved = match header.counts.moved {
+            Some(count) => Some(moments(count, "moved", read("moved_squares", Some(1))?[0])?),
+            None => None,
+        };
+        let statistics = Self {
             method: header.method,
             policy: header.non_finite,
-            text: moments(header.counts.text, read("text_mean", Some(dim))?, squares[0])?,
-            image: moments(header.counts.image, read("image_mean", Some(dim))?, squares[1])?,
+            text: moments(header.counts.text, "text", squares[0])?,
+            image: moments(header.counts.image, "image", squares[1])?,
+            moved,
+            networks,
             report: header.rows,
             centroids: centroids.chunks_exact(dim).map(<[f64]>::to_vec).collect(),
             pass,
             sample: header.centroid_sample,
             sources: header.sources,
-        })
+        };
+        if statistics.networks.is_some() {
+            // Networks of other sizes than the settings say are found here, with the name of the file.
+            let fitted: AnisoAlign = record::of_parameters(
+                statistics.networks.as_ref().expect("just seen"),
+                path,
+                &host_device(),
+            )?;
+            if fitted.dim() != dim {
+                return Err(wrong(format!("networks of {} dimensions, statistics of {dim}", fitted.dim())));
+            }
+        }
+        Ok(statistics)
     }
 }

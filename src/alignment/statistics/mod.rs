@@ -1,13 +1,19 @@
 mod file;
 
+use std::path::Path;
+
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
+use super::blockwise::BlockwiseFit;
 use super::fitted::FitMoments;
+use super::host_map::HostMap;
 use super::realign::ReAlignFit;
+use super::record::Parameters;
 use super::{
-    Aligner, C3Config, C3Variant, CentringConfig, CentringVariant, ClosedForm, FitReport, Identity,
-    MeanShiftConfig, Method, ReAlign, ReAlignConfig, fitting, record,
+    Aligner, AnisoAlign, BlockwiseConfig, C3Config, C3Variant, CentringConfig, CentringVariant, ClosedForm,
+    CovarianceMap, FitReport, Identity, MeanShiftConfig, Method, ReAlign, ReAlignConfig, Whitening,
+    WhiteningConfig, fitting, record,
 };
 use crate::embedding::{NonFinite, RowReport};
 use crate::fingerprint::Fingerprint;
@@ -27,7 +33,8 @@ pub struct Provenance {
     pub rows: usize,
 }
 
-/// All that a method needs to know of two sets of embeddings: a few vectors, whatever the size of the sets.
+/// All that a method needs to know of two sets of embeddings: a few vectors, or covariances and networks, whatever the size
+/// of the sets.
 ///
 /// They are fitted on stores ([`super::stream::fit`]), saved as one small file, merged with those of other machines,
 /// and turned into a method. The file is a `.safetensors` file: the vectors and sums in float64, and beside them, in its
@@ -40,6 +47,10 @@ pub struct Statistics {
     image: Moments,
     report: FitReport,
     centroids: Vec<Vec<f64>>,
+    /// For blockwise covariance: the moments of the texts on the mean of the images, with their covariance.
+    moved: Option<Moments>,
+    /// For AnisoAlign: the fitted module, before its centroid step.
+    networks: Option<Parameters>,
     /// The centroid pass under way, where not all rows have been read.
     pass: Option<CentroidPass>,
     /// How many text rows of all sources together a centroid pass is made of; all of them by default.
@@ -74,13 +85,19 @@ impl Statistics {
     ///
     /// If `dim` is 0.
     pub fn new(method: Method, policy: NonFinite, dim: usize) -> Self {
+        let moments = match method.needs_covariance() {
+            true => Moments::with_covariance(dim),
+            false => Moments::new(dim),
+        };
         Self {
             method,
             policy,
-            text: Moments::new(dim),
-            image: Moments::new(dim),
+            text: moments.clone(),
+            image: moments,
             report: FitReport::default(),
             centroids: Vec::new(),
+            moved: None,
+            networks: None,
             pass: None,
             sample: None,
             sources: Vec::new(),
@@ -130,9 +147,106 @@ impl Statistics {
     /// How many text rows the centroid pass under way has read, and how many it must read: those of all sources. Nothing
     /// where no pass is missing.
     pub fn missing_centroid(&self) -> Option<(usize, usize)> {
-        let Method::ReAlign { centroid_passes, .. } = self.method else { return None };
         let read = self.pass.as_ref().map_or(0, |pass| pass.read);
-        (self.centroids.len() < centroid_passes).then_some((read, self.report.text.rows))
+        let done = self.centroids.len() + usize::from(self.moved.is_some());
+        (done < self.method.text_passes()).then_some((read, self.report.text.rows))
+    }
+
+    /// Whether the networks of AnisoAlign are still to be trained ([`super::stream::fit_networks`]).
+    pub fn lacks_networks(&self) -> bool {
+        matches!(self.method, Method::AnisoAlign(_)) && self.networks.is_none()
+    }
+
+    /// Takes in what AnisoAlign has learned from a sample of both sets.
+    pub(super) fn set_networks(&mut self, fitted: &AnisoAlign) {
+        self.networks = Some(record::parameters(fitted));
+    }
+
+    /// The module of AnisoAlign, without its centroid step where that is not done.
+    fn anisoalign(&self, device: &Device) -> Result<AnisoAlign> {
+        let Some(networks) = &self.networks else {
+            let detail = "the networks of anisoalign are not trained: run `fit` from these statistics with text and \
+                          images";
+            return Err(Error::config("statistics", detail));
+        };
+        let fitted: AnisoAlign = record::of_parameters(networks, Path::new("statistics"), device)?;
+        Ok(match self.centroids.first() {
+            Some(centroid) => fitted.with_centroid(centroid),
+            None => fitted,
+        })
+    }
+
+    /// The map whose result the next pass over the text gathers, on the host, and whether that is a covariance.
+    pub(super) fn pass_map(&self) -> Result<(Box<dyn HostMap>, bool)> {
+        Ok(match self.method {
+            Method::ReAlign { .. } => (Box::new(self.realign()?.closed_form()), false),
+            Method::Blockwise { .. } => {
+                let fit = self.blockwise()?;
+                match &self.moved {
+                    None => (Box::new(fit.shift()), true),
+                    Some(moved) => (Box::new(fit.with_moved(moved)?.host_map(None)), false),
+                }
+            }
+            Method::AnisoAlign(_) => (Box::new(self.anisoalign(&host_device())?.host_map()), false),
+            _ => return Err(self.without_pass()),
+        })
+    }
+
+    /// As [`Statistics::pass_map`] in tensors, for methods whose pass gathers centroids.
+    pub(super) fn pass_method(&self, device: &Device) -> Result<Option<Box<dyn Aligner + Send + Sync>>> {
+        Ok(match self.method {
+            Method::ReAlign { .. } => Some(Box::new(ReAlign::of(self.realign()?.partial(), device))),
+            Method::AnisoAlign(_) => Some(Box::new(self.anisoalign(device)?)),
+            Method::Blockwise { .. } => None,
+            _ => return Err(self.without_pass()),
+        })
+    }
+
+    fn without_pass(&self) -> Error {
+        Error::config("method", format!("{} has no centroid pass", self.method))
+    }
+
+    fn blockwise(&self) -> Result<BlockwiseFit> {
+        let Method::Blockwise { ridge, energy } = self.method else {
+            return Err(self.without_pass());
+        };
+        let config = BlockwiseConfig::new().with_ridge(ridge).with_energy(energy);
+        BlockwiseFit::new(&config, &self.text, &self.image)
+    }
+
+    fn whitening(&self, device: &Device) -> Result<Whitening> {
+        let (map, ridge) = match self.method {
+            Method::Whitening { ridge } => (CovarianceMap::WhiteningColouring, ridge),
+            Method::GaussianOt { ridge } => (CovarianceMap::GaussianTransport, ridge),
+            _ => return Err(self.without_pass()),
+        };
+        let config = WhiteningConfig::new().with_map(map).with_ridge(ridge);
+        config.fit_moments(&self.text, &self.image, device)
+    }
+
+    /// The method on the host: what [`super::stream::apply`] writes.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Statistics::init`].
+    pub(super) fn host_map(&self) -> Result<Box<dyn HostMap>> {
+        self.check_complete()?;
+        Ok(match self.method {
+            Method::Whitening { .. } | Method::GaussianOt { .. } => {
+                Box::new(self.whitening(&host_device())?.host_map())
+            }
+            Method::Blockwise { .. } => {
+                let map = self.blockwise()?.with_moved(self.moved()?)?;
+                Box::new(map.host_map(self.centroids.first().map(Vec::as_slice)))
+            }
+            Method::AnisoAlign(_) => Box::new(self.anisoalign(&host_device())?.host_map()),
+            _ => Box::new(self.closed_form()?),
+        })
+    }
+
+    fn moved(&self) -> Result<&Moments> {
+        let lacking = || Error::config("statistics", "the covariance of the moved texts is missing");
+        self.moved.as_ref().ok_or_else(lacking)
     }
 
     /// How many rows of a source of `rows` text rows a centroid pass is made of, where `sample` rows of all sources
@@ -162,7 +276,7 @@ impl Statistics {
     /// The fit of ReAlign as far as it has come.
     pub(super) fn realign(&self) -> Result<ReAlignFit> {
         let Method::ReAlign { eps, centroid_passes } = self.method else {
-            return Err(Error::config("method", format!("{} has no centroid pass", self.method)));
+            return Err(self.without_pass());
         };
         let config = ReAlignConfig::new().with_eps(eps).with_centroid_passes(centroid_passes);
         let mut fit = ReAlignFit::anchor_trace(&config, &self.text, &self.image)?;
@@ -185,10 +299,8 @@ impl Statistics {
                 format!("the pass under way was begun with {before} rows, and is continued with {now}");
             return Err(Error::config("centroid-sample", detail));
         }
-        let mut pass = self
-            .pass
-            .take()
-            .unwrap_or_else(|| CentroidPass { projected: Moments::new(projected.dim()), read: 0 });
+        let mut pass =
+            self.pass.take().unwrap_or_else(|| CentroidPass { projected: projected.without_rows(), read: 0 });
         pass.projected.merge(projected)?;
         pass.read += read;
         let what = "text rows in a centroid pass (those that the moments were made of)";
@@ -208,6 +320,10 @@ impl Statistics {
             Some(_) if gathered == 0 => {
                 let what = "rows with a direction in the sample for the centroid".to_string();
                 Err(Error::TooFewRows { what, needed: 1, actual: 0 })
+            }
+            _ if pass.projected.gathers_covariance() => {
+                self.moved = Some(pass.projected);
+                Ok(())
             }
             _ => {
                 self.centroids.push(pass.projected.mean().to_vec());
@@ -236,7 +352,9 @@ impl Statistics {
             return Err(Error::config("statistics", detail));
         }
         let same_moments = self.text == other.text && self.image == other.image;
-        if let (true, true, Some(theirs)) = (same_moments, self.centroids == other.centroids, &other.pass) {
+        let same_passes =
+            self.centroids == other.centroids && self.moved == other.moved && self.networks == other.networks;
+        if let (true, true, Some(theirs)) = (same_moments, same_passes, &other.pass) {
             self.add_to_pass(&theirs.projected, theirs.read, other.sample)?;
             return Ok(false);
         }
@@ -254,17 +372,20 @@ impl Statistics {
         self.report.text.merge(&other.report.text);
         self.report.image.merge(&other.report.image);
         self.sources.extend(other.sources.iter().cloned());
-        let given_up = !self.centroids.is_empty() || !other.centroids.is_empty();
+        let begun = |one: &Self| !one.centroids.is_empty() || one.moved.is_some() || one.networks.is_some();
+        let given_up = begun(self) || begun(other);
         self.centroids.clear();
+        (self.moved, self.networks) = (None, None);
         self.sample = None;
         Ok(given_up)
     }
 
-    /// The map that the method fits to these statistics.
+    /// The map that the method fits to these statistics, where it is a scaling and shifts.
     ///
     /// # Errors
     ///
-    /// [`Error::TooFewRows`] where a set is empty, [`Error::Config`] where a centroid pass is missing.
+    /// [`Error::TooFewRows`] where a set is empty, [`Error::Config`] where a centroid pass is missing, or for a method that
+    /// is no closed form.
     pub fn closed_form(&self) -> Result<ClosedForm> {
         self.check_complete()?;
         let shift = |to_images: bool| {
@@ -282,8 +403,12 @@ impl Statistics {
                 Ok(shift(variant == C3Variant::Shifted)?.with_noise(sigma))
             }
             Method::ReAlign { .. } => Ok(self.realign()?.finish()?.closed_form()),
-            Method::Whitening { .. } | Method::GaussianOt { .. } | Method::Blockwise { .. } => {
-                Err(Self::without_covariance(&self.method))
+            Method::Whitening { .. }
+            | Method::GaussianOt { .. }
+            | Method::Blockwise { .. }
+            | Method::AnisoAlign(_) => {
+                let detail = format!("{} is more than a scaling and shifts: use `init`", self.method);
+                Err(Error::config("method", detail))
             }
         }
     }
@@ -292,7 +417,7 @@ impl Statistics {
     ///
     /// # Errors
     ///
-    /// Those of [`Statistics::closed_form`].
+    /// [`Error::TooFewRows`] where a set is empty, [`Error::Config`] where a pass or the networks are missing.
     pub fn init(&self, device: &Device) -> Result<Box<dyn Aligner + Send + Sync>> {
         self.check_complete()?;
         Ok(match self.method {
@@ -313,22 +438,19 @@ impl Statistics {
                 let config = CentringConfig::new().with_variant(variant);
                 Box::new(config.fit_moments(&self.text, &self.image, device)?)
             }
-            Method::Whitening { .. } | Method::GaussianOt { .. } | Method::Blockwise { .. } => {
-                return Err(Self::without_covariance(&self.method));
+            Method::Whitening { .. } | Method::GaussianOt { .. } => Box::new(self.whitening(device)?),
+            Method::Blockwise { .. } => {
+                let map = self.blockwise()?.with_moved(self.moved()?)?;
+                Box::new(map.init(&self.centroids[0], device))
             }
+            Method::AnisoAlign(_) => Box::new(self.anisoalign(device)?),
         })
     }
 
-    /// The refusal of a method that means and spreads are not enough for.
-    pub(super) fn without_covariance(method: &Method) -> Error {
-        let detail = format!(
-            "{method} needs covariances, which these statistics do not hold: fit it on tables in memory \
-             (`Method::fit`); `burn-revision gap` measures it"
-        );
-        Error::config("method", detail)
-    }
-
     fn check_complete(&self) -> Result<()> {
+        if self.lacks_networks() {
+            self.anisoalign(&host_device())?;
+        }
         if let Some((seen, wanted)) = self.missing_centroid() {
             let detail = format!(
                 "the centroid pass has read {seen} of {wanted} text rows: run `fit` from these statistics, and merge \
@@ -347,6 +469,15 @@ impl Statistics {
             fingerprint.add(name.as_bytes());
             fingerprint.add(bytemuck::cast_slice(&values));
         }
+        for (name, (_, values)) in self.networks.iter().flatten() {
+            fingerprint.add(name.as_bytes());
+            fingerprint.add(bytemuck::cast_slice(values));
+        }
         fingerprint.finish()
     }
+}
+
+/// The device of modules that are only read on the host.
+fn host_device() -> Device {
+    Device::default()
 }

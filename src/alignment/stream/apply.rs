@@ -9,9 +9,10 @@ use serde_json::json;
 use super::job::{Job, Target, identity};
 use super::sink::{MapRows, Sink};
 use super::{Compute, device, threads};
-use crate::alignment::{Aligner, ClosedForm, Statistics};
+use crate::alignment::host_map::HostMap;
+use crate::alignment::{Aligner, Statistics};
 use crate::embedding::{
-    BLOCK_ROWS, BytesMoved, FloatType, Format, NonFinite, Progress, RawRows, RowReport, Store, Terms, encode,
+    BytesMoved, FloatType, Format, NonFinite, Progress, RawRows, RowReport, Store, Terms, encode,
 };
 use crate::{Error, Result};
 
@@ -89,10 +90,12 @@ pub fn apply(
     output: &Path,
     options: &ApplyOptions<'_>,
 ) -> Result<ApplyReport> {
-    let form = statistics.closed_form()?;
     let seed = options.seed;
     match &options.compute {
-        Compute::Host => write(statistics, store, output, options, Set::Text, &OnHost { form, seed }),
+        Compute::Host => {
+            let map = statistics.host_map()?;
+            write(statistics, store, output, options, Set::Text, &OnHost { map, seed })
+        }
         Compute::Device(device) => {
             let method = statistics.init(device)?;
             let align = |rows: Tensor<2>, numbers: &[u64]| method.align_rows(rows, seed, numbers);
@@ -170,8 +173,7 @@ fn write(
         float: Some(options.float),
         policy,
         threads: threads(options.threads),
-        // Rows in and rows out of a piece stay in the second-level cache.
-        piece_rows: options.compute.piece_rows(BLOCK_ROWS / 4),
+        piece_rows: options.compute.piece_rows(map.piece_rows()),
         sync: options.sync,
         progress: options.progress,
     };
@@ -214,11 +216,15 @@ pub(super) fn output_format(store: &Store, output: &Path, asked: Option<Format>)
 }
 
 struct OnHost {
-    form: ClosedForm,
+    map: Box<dyn HostMap>,
     seed: u64,
 }
 
 impl MapRows for OnHost {
+    fn piece_rows(&self) -> usize {
+        self.map.piece_rows()
+    }
+
     fn map(
         &self,
         rows: RawRows<'_>,
@@ -233,13 +239,13 @@ impl MapRows for OnHost {
             // Not cleared before, which would set bytes to zero that are written anyway.
             bytes.resize(rows.len() * dim * 4, 0);
             if let Ok(out) = bytemuck::try_cast_slice_mut(bytes) {
-                let (skipped, report) = self.form.map(rows, terms, (self.seed, first), out)?;
+                let (skipped, report) = self.map.map(rows, terms, (self.seed, first), out)?;
                 bytes.truncate(report.kept * dim * 4);
                 return Ok((skipped, report));
             }
         }
         values.resize(rows.len() * dim, 0.0);
-        let (skipped, report) = self.form.map(rows, terms, (self.seed, first), values)?;
+        let (skipped, report) = self.map.map(rows, terms, (self.seed, first), values)?;
         bytes.clear();
         encode(&values[..report.kept * dim], float, bytes);
         Ok((skipped, report))

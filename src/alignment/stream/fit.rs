@@ -1,9 +1,11 @@
+use burn::tensor::Device;
+
 use super::{Compute, device};
 use crate::alignment::gather::{Gather, Gathered};
 use crate::alignment::statistics::check_sample;
-use crate::alignment::{Method, Provenance, ReAlign, Statistics};
+use crate::alignment::{Method, Provenance, Statistics};
 use crate::embedding::{BLOCK_ROWS, BytesMoved, NonFinite, Progress, RowSample, Store};
-use crate::geometry::unit_moments;
+use crate::geometry::{COVARIANCE_ROWS, unit_covariance, unit_moments};
 use crate::{Error, Result};
 
 /// How a fit runs.
@@ -43,13 +45,19 @@ impl FitOptions<'_> {
             policy: self.policy,
             threads: self.threads,
             piece_rows: self.compute.piece_rows(BLOCK_ROWS),
+            covariance: false,
             progress: self.progress,
         }
     }
+
+    /// For products, which want many rows at once.
+    fn gather_large(&self, covariance: bool) -> Gather<'_> {
+        Gather { piece_rows: self.compute.piece_rows(COVARIANCE_ROWS), covariance, ..self.gather() }
+    }
 }
 
-/// Fits a method on stores of text and image embeddings: images are read once, text once and, for ReAlign, once more
-/// for each centroid pass.
+/// Fits a method on stores of text and image embeddings: images are read once, text once and, for ReAlign, AnisoAlign and
+/// blockwise covariance, once more for each further pass; AnisoAlign reads a sample of both to train on.
 ///
 /// # Errors
 ///
@@ -65,6 +73,9 @@ pub fn fit(
     // Before the work, not after the half of it.
     options.centroid_sample.map_or(Ok(()), |sample| check_sample(sample, text.len()))?;
     let (mut statistics, mut bytes) = fit_moments(method, Some(text), Some(image), options)?;
+    if statistics.lacks_networks() {
+        bytes += fit_networks(&mut statistics, text, image, options)?;
+    }
     // A pass that ends without having seen every row is not begun again: the rows have changed.
     while let Some((0, _)) = statistics.missing_centroid() {
         bytes += fit_centroid(&mut statistics, text, options)?;
@@ -83,9 +94,6 @@ pub fn fit_moments(
     image: Option<&Store>,
     options: &FitOptions<'_>,
 ) -> Result<(Statistics, BytesMoved)> {
-    if method.needs_covariance() {
-        return Err(Statistics::without_covariance(method));
-    }
     let sets = [("image", image), ("text", text)];
     let mut dims = sets.iter().filter_map(|(_, store)| store.map(Store::dim));
     let Some(dim) = dims.next() else {
@@ -99,10 +107,15 @@ pub fn fit_moments(
     for (set, store) in sets {
         let Some(store) = store else { continue };
         let stage = format!("moments of {set}");
-        let gathered = options.gather().run(store, &stage, None, |rows, terms| match &options.compute {
-            Compute::Host => unit_moments(rows, terms),
-            Compute::Device(device) => device::moments(rows, terms, device, None),
-        })?;
+        let covariance = method.needs_covariance();
+        let gathered = match &options.compute {
+            // Covariances are products in float64, which not every device has.
+            _ if covariance => options.gather_large(true).run(store, &stage, None, unit_covariance)?,
+            Compute::Host => options.gather().run(store, &stage, None, unit_moments)?,
+            Compute::Device(device) => options
+                .gather()
+                .run(store, &stage, None, |rows, terms| device::moments(rows, terms, device, None))?,
+        };
         bytes += gathered.bytes;
         let place = store.place().display().to_string();
         let source =
@@ -110,6 +123,47 @@ pub fn fit_moments(
         statistics.add(source, &gathered.moments, gathered.rows)?;
     }
     Ok((statistics, bytes))
+}
+
+/// Trains the networks of AnisoAlign on an even sample of both stores, from statistics that hold the moments of all rows. Of
+/// several machines one does this; the others then run the centroid pass over their own texts.
+///
+/// # Errors
+///
+/// Those of [`fit`], [`Error::Config`] for another method, and [`Error::Training`] where the loss is not finite.
+pub fn fit_networks(
+    statistics: &mut Statistics,
+    text: &Store,
+    image: &Store,
+    options: &FitOptions<'_>,
+) -> Result<BytesMoved> {
+    let Method::AnisoAlign(config) = statistics.method() else {
+        let detail = format!("{} has no networks", statistics.method());
+        return Err(Error::config("method", detail));
+    };
+    for store in [text, image] {
+        if store.dim() != statistics.dim() {
+            let what = format!("dimensions of {} (as the statistics)", store.place().display());
+            return Err(Error::mismatch(what, statistics.dim(), store.dim()));
+        }
+    }
+    let device = match &options.compute {
+        Compute::Host => Device::default(),
+        Compute::Device(device) => device.clone(),
+    };
+    let sample = |store: &Store, what: &str, salt: u64| {
+        let sample = RowSample::new(store.len(), config.sample, config.seed ^ salt);
+        options.gather().unit_sample(store, &format!("sample of {what}"), sample)
+    };
+    let (texts, images) = (sample(text, "text", 0)?, sample(image, "images", 1)?);
+    let fitted = config.fit_networks(
+        (statistics.text(), &texts),
+        (statistics.image(), &images),
+        &device,
+        options.progress,
+    )?;
+    statistics.set_networks(&fitted);
+    Ok(BytesMoved { read: 4 * (texts.len() + images.len()) as u64, written: 0 })
 }
 
 /// The second half of a fit of ReAlign: one centroid pass over the text rows of a store. Where the moments were made of
@@ -127,21 +181,24 @@ pub fn fit_centroid(
         let what = format!("dimensions of {} (as the statistics)", text.place().display());
         return Err(Error::mismatch(what, statistics.dim(), text.dim()));
     }
-    let fit = statistics.realign()?;
-    let form = fit.closed_form();
+    let (map, covariance) = statistics.pass_map()?;
     let rows = text.len();
     let share = options.centroid_sample.map(|sample| statistics.share_of_sample(sample, rows)).transpose()?;
     let sample = share.map(|share| RowSample::new(rows, share, options.seed));
     let method = match &options.compute {
         Compute::Host => None,
-        Compute::Device(device) => Some((ReAlign::of(fit.partial(), device), device)),
+        Compute::Device(device) => statistics.pass_method(device)?.map(|method| (method, device)),
     };
-    let stage = "centroid of text";
-    let Gathered { moments, bytes, .. } =
-        options.gather().run(text, stage, sample, |rows, terms| match &method {
-            None => form.moments(rows, terms),
-            Some((method, device)) => device::moments(rows, terms, device, Some(method)),
-        })?;
+    let stage = if covariance { "covariance of moved text" } else { "centroid of text" };
+    let gather = match covariance || map.piece_rows() > BLOCK_ROWS {
+        true => options.gather_large(covariance),
+        false => options.gather(),
+    };
+    let Gathered { moments, bytes, .. } = gather.run(text, stage, sample, |rows, terms| match &method {
+        None if covariance => map.covariance(rows, terms),
+        None => map.moments(rows, terms),
+        Some((method, device)) => device::moments(rows, terms, device, Some(method)),
+    })?;
     statistics.add_to_pass(&moments, rows, options.centroid_sample)?;
     Ok(bytes)
 }

@@ -1,7 +1,8 @@
 //! Fitting on stores of any size and aligning them to files, in bounded memory.
 //!
 //! ```text
-//! fit:   every image row once, every text row once (moments), and for ReAlign every text row once more (centroid)
+//! fit:   every image row once, every text row once (moments), and for ReAlign, AnisoAlign and blockwise covariance
+//!        every text row once or twice more (centroid)
 //! apply: every text row once, and every aligned row is written once
 //! ```
 //!
@@ -39,7 +40,7 @@ mod sink;
 pub use apply::{ApplyOptions, ApplyReport, apply, apply_images, check_output};
 pub use convert::{ConvertOptions, convert};
 pub use device::Compute;
-pub use fit::{FitOptions, fit, fit_centroid, fit_moments};
+pub use fit::{FitOptions, fit, fit_centroid, fit_moments, fit_networks};
 
 use crate::embedding::pipeline;
 fn threads(asked: Option<usize>) -> usize {

@@ -5,8 +5,8 @@ use std::path::Path;
 use super::job::{Job, ShardState, Target};
 use crate::embedding::output::{MatrixOutput, write_sidecar};
 use crate::embedding::{
-    BytesMoved, FloatType, Format, NonFinite, Piece, Pieces, Progress, RawRows, RowReport, Shard, Store,
-    Terms, check_cancelled, pipeline, records,
+    BLOCK_ROWS, BytesMoved, FloatType, Format, NonFinite, Piece, Pieces, Progress, RawRows, RowReport, Shard,
+    Store, Terms, check_cancelled, pipeline, records,
 };
 use crate::{Error, Result};
 
@@ -34,6 +34,11 @@ pub(super) struct Buffers {
 /// Replaces the bytes by the mapped rows, as they are stored; the number is that of the first row in the store.
 /// Returns the rows that were left out and what became of the others.
 pub(super) trait MapRows: Sync {
+    /// How many rows it should be given at once on the host.
+    fn piece_rows(&self) -> usize {
+        BLOCK_ROWS
+    }
+
     fn map(
         &self,
         rows: RawRows<'_>,

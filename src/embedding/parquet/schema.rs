@@ -155,6 +155,20 @@ pub(super) fn json_schema(path: &Path, schema: &Schema) -> Result<Schema> {
     Ok(Schema::new(schema.fields().iter().map(convert).collect::<Result<Fields>>()?))
 }
 
+/// Whether values of a type are few words or numbers: not bytes, and no rows of floats.
+pub(super) fn is_readable(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+            false
+        }
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            !item.data_type().is_floating() && is_readable(item.data_type())
+        }
+        DataType::Struct(fields) => fields.iter().all(|field| is_readable(field.data_type())),
+        _ => true,
+    }
+}
+
 /// The columns but the embedding as another file can hold them.
 ///
 /// JSON has no NaN and says null, so floats may be null. A dictionary gets keys of 32 bits, since several files

@@ -119,6 +119,17 @@ impl ParquetTable {
         self.records_of(|name| name == column)
     }
 
+    /// As [`ParquetTable::records`], without columns of bytes, as of pictures, and of embeddings.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ParquetTable::records`].
+    pub(crate) fn readable(&self) -> Result<ColumnRecords> {
+        self.records_of(|name| {
+            self.extras.field_with_name(name).is_ok_and(|field| schema::is_readable(field.data_type()))
+        })
+    }
+
     fn records_of(&self, takes: impl Fn(&str) -> bool) -> Result<ColumnRecords> {
         const BATCH_ROWS: usize = 64;
         let fields = self.metadata.schema().fields();

@@ -24,6 +24,8 @@ pub(crate) enum Content {
     Tensor(Rc<Tensor>),
     /// The entries under text of a dict.
     Dict(Vec<Entry>),
+    /// A list of text and whole numbers, in files from before the archives.
+    Texts(Vec<Rc<str>>),
 }
 
 impl Content {
@@ -36,6 +38,7 @@ impl Content {
         match self {
             Self::Dict(entries) => Ok(entries),
             Self::Tensor(_) => Err("expected a dict of tensors, found a tensor".to_string()),
+            Self::Texts(_) => Err("expected a dict of tensors, found a list".to_string()),
         }
     }
 }
@@ -57,29 +60,28 @@ pub(crate) enum Item {
 pub(crate) fn read(pickle: &[u8]) -> Result<Content, String> {
     let read =
         Source::new(Cursor::new(pickle)).and_then(|source| pickle::read(source, TensorBuilder::default()));
-    let (mut builder, content) = read.map_err(|fault| match fault {
+    let (builder, content) = read.map_err(detail)?;
+    Ok(builder.finish(content))
+}
+
+/// What the first of several pickles holds, a list of text among them, and the number of its bytes.
+///
+/// # Errors
+///
+/// Those of [`read`].
+pub(crate) fn read_first(pickles: &[u8]) -> Result<(Content, u64), String> {
+    let builder = TensorBuilder { takes_lists: true, ..TensorBuilder::default() };
+    let read = Source::new(Cursor::new(pickles)).and_then(|source| pickle::read_first(source, builder));
+    let (builder, content, used) = read.map_err(detail)?;
+    Ok((builder.finish(content), used))
+}
+
+fn detail(fault: Fault) -> String {
+    match fault {
         Fault::Format(detail) => detail,
         Fault::Io(error) => error.to_string(),
         Fault::End => "the pickle ends early".to_string(),
-    })?;
-    let entries = match content {
-        Value::Tensor(tensor) => return Ok(Content::Tensor(tensor)),
-        Value::Dict(dict) => std::mem::take(&mut builder.dicts[dict as usize]),
-        _ => Vec::new(),
-    };
-    let entries = entries.into_iter().map(|(key, value)| {
-        let value = match value {
-            Value::Tensor(tensor) => Item::Tensor(tensor),
-            // A list that stands in a dict twice is one the first time only.
-            Value::List(list) => match builder.lists[list as usize].take() {
-                Some(texts) => Item::Texts(texts),
-                None => Item::Other("a list"),
-            },
-            other => Item::Other(other.describe()),
-        };
-        Entry { key, value }
-    });
-    Ok(Content::Dict(entries.collect()))
+    }
 }
 
 /// The dicts of a pickle while it is read.
@@ -91,9 +93,34 @@ struct TensorBuilder {
     entries: usize,
     /// The items of all lists; `None` where one is neither text nor a whole number.
     lists: Vec<Option<Vec<Rc<str>>>>,
+    /// Whether the pickle may be a list.
+    takes_lists: bool,
 }
 
 impl TensorBuilder {
+    /// The content, out of what was gathered.
+    fn finish(mut self, content: Value) -> Content {
+        let entries = match content {
+            Value::Tensor(tensor) => return Content::Tensor(tensor),
+            Value::List(list) => return Content::Texts(self.lists[list as usize].take().unwrap_or_default()),
+            Value::Dict(dict) => std::mem::take(&mut self.dicts[dict as usize]),
+            _ => Vec::new(),
+        };
+        let entries = entries.into_iter().map(|(key, value)| {
+            let value = match value {
+                Value::Tensor(tensor) => Item::Tensor(tensor),
+                // A list that stands in a dict twice is one the first time only.
+                Value::List(list) => match self.lists[list as usize].take() {
+                    Some(texts) => Item::Texts(texts),
+                    None => Item::Other("a list"),
+                },
+                other => Item::Other(other.describe()),
+            };
+            Entry { key, value }
+        });
+        Content::Dict(entries.collect())
+    }
+
     fn new_dict(&mut self) -> Result<Value, Fault> {
         if self.dicts.len() == MAX_ENTRIES {
             return Err(format!("more than {MAX_ENTRIES} dicts").into());
@@ -264,6 +291,7 @@ impl Builder for TensorBuilder {
     fn check_content(&self, content: &Value) -> Result<(), Fault> {
         match content {
             Value::Dict(_) | Value::Tensor(_) => Ok(()),
+            Value::List(_) if self.takes_lists => Ok(()),
             other => Err(format!("expected a dict of tensors, found {}", other.describe()).into()),
         }
     }

@@ -83,7 +83,7 @@ fn choose(content: Content, options: &StoreOptions) -> Result<(String, Rc<Tensor
         (Content::Tensor(_), Some(key)) => {
             return Err(format!("one tensor, and none that is called {key:?}"));
         }
-        (Content::Dict(entries), _) => entries,
+        (content, _) => content.entries()?,
     };
     let (mut tensors, mut lists) = (Vec::new(), Vec::new());
     let mut names = Vec::new();

@@ -26,7 +26,7 @@ mod tuples;
 mod values;
 mod view;
 
-pub(crate) use builder::{Entry, Item};
+pub(crate) use builder::{Content, Entry, Item};
 pub(crate) use content::{is_big_endian, read_pickle};
 pub(super) use matrix::read_matrix;
 #[cfg(test)]

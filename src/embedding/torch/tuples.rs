@@ -23,6 +23,15 @@ pub(crate) fn tuple(items: &[Value]) -> Result<Value, String> {
         {
             storage(*element, key, *count)
         }
+        // Before the archives, the last one named a part of another storage.
+        [
+            Text(word),
+            Value::Global(Global::Storage(element)),
+            Text(key),
+            Text(_),
+            Int(count),
+            Value::None,
+        ] if &**word == "storage" => storage(*element, key, *count),
         // The seventh one, where there is one, is metadata of the tensor.
         [Value::Storage(storage), Int(offset), Sizes(shape), Sizes(strides), Bool, Dict(_), ..]
             if items.len() <= 7 =>

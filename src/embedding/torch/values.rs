@@ -14,6 +14,19 @@ pub(crate) enum Element {
 }
 
 impl Element {
+    /// The bytes of a value.
+    pub(crate) fn size(self) -> Option<u64> {
+        match self {
+            Self::Float(float) => Some(float.size() as u64),
+            Self::Int8 | Self::UInt8 | Self::Other("bool") => Some(1),
+            Self::Other("int16") => Some(2),
+            Self::Other("int32") => Some(4),
+            Self::Other("int64" | "complex64") => Some(8),
+            Self::Other("complex128") => Some(16),
+            Self::Other(_) => None,
+        }
+    }
+
     /// The name of the type in messages, that of PyTorch.
     pub(crate) fn name(self) -> &'static str {
         match self {

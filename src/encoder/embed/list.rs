@@ -16,7 +16,7 @@ pub struct Item<T> {
     pub id: String,
     /// The picture's place, or the text.
     pub content: T,
-    /// Captions, paths and whatever else is written beside the row.
+    /// Captions and whatever else is written beside the row; so is the path of a picture.
     pub record: Record,
 }
 
@@ -40,8 +40,8 @@ impl TextList {
         Ok(Self { items })
     }
 
-    /// Reads the texts of a file: the lines of a `.txt` file, the objects of a `.jsonl` file, or the rows of a `.csv` or
-    /// `.tsv` file with a header.
+    /// Reads the texts of a file: the lines of a `.txt` file, the objects of a `.jsonl` file, the rows of a `.csv` or `.tsv`
+    /// file with a header, or with the feature `parquet` those of a `.parquet` file.
     ///
     /// The text stands in the field `text_field`, by default `text`, `caption`, `title` or `label`; the id in `id_field`,
     /// by default `id`, and is the number of the row where there is none. All other fields travel along.
@@ -151,7 +151,7 @@ impl PictureList {
     /// * a folder has all pictures in it and in its folders, by the endings of their names, in natural order (`2.jpg` before
     ///   `10.jpg`); an id is the path from the folder;
     /// * a pattern such as `photos/*.jpg` has the files of these names; an id is the path;
-    /// * a `.txt` file names a picture a line, and a `.jsonl`, `.csv` or `.tsv` file one a row, in the field `path_field` (by
+    /// * a `.txt` file names a picture a line, and a `.jsonl`, `.csv`, `.tsv` or `.parquet` file one a row, in the field `path_field` (by
     ///   default `image`, `path`, `image_path`, `file_name`, `file` or `filename`); paths begin at the folder of the file. The
     ///   id is that of `id_field`, by default `id`, or the path; all other fields travel along;
     /// * a `.tar` file is read as a WebDataset: `KEY.jpg` with its caption in `KEY.txt`, and fields in `KEY.json`; an id is
@@ -192,6 +192,15 @@ impl PictureList {
     /// The pictures.
     pub fn items(&self) -> &[Item<PicturePlace>] {
         &self.items
+    }
+
+    /// What is written beside the row of a picture: its record, with the path of its file.
+    pub(super) fn record(item: &Item<PicturePlace>) -> Record {
+        let mut record = item.record.clone();
+        if let PicturePlace::File(path) = &item.content {
+            record.entry("path").or_insert_with(|| Value::String(path.to_string_lossy().into_owned()));
+        }
+        record
     }
 
     /// The bytes of a picture, read into `bytes`, and what to call it in errors.
@@ -259,7 +268,7 @@ impl PictureList {
         let extension = place.extension().unwrap_or_default().to_string_lossy().to_lowercase();
         match extension.as_str() {
             "tar" => self.add_archive(place),
-            "txt" | "jsonl" | "csv" | "tsv" => self.add_rows(place, path_field, id_field),
+            "txt" | "jsonl" | "csv" | "tsv" | "parquet" => self.add_rows(place, path_field, id_field),
             _ => {
                 self.push_file(place.to_string_lossy().into_owned(), place.to_path_buf(), Record::new());
                 Ok(())
@@ -267,8 +276,7 @@ impl PictureList {
         }
     }
 
-    fn push_file(&mut self, id: String, path: PathBuf, mut record: Record) {
-        record.entry("path").or_insert_with(|| Value::String(path.to_string_lossy().into_owned()));
+    fn push_file(&mut self, id: String, path: PathBuf, record: Record) {
         self.items.push(Item { id, content: PicturePlace::File(path), record });
     }
 

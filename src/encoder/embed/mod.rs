@@ -1,5 +1,7 @@
 //! From pictures and texts to rows in a folder of shards: decoding ahead of the device, in bounded memory, resumable.
 
+#[cfg(feature = "image")]
+mod iterate;
 mod join;
 mod list;
 #[cfg(feature = "image")]
@@ -10,6 +12,8 @@ mod shards;
 mod tests;
 mod texts;
 
+#[cfg(feature = "image")]
+pub use iterate::PictureRows;
 pub use join::join_shards;
 pub use list::{Item, TextList};
 #[cfg(feature = "image")]

@@ -5,6 +5,7 @@ use super::list::PicturePlace;
 use super::shards::{EmbedOptions, EmbedReport, ShardFolder, ShardNote, fingerprint};
 use super::{Item, PictureList};
 use crate::Result;
+use crate::device::is_cpu;
 use crate::embedding::{check_cancelled, pipeline};
 use crate::encoder::{ImageEncoder, MAX_PIXELS, decode_picture};
 
@@ -82,7 +83,7 @@ pub fn embed_pictures(
 
     let mut batches = batches.into_iter();
     let device = Mutex::new(());
-    let one_at_a_time = !is_cpu(encoder);
+    let one_at_a_time = !is_cpu(encoder.device());
     let mut current = (Vec::new(), Vec::new(), ShardNote::default());
     pipeline::run(
         options.threads.unwrap_or_else(pipeline::available_threads),
@@ -106,7 +107,7 @@ pub fn embed_pictures(
                 }
             }
             let turn = one_at_a_time.then(|| device.lock().expect("no worker panicked"));
-            let rows = encoder.embed(pixels);
+            let rows = if options.raw { encoder.features(pixels) } else { encoder.embed(pixels) };
             drop(turn);
             options.progress.advance(range.len());
             Ok(Embedded { shard, is_last: range.end == end, kept, rows, bad: unread })
@@ -114,7 +115,9 @@ pub fn embed_pictures(
         |Embedded { shard, is_last, kept, rows, bad }| {
             let (all, records, note) = &mut current;
             all.extend(rows);
-            records.extend(kept.iter().map(|place| (items[*place].id.clone(), items[*place].record.clone())));
+            records.extend(
+                kept.iter().map(|place| (items[*place].id.clone(), PictureList::record(&items[*place]))),
+            );
             note.bad.extend(bad);
             if is_last {
                 note.rows = records.len();
@@ -130,7 +133,7 @@ pub fn embed_pictures(
 }
 
 /// The pixels of a picture as the tower takes them.
-fn processed(
+pub(super) fn processed(
     encoder: &ImageEncoder,
     pictures: &PictureList,
     item: &Item<PicturePlace>,
@@ -139,10 +142,4 @@ fn processed(
 ) -> Result<Vec<f32>> {
     let name = pictures.read(item, bytes)?;
     Ok(encoder.processor().process(&decode_picture(bytes, &name, max_pixels)?))
-}
-
-/// Whether the weights are on a backend that computes on the processor.
-fn is_cpu(encoder: &ImageEncoder) -> bool {
-    let name = format!("{:?}", encoder.device()).to_lowercase();
-    ["flex", "ndarray", "cpu"].iter().any(|backend| name.contains(backend))
 }

@@ -8,7 +8,8 @@ use crate::embedding::Record;
 use crate::{Error, Result};
 
 /// The rows of a file as records: the lines of a `.txt` file in the field `text`, the objects of a `.jsonl` file, the rows
-/// of a `.csv` or `.tsv` file under the names of its header.
+/// of a `.csv` or `.tsv` file under the names of its header, and those of a `.parquet` file without its columns of bytes
+/// and of embeddings.
 ///
 /// # Errors
 ///
@@ -60,9 +61,19 @@ pub(super) fn file_rows(path: &Path) -> Result<Box<dyn Iterator<Item = Result<Re
                 Ok(header.iter().cloned().zip(values).collect())
             })))
         }
+        #[cfg(feature = "parquet")]
+        "parquet" => {
+            let table = crate::embedding::parquet::ParquetTable::open(path)?;
+            Ok(Box::new(table.readable()?))
+        }
+        #[cfg(not(feature = "parquet"))]
+        "parquet" => {
+            Err(Error::format(path, "is read with the feature `parquet`, which this build is without"))
+        }
         _ => {
-            let detail =
-                format!("expected a name that ends in .txt, .jsonl, .csv or .tsv, found {extension:?}");
+            let detail = format!(
+                "expected a name that ends in .txt, .jsonl, .csv, .tsv or .parquet, found {extension:?}"
+            );
             Err(Error::format(path, detail))
         }
     }

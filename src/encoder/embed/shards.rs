@@ -12,12 +12,14 @@ use crate::{Error, Result, atomic};
 /// How pictures or texts are embedded.
 #[derive(Clone)]
 pub struct EmbedOptions<'a> {
-    /// How many go through the tower together.
+    /// How many go through the tower together; 8 are fastest on a processor.
     pub batch_size: usize,
     /// How many there are to a shard: the unit that is kept when the job is interrupted.
     pub shard_rows: usize,
     /// Threads that decode, and on a CPU compute; as many as the machine has cores by default.
     pub threads: Option<usize>,
+    /// Rows as the tower makes them, to train heads on, instead of rows of unit length.
+    pub raw: bool,
     /// Go on with a job that was interrupted.
     pub resume: bool,
     /// Replace what is there.
@@ -32,6 +34,7 @@ impl Default for EmbedOptions<'_> {
             batch_size: 32,
             shard_rows: 4096,
             threads: None,
+            raw: false,
             resume: false,
             overwrite: false,
             progress: &(),
@@ -89,8 +92,9 @@ impl ShardFolder {
                 return Err(Error::config(name, "must be at least 1, found 0"));
             }
         }
+        let rows = if options.raw { "raw" } else { "unit" };
         let job = json!({
-            "items": items, "shard_rows": options.shard_rows, "batch_size": options.batch_size,
+            "items": items, "rows": rows, "shard_rows": options.shard_rows, "batch_size": options.batch_size,
             "of": identity.iter().map(|(name, value)| (name.to_string(), json!(value))).collect::<Record>(),
         });
         let path = folder.join(JOB);

@@ -162,6 +162,32 @@ fn pictures_that_cannot_be_read_are_named_or_left_out_and_listed() {
 }
 
 #[test]
+fn the_iterator_gives_the_rows_of_the_files_and_goes_on_after_a_bad_picture() {
+    let (encoder, photos) = (images(), photos());
+    let find = || PictureList::find(&[photos.path().to_path_buf()], None, None).unwrap();
+    let list = find();
+    let folder = tempfile::tempdir().unwrap();
+    embed_pictures(&encoder, &list, folder.path(), BadPictures::Error, None, &options()).unwrap();
+    let table = Store::open(folder.path().join("part_*.npy")).unwrap().read_table().unwrap();
+    let rows = PictureRows::new(&encoder, &list).with_batch_size(3);
+    assert_eq!(rows.len(), table.len());
+    for (place, row) in rows.enumerate() {
+        let (item, row) = row.unwrap();
+        assert_eq!(&item.id, &table.ids()[place]);
+        // Other batches, another rounding.
+        approx::assert_abs_diff_eq!(row.as_slice(), table.row(place), epsilon = 1e-6);
+    }
+
+    std::fs::write(photos.path().join("more/broken.jpg"), "<html>").unwrap();
+    let list = find();
+    let rows: Vec<_> = PictureRows::new(&encoder, &list).with_batch_size(3).collect();
+    assert_eq!(rows.len(), table.len() + 1);
+    let errors: Vec<String> =
+        rows.iter().filter_map(|row| row.as_ref().err().map(Error::to_string)).collect();
+    assert!(errors.len() == 1 && errors[0].contains("broken.jpg"), "{errors:?}");
+}
+
+#[test]
 fn pictures_are_found_in_lists_patterns_and_archives() {
     let photos = photos();
     std::fs::rename(photos.path().join("more/plain.jpg"), photos.path().join("plain.jpg")).ok();

@@ -41,7 +41,8 @@ pub fn embed_texts(
                 return Err(Error::sample(&item.id, "a text without words"));
             }
             let texts: Vec<&str> = batch.iter().map(|item| item.content.as_str()).collect();
-            let (embedded, truncated) = encoder.embed(&texts)?;
+            let (embedded, truncated) =
+                if options.raw { encoder.features(&texts)? } else { encoder.embed(&texts)? };
             rows.extend(embedded);
             note.truncated += truncated;
             options.progress.advance(batch.len());

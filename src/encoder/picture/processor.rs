@@ -60,6 +60,10 @@ enum Resample {
 const CLIP_MEAN: [f64; 3] = [0.48145466, 0.4578275, 0.40821073];
 const CLIP_STD: [f64; 3] = [0.26862954, 0.26130258, 0.27577711];
 
+/// Means and deviations of ImageNet's colours.
+const IMAGENET_MEAN: [f64; 3] = [0.485, 0.456, 0.406];
+const IMAGENET_STD: [f64; 3] = [0.229, 0.224, 0.225];
+
 impl PictureProcessor {
     /// That of OpenAI's CLIP for pictures of `side` pixels: the shorter edge resized with a bicubic filter, and the middle.
     pub fn clip(side: u32) -> Self {
@@ -81,6 +85,64 @@ impl PictureProcessor {
             mean: [0.5; 3],
             std: [0.5; 3],
         }
+    }
+
+    /// That of EfficientNet-Lite as its PyTorch package documents it, for pictures of `side` pixels: the shorter edge resized
+    /// with a bilinear filter, the middle, and means and deviations of ImageNet.
+    pub fn imagenet(side: u32) -> Self {
+        Self {
+            resize: Some((Resize::ShortestEdge(side), Resample::Bilinear)),
+            crop: Some([side; 2]),
+            scale: 1.0 / 255.0,
+            mean: IMAGENET_MEAN,
+            std: IMAGENET_STD,
+        }
+    }
+
+    /// That of timm's `pretrained_cfg`, with what it leaves out as in [`imagenet`](Self::imagenet) for `side` pixels.
+    pub(in crate::encoder) fn timm(side: u32, config: &Map<String, Value>) -> Result<Self, String> {
+        let get = |key: &str| config.get(key).filter(|value| !value.is_null());
+        let base = Self::imagenet(side);
+        let side = match get("input_size") {
+            None => side,
+            Some(size) => match size.as_array().map(Vec::as_slice) {
+                Some([channels, height, width]) if *channels == 3 && height == width => {
+                    sides(height).map(|[side, _]| side)
+                }
+                _ => None,
+            }
+            .ok_or_else(|| {
+                format!("key \"input_size\": expected three channels of a square, found {size}")
+            })?,
+        };
+        let filter = match get("interpolation").map(Value::as_str) {
+            None | Some(Some("bilinear")) => Resample::Bilinear,
+            Some(Some("bicubic")) => Resample::Bicubic,
+            Some(_) => {
+                let found = &config["interpolation"];
+                return Err(format!("key \"interpolation\": expected bicubic or bilinear, found {found}"));
+            }
+        };
+        if let Some(mode) = get("crop_mode").filter(|mode| **mode != "center") {
+            return Err(format!("key \"crop_mode\": expected center, found {mode}"));
+        }
+        let share = match get("crop_pct") {
+            None => 1.0,
+            Some(share) => share
+                .as_f64()
+                .filter(|share| *share > 0.1 && *share <= 1.0)
+                .ok_or_else(|| format!("key \"crop_pct\": expected a share up to 1, found {share}"))?,
+        };
+        let resize = Some((Resize::ShortestEdge((f64::from(side) / share).floor() as u32), filter));
+        let colour = |key: &str, default: [f64; 3]| match get(key) {
+            None => Ok(default),
+            value => colours(key, value),
+        };
+        let (mean, std) = (colour("mean", base.mean)?, colour("std", base.std)?);
+        if let Some(std) = std.iter().find(|std| **std <= 0.0) {
+            return Err(format!("key \"std\": expected values above 0, found {std}"));
+        }
+        Ok(Self { resize, crop: Some([side; 2]), mean, std, ..base })
     }
 
     /// That of open_clip's `preprocess_cfg` for pictures of `side` pixels.

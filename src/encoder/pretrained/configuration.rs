@@ -3,8 +3,12 @@ use std::path::Path;
 use burn::config::Config;
 use serde_json::{Map, Value};
 
+use super::sentence::Sentence;
+use crate::encoder::HeadsFolder;
+use crate::encoder::heads::HEADS_MODEL_TYPE;
 use crate::encoder::{
-    ClipConfig, ClipTextConfig, ClipVisionConfig, SiglipConfig, SiglipTextConfig, SiglipVisionConfig,
+    BertConfig, ClipConfig, ClipTextConfig, ClipVisionConfig, EfficientNetLiteConfig, SiglipConfig,
+    SiglipTextConfig, SiglipVisionConfig,
 };
 use crate::{Error, Result};
 
@@ -14,9 +18,16 @@ pub(super) enum Architecture {
     Clip(ClipConfig),
     ClipText(ClipTextConfig),
     ClipVision(ClipVisionConfig),
+    /// The image tower of LLM2CLIP; its texts go through a language model of another folder.
+    Llm2ClipVision(ClipVisionConfig),
     Siglip(SiglipConfig),
     SiglipText(SiglipTextConfig),
     SiglipVision(SiglipVisionConfig),
+    Bert(BertConfig, Sentence),
+    /// With the processing of pictures that a `config.json` of timm describes.
+    EfficientNetLite(EfficientNetLiteConfig, Map<String, Value>),
+    /// Heads on towers that other folders hold.
+    Heads(Box<HeadsFolder>),
 }
 
 impl Architecture {
@@ -31,7 +42,16 @@ impl Architecture {
         let json = std::fs::read(&path).map_err(|source| Error::io(&path, source))?;
         let config: Map<String, Value> =
             serde_json::from_slice(&json).map_err(|source| Error::format(&path, source.to_string()))?;
-        Self::of(&config).map_err(|detail| Error::format(&path, detail))
+        if config.get("model_type").and_then(Value::as_str) == Some(HEADS_MODEL_TYPE) {
+            return Ok(Self::Heads(Box::new(HeadsFolder::read(folder)?)));
+        }
+        match Self::of(&config).map_err(|detail| Error::format(&path, detail))? {
+            Self::Bert(config, _) => {
+                let (config, sentence) = Sentence::read(folder, config)?;
+                Ok(Self::Bert(config, sentence))
+            }
+            other => Ok(other),
+        }
     }
 
     fn of(config: &Map<String, Value>) -> Result<Self, String> {
@@ -52,12 +72,24 @@ impl Architecture {
         let siglip_text = |part: &Map<String, Value>| overlaid(SiglipTextConfig::new(), part, "text_config");
         let siglip_vision =
             |part: &Map<String, Value>| overlaid(SiglipVisionConfig::new(), part, "vision_config");
+        if let Some(name) = config.get("architecture").and_then(Value::as_str) {
+            return Self::of_timm(name, config);
+        }
         match model_type {
+            "bert" | "roberta" | "xlm-roberta" | "camembert" => bert(config, model_type),
+            "efficientnet_lite" => {
+                let tower = overlaid(EfficientNetLiteConfig::new(), config, "config")?;
+                Ok(Self::EfficientNetLite(tower, Map::new()))
+            }
             "clip" => {
                 let (text, vision) = (part("text_config")?, part("vision_config")?);
                 // Files of the first years keep the towers under these names.
                 let text = if text.is_empty() { part("text_config_dict")? } else { text };
                 let vision = if vision.is_empty() { part("vision_config_dict")? } else { vision };
+                if is_llm2clip(config) {
+                    let tower = clip_vision(&vision)?;
+                    return Ok(Self::Llm2ClipVision(overlaid(tower, &projection(config), "config")?));
+                }
                 let clip = ClipConfig::new(clip_text(&text)?, clip_vision(&vision)?);
                 Ok(Self::Clip(overlaid(clip, &without_parts(config), "config")?))
             }
@@ -75,11 +107,65 @@ impl Architecture {
                     .to_string(),
             ),
             other => {
-                let known = "clip, clip_text_model, clip_vision_model, siglip, siglip_text_model or siglip_vision_model";
+                let known = "clip, clip_text_model, clip_vision_model, siglip, siglip_text_model, siglip_vision_model, bert, \
+                    roberta, xlm-roberta, camembert, efficientnet_lite or contrastive_heads";
                 Err(format!("key \"model_type\": expected {known}, found {other:?}"))
             }
         }
     }
+
+    /// The towers that timm publishes: `tf_efficientnet_lite0` and its kin.
+    fn of_timm(name: &str, config: &Map<String, Value>) -> Result<Self, String> {
+        let known = || format!("key \"architecture\": expected tf_efficientnet_lite0 to 4, found {name:?}");
+        let plain = name.strip_prefix("tf_").unwrap_or(name);
+        let size =
+            plain.strip_prefix("efficientnet_lite").and_then(|size| size.parse().ok()).ok_or_else(known)?;
+        let tower = EfficientNetLiteConfig::lite(size).map_err(|_| known())?;
+        let processing = match config.get("pretrained_cfg") {
+            Some(Value::Object(processing)) => processing.clone(),
+            _ => Map::new(),
+        };
+        Ok(Self::EfficientNetLite(tower, processing))
+    }
+}
+
+/// Whether a file of the type `clip` says that its texts are those of a language model.
+fn is_llm2clip(config: &Map<String, Value>) -> bool {
+    let classes = config.get("architectures").and_then(Value::as_array).into_iter().flatten();
+    classes.filter_map(Value::as_str).any(|class| class.starts_with("LLM2CLIP"))
+}
+
+/// The width of the common space, which stands beside the towers.
+fn projection(config: &Map<String, Value>) -> Map<String, Value> {
+    let width = config.get("projection_dim").map(|width| ("projection_dim".to_string(), width.clone()));
+    width.into_iter().collect()
+}
+
+/// A model of the BERT family; how its texts are pooled stands in other files.
+fn bert(config: &Map<String, Value>, model_type: &str) -> Result<Architecture, String> {
+    let name = |key: &str, default: &'static str| {
+        config.get(key).and_then(Value::as_str).unwrap_or(default).to_string()
+    };
+    let positions = name("position_embedding_type", "absolute");
+    if positions != "absolute" {
+        return Err(format!("key \"position_embedding_type\": expected absolute, found {positions:?}"));
+    }
+    if config.get("is_decoder") == Some(&Value::Bool(true)) {
+        return Err(
+            "key \"is_decoder\": expected a model in which tokens see all others, found true".to_string()
+        );
+    }
+    let defaults = match model_type {
+        "bert" => BertConfig::new(),
+        // The positions of RoBERTa begin behind that of its padding.
+        _ => {
+            let pad = config.get("pad_token_id").and_then(Value::as_u64).unwrap_or(1) as usize;
+            BertConfig::new().with_layer_norm_eps(1e-5).with_vocab_size(50265).with_first_position(pad + 1)
+        }
+    };
+    let bert = overlaid(defaults, config, "config")?;
+    let sentence = Sentence { max_tokens: bert.max_tokens(), lower_case: false };
+    Ok(Architecture::Bert(bert, sentence))
 }
 
 /// A configuration without those of its parts.
@@ -100,7 +186,7 @@ fn overlaid<C: Config>(defaults: C, file: &Map<String, Value>, part: &str) -> Re
         let Some(value) = file.get(key).filter(|value| !value.is_null()) else { continue };
         // A square size may be written as two sides.
         let value = match value.as_array().map(Vec::as_slice) {
-            Some([height, width]) if height == width => height.clone(),
+            Some([height, width]) if height == width && !slot.is_array() => height.clone(),
             _ => value.clone(),
         };
         let before = std::mem::replace(slot, value.clone());
@@ -110,6 +196,7 @@ fn overlaid<C: Config>(defaults: C, file: &Map<String, Value>, part: &str) -> Re
             Value::String(_) => "a name",
             Value::Bool(_) => "true or false",
             Value::Null => "a whole number",
+            Value::Array(_) => "a list",
             _ => "a value",
         };
         let fits = match &before {
@@ -117,6 +204,7 @@ fn overlaid<C: Config>(defaults: C, file: &Map<String, Value>, part: &str) -> Re
             Value::Number(_) | Value::Null => value.is_u64() || value.is_i64(),
             Value::String(_) => value.is_string(),
             Value::Bool(_) => value.is_boolean(),
+            Value::Array(_) => value.is_array(),
             _ => true,
         };
         if !fits {
@@ -154,6 +242,14 @@ mod tests {
             (json!({"model_type": "blip"}), "\"model_type\": expected clip"),
             (json!({}), "found \"\""),
             (json!({"model_type": "siglip2"}), "NaFlex"),
+            (json!({"architecture": "resnet50"}), "\"architecture\": expected tf_efficientnet_lite0"),
+            (json!({"architecture": "tf_efficientnet_lite7"}), "found \"tf_efficientnet_lite7\""),
+            (
+                json!({"model_type": "efficientnet_lite", "strides": 3}),
+                "\"strides\": expected a list, found 3",
+            ),
+            (json!({"model_type": "bert", "position_embedding_type": "relative_key"}), "relative_key"),
+            (json!({"model_type": "bert", "is_decoder": true}), "is_decoder"),
             (json!({"model_type": "clip", "text_config": 3}), "\"text_config\": expected an object, found 3"),
             (json!({"model_type": "clip_vision_model", "hidden_act": "mish"}), "mish"),
             (

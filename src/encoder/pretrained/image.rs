@@ -1,10 +1,10 @@
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
-use super::unit_rows::unit_rows;
+use super::unit_rows::{raw_rows, unit_rows};
 #[cfg(feature = "image")]
 use crate::encoder::PictureProcessor;
-use crate::encoder::{ClipVision, SiglipVision};
+use crate::encoder::{ClipVision, EfficientNetLite, Head, SiglipVision};
 
 /// A published image tower, and what it wants done to pictures first.
 ///
@@ -17,7 +17,10 @@ pub struct ImageEncoder {
     pub(super) device: Device,
     pub(super) dtype: DType,
     pub(super) dim: usize,
+    pub(super) side: usize,
     pub(super) fingerprint: String,
+    /// What leads from the features of the tower into a common space.
+    pub(super) head: Option<Head>,
 }
 
 /// The image towers that can be read.
@@ -26,6 +29,7 @@ pub struct ImageEncoder {
 pub(super) enum ImageTower {
     Clip(ClipVision),
     Siglip(SiglipVision),
+    EfficientNet(EfficientNetLite),
 }
 
 impl ImageEncoder {
@@ -36,10 +40,7 @@ impl ImageEncoder {
 
     /// The side of the pictures that it takes, in pixels.
     pub fn image_size(&self) -> usize {
-        match &self.tower {
-            ImageTower::Clip(tower) => tower.image_size(),
-            ImageTower::Siglip(tower) => tower.image_size(),
-        }
+        self.side
     }
 
     /// What is done to pictures first.
@@ -69,8 +70,13 @@ impl ImageEncoder {
         let rows = match &self.tower {
             ImageTower::Clip(tower) => tower.forward(pixels),
             ImageTower::Siglip(tower) => tower.forward(pixels),
+            ImageTower::EfficientNet(tower) => tower.forward(pixels),
         };
-        rows.cast(DType::F32)
+        let rows = rows.cast(DType::F32);
+        match &self.head {
+            Some(head) => head.forward(rows),
+            None => rows,
+        }
     }
 
     /// Embeds processed pictures that lie on the host one after the other, `[n, 3, image_size, image_size]` row-major:
@@ -80,6 +86,19 @@ impl ImageEncoder {
     ///
     /// If the pixels are not a whole number of pictures.
     pub fn embed(&self, pixels: Vec<f32>) -> Vec<f32> {
+        self.rows(pixels).map_or_else(Vec::new, unit_rows)
+    }
+
+    /// As [`embed`](Self::embed), with the rows as the tower makes them: features to train something on.
+    ///
+    /// # Panics
+    ///
+    /// If the pixels are not a whole number of pictures.
+    pub fn features(&self, pixels: Vec<f32>) -> Vec<f32> {
+        self.rows(pixels).map_or_else(Vec::new, raw_rows)
+    }
+
+    fn rows(&self, pixels: Vec<f32>) -> Option<Tensor<2>> {
         let side = self.image_size();
         let picture = 3 * side * side;
         assert!(
@@ -89,10 +108,9 @@ impl ImageEncoder {
         );
         let n = pixels.len() / picture;
         if n == 0 {
-            return Vec::new();
+            return None;
         }
         let data = TensorData::new(pixels, [n, 3, side, side]);
-        let rows = self.forward(Tensor::from_data(data, (&self.device, DType::F32)));
-        unit_rows(rows)
+        Some(self.forward(Tensor::from_data(data, (&self.device, DType::F32))))
     }
 }

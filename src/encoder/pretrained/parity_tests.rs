@@ -10,30 +10,39 @@ use super::text::TextTower;
 use super::*;
 use crate::weights::safetensors::SafetensorsFile;
 
-fn fixture(name: &str) -> PathBuf {
+pub(super) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/encoder").join(name)
 }
 
 /// A copy of a fixture that may be changed.
-fn copy(name: &str) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    for file in std::fs::read_dir(fixture(name)).unwrap() {
-        let path = file.unwrap().path();
-        std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+pub(super) fn copy(name: &str) -> tempfile::TempDir {
+    fn copy_all(from: &Path, to: &Path) {
+        std::fs::create_dir_all(to).unwrap();
+        for file in std::fs::read_dir(from).unwrap() {
+            let path = file.unwrap().path();
+            let place = to.join(path.file_name().unwrap());
+            if path.is_dir() {
+                copy_all(&path, &place)
+            } else {
+                std::fs::copy(&path, place).unwrap();
+            }
+        }
     }
+    let folder = tempfile::tempdir().unwrap();
+    copy_all(&fixture(name), folder.path());
     folder
 }
 
 /// What the reference computed.
-struct Reference(safetensors::SafeTensors<'static>);
+pub(super) struct Reference(safetensors::SafeTensors<'static>);
 
 impl Reference {
-    fn of(name: &str) -> Self {
+    pub(super) fn of(name: &str) -> Self {
         let bytes = std::fs::read(fixture(name).join("reference.safetensors")).unwrap();
         Self(safetensors::SafeTensors::deserialize(bytes.leak()).unwrap())
     }
 
-    fn data(&self, name: &str) -> Option<TensorData> {
+    pub(super) fn data(&self, name: &str) -> Option<TensorData> {
         let view = self.0.tensor(name).ok()?;
         let shape = view.shape().to_vec();
         Some(match view.dtype() {
@@ -52,12 +61,12 @@ impl Reference {
         Tensor::from_data(self.data("pixels").unwrap(), (&Device::default(), DType::F32))
     }
 
-    fn tokens(&self) -> Tensor<2, Int> {
+    pub(super) fn tokens(&self) -> Tensor<2, Int> {
         Tensor::from_data(self.data("tokens").unwrap(), &Device::default())
     }
 
     #[track_caller]
-    fn compare<const D: usize>(&self, name: &str, found: Tensor<D>) {
+    pub(super) fn compare<const D: usize>(&self, name: &str, found: Tensor<D>) {
         let expected = self.data(name).unwrap_or_else(|| panic!("no {name}"));
         found.into_data().assert_approx_eq::<f32>(&expected, Tolerance::absolute(1e-5).set_relative(1e-5));
     }
@@ -100,10 +109,31 @@ fn pictures_have_the_embeddings_and_hidden_states_of_the_reference() {
             let states = match &encoder.tower {
                 ImageTower::Clip(tower) => tower.hidden_states(reference.pixels()),
                 ImageTower::Siglip(tower) => tower.hidden_states(reference.pixels()),
+                ImageTower::EfficientNet(_) => unreachable!("it has no hidden states"),
             };
             reference.compare_states("image", states);
         }
     }
+}
+
+/// A file of LLM2CLIP is one of CLIP in which the text tower is another and nothing says how pictures are processed.
+#[test]
+fn pictures_of_llm2clip_are_those_of_its_clip_tower() {
+    let folder = copy("clip");
+    let path = folder.path().join("config.json");
+    let config = std::fs::read_to_string(&path).unwrap().replace("\"CLIPModel\"", "\"LLM2CLIPModel\"");
+    std::fs::write(&path, config).unwrap();
+    std::fs::remove_file(folder.path().join("preprocessor_config.json")).unwrap();
+    let encoder = PretrainedEncoder::open(folder.path()).unwrap();
+    assert!(encoder.has_images() && !encoder.has_texts());
+    let error = encoder.text(FloatDType::F32, &Device::default()).unwrap_err().to_string();
+    assert!(error.contains("language model"), "{error}");
+    let (found, clip) = (image(folder.path()).unwrap(), image(&fixture("clip")).unwrap());
+    assert_eq!(found.dim(), clip.dim());
+    Reference::of("clip").compare("image_embeds", found.forward(Reference::of("clip").pixels()));
+    let name = fixture("pictures").join("plain.jpg");
+    let picture = crate::encoder::decode_picture(&std::fs::read(&name).unwrap(), &name, 1 << 20).unwrap();
+    assert_eq!(found.processor().process(&picture), clip.processor().process(&picture));
 }
 
 #[test]
@@ -117,6 +147,7 @@ fn texts_have_the_embeddings_and_hidden_states_of_the_reference() {
             let states = match &encoder.tower {
                 TextTower::Clip(tower) => tower.hidden_states(reference.tokens()),
                 TextTower::Siglip(tower) => tower.hidden_states(reference.tokens()),
+                TextTower::Bert(_) => unreachable!("see tower_tests"),
             };
             reference.compare_states("text", states);
         }

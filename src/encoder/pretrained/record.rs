@@ -48,26 +48,39 @@ impl PretrainedEncoder {
     pub fn record(&self) -> Result<Option<EncoderRecord>> {
         let (dim, image_size) = match &self.architecture {
             Architecture::Clip(clip) => (clip.projection_dim, clip.vision_config.image_size),
-            Architecture::ClipVision(config) => (config.projection_dim, config.image_size),
+            Architecture::ClipVision(config) | Architecture::Llm2ClipVision(config) => {
+                (config.projection_dim, config.image_size)
+            }
             Architecture::Siglip(siglip) => {
                 (siglip.vision_config.hidden_size, siglip.vision_config.image_size)
             }
             Architecture::SiglipVision(config) => (config.hidden_size, config.image_size),
-            Architecture::ClipText(_) | Architecture::SiglipText(_) => return Ok(None),
+            Architecture::EfficientNetLite(config, _) => (config.hidden_dim, config.image_size),
+            Architecture::ClipText(_) | Architecture::SiglipText(_) | Architecture::Bert(..) => return Ok(None),
+            Architecture::Heads(heads) => {
+                // The head changes the rows, and the tower sees the pictures.
+                let Some(tower) = self.tower(&heads.image_tower)?.record()? else { return Ok(None) };
+                let fingerprint = self.headed_fingerprint(&tower.fingerprint)?;
+                let (encoder, dim) = (self.name.clone(), heads.heads.image.output_dim);
+                return Ok(Some(EncoderRecord { encoder, fingerprint, dim, ..tower }));
+            }
+        };
+        // A folder of texts and weights alone may lack the file.
+        #[cfg(feature = "image")]
+        let processor = self.picture_processor(image_size).ok();
+        #[cfg(feature = "image")]
+        let image_size = match (&self.architecture, processor.as_ref().and_then(|found| found.output_size())) {
+            // A convolutional tower takes pictures of any size.
+            (Architecture::EfficientNetLite(..), Some([height, _])) => height as usize,
+            _ => image_size,
         };
         #[cfg(feature = "image")]
-        let preprocessing = match &self.processor {
-            Some(processor) => serde_json::to_value(processor).ok(),
-            // A folder of texts and weights alone may lack the file.
-            None => super::PictureProcessor::read(&self.folder)
-                .ok()
-                .and_then(|processor| serde_json::to_value(processor).ok()),
-        };
+        let preprocessing = processor.and_then(|processor| serde_json::to_value(processor).ok());
         #[cfg(not(feature = "image"))]
         let preprocessing = None;
         Ok(Some(EncoderRecord {
             encoder: self.name.clone(),
-            fingerprint: self.fingerprint(PICTURES)?,
+            fingerprint: self.fingerprint_of(&PICTURES)?,
             dim,
             image_size,
             normalised: true,

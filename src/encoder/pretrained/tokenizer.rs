@@ -56,8 +56,9 @@ impl TextTokenizer {
                 Error::format(&path, format!("pad_token: expected a token of the tokenizer, found {text:?}"))
             })?),
         };
-        let pad = pad
-            .or_else(|| ["<|endoftext|>", "<pad>", "</s>"].iter().find_map(|text| inner.token_to_id(text)));
+        let pad = pad.or_else(|| {
+            ["<|endoftext|>", "<pad>", "[PAD]", "</s>"].iter().find_map(|text| inner.token_to_id(text))
+        });
         Ok(Self { inner, length, pad: pad.unwrap_or(0) })
     }
 
@@ -78,6 +79,23 @@ impl TextTokenizer {
     ///
     /// [`Error::Config`] for a text that the tokenizer fails on.
     pub fn encode(&self, text: &str) -> Result<(Vec<u32>, usize)> {
+        let (mut tokens, cut) = self.encode_alone(text)?;
+        tokens.resize(self.length, self.pad);
+        Ok((tokens, cut))
+    }
+
+    /// The token of padding.
+    pub(super) fn pad(&self) -> u32 {
+        self.pad
+    }
+
+    /// Lets texts be lower-cased first.
+    pub(super) fn lower_case(&mut self) {
+        lower_cased(&mut self.inner);
+    }
+
+    /// As [`encode`](Self::encode), without padding.
+    pub(super) fn encode_alone(&self, text: &str) -> Result<(Vec<u32>, usize)> {
         let fail = |source: tokenizers::Error| Error::config("text", format!("{text:?}: {source}"));
         let encoding = self.inner.encode(text, true).map_err(fail)?;
         let mut tokens = encoding.get_ids().to_vec();
@@ -91,7 +109,6 @@ impl TextTokenizer {
             let kept = self.length - after;
             tokens.drain(kept..end);
         }
-        tokens.resize(self.length, self.pad);
         Ok((tokens, cut))
     }
 }

@@ -36,12 +36,22 @@ impl SelfAttention {
     ///
     /// - hidden, output: `[batch, time, hidden_size]`
     pub fn forward(&self, hidden: Tensor<3>, is_causal: bool) -> Tensor<3> {
+        self.biased(hidden, is_causal, None)
+    }
+
+    /// As [`forward`](Self::forward), with what is added to the scores before the softmax.
+    ///
+    /// # Shapes
+    ///
+    /// - bias: `[batch, 1, time, time]`
+    pub fn biased(&self, hidden: Tensor<3>, is_causal: bool, bias: Option<Tensor<4>>) -> Tensor<3> {
         let [batch, time, width] = hidden.dims();
         // As one matrix: a batch of products with the same weights would prepare them for each sequence anew.
         let rows = hidden.reshape([batch * time, width]);
         let [query, key, value] = [&self.q_proj, &self.k_proj, &self.v_proj]
             .map(|projection| heads(projection.forward(rows.clone()), [batch, time, self.num_heads]));
-        let mixed = attend(query, key, value, is_causal);
+        let bias = bias.map(|bias| bias.expand([batch, self.num_heads, time, time]));
+        let mixed = attend(query, key, value, bias, is_causal);
         self.out_proj.forward(merged(mixed)).reshape([batch, time, width])
     }
 }
@@ -97,7 +107,7 @@ impl AttentionPooling {
         let rows = hidden.reshape([batch * time, width]);
         let [key, value] =
             [1, 2].map(|part| heads(project(rows.clone(), part), [batch, time, self.num_heads]));
-        let mixed = attend(query.repeat_dim(0, batch), key, value, false);
+        let mixed = attend(query.repeat_dim(0, batch), key, value, None, false);
         self.out_proj.forward(merged(mixed)).reshape([batch, count, width])
     }
 }
@@ -115,7 +125,13 @@ fn merged(heads: Tensor<4>) -> Tensor<2> {
 }
 
 /// Scaled dot-product attention.
-fn attend(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, is_causal: bool) -> Tensor<4> {
+fn attend(
+    query: Tensor<4>,
+    key: Tensor<4>,
+    value: Tensor<4>,
+    bias: Option<Tensor<4>>,
+    is_causal: bool,
+) -> Tensor<4> {
     let options = AttentionModuleOptions { is_causal, ..Default::default() };
-    attention(query, key, value, None, None, options)
+    attention(query, key, value, None, bias, options)
 }

@@ -1,6 +1,8 @@
 //! Products of dense row-major matrices.
 
 use faer::linalg::matmul::matmul as faer_matmul;
+use faer::traits::ComplexField;
+use faer::traits::math_utils::{one, zero};
 use faer::{Accum, MatMut, MatRef};
 
 use super::parallelism::all_threads;
@@ -23,17 +25,33 @@ pub fn matmul_transposed_a(a: &[f64], [k, m]: [usize; 2], b: &[f64], [k_b, n]: [
     product(MatRef::from_row_major_slice(a, k, m).transpose(), MatRef::from_row_major_slice(b, k, n))
 }
 
+/// `A B` in float32, for `a` of shape `[m, k]` and `b` of shape `[k, n]`.
+pub fn matmul_single(a: &[f32], [m, k]: [usize; 2], b: &[f32], [k_b, n]: [usize; 2]) -> Vec<f32> {
+    assert_eq!(k, k_b, "inner dimensions differ");
+    product(MatRef::from_row_major_slice(a, m, k), MatRef::from_row_major_slice(b, k, n))
+}
+
+/// As [`matmul_single`] on the calling thread alone, for work that is spread over the threads already.
+pub fn matmul_sequential(a: &[f32], [m, k]: [usize; 2], b: &[f32], [k_b, n]: [usize; 2]) -> Vec<f32> {
+    assert_eq!(k, k_b, "inner dimensions differ");
+    let mut out = vec![0.0; m * n];
+    let target = MatMut::from_row_major_slice_mut(&mut out, m, n);
+    let (a, b) = (MatRef::from_row_major_slice(a, m, k), MatRef::from_row_major_slice(b, k, n));
+    faer_matmul(target, Accum::Replace, a, b, 1.0, faer::Par::Seq);
+    out
+}
+
 /// `A B` for two matrices of shape `[dim, dim]`.
 pub fn square_product(a: &[f64], b: &[f64], dim: usize) -> Vec<f64> {
     matmul(a, [dim, dim], b, [dim, dim])
 }
 
 /// The row-major product of two matrices of any layout.
-fn product(a: MatRef<'_, f64>, b: MatRef<'_, f64>) -> Vec<f64> {
+fn product<T: ComplexField>(a: MatRef<'_, T>, b: MatRef<'_, T>) -> Vec<T> {
     let (m, n) = (a.nrows(), b.ncols());
-    let mut out = vec![0.0; m * n];
+    let mut out = vec![zero::<T>(); m * n];
     let target = MatMut::from_row_major_slice_mut(&mut out, m, n);
-    faer_matmul(target, Accum::Replace, a, b, 1.0, all_threads());
+    faer_matmul(target, Accum::Replace, a, b, one::<T>(), all_threads());
     out
 }
 

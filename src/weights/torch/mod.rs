@@ -10,18 +10,21 @@
 //! The stack machine of [`crate::pickle`] goes over the pickle, and nothing in it is executed; here is what becomes of
 //! tensors, text, numbers and dicts. Whatever else a file asks for is an error.
 //!
-//! Burn's `PytorchStore` (crate `pytorch-reader`, 0.22.1) executes nothing either, and reads files from before PyTorch 1.6 as
-//! well. It is not used here since it takes views that repeat values, so that a few kilobytes may become a tensor of its
+//! Files from before PyTorch 1.6 are a row of pickles and values, see [`legacy`].
+//!
+//! Burn's `PytorchStore` (crate `pytorch-reader`, 0.22.1) executes nothing either. It is not used here since it takes views that repeat values, so that a few kilobytes may become a tensor of its
 //! limit of 10 GiB, refuses big-endian files, and keeps objects that it does not know; and since the machine of
 //! [`crate::pickle`] would stay, for pickles of embeddings.
 //!
 //! ```text
 //! read      from tensors to arrays; what the archive says is read in `embedding::torch`
+//! legacy    files from before the archives
 //! file      an archive whose arrays are read one by one
 //! write     the way back
 //! ```
 
 mod file;
+mod legacy;
 mod read;
 #[cfg(test)]
 mod tests;

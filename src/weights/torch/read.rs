@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use super::legacy::{self, LegacyStorages};
 use crate::embedding::FloatType;
 use crate::embedding::archive::Archive;
 use crate::embedding::torch::{Element, Entry, Item, Storage, View, is_big_endian, read_pickle};
@@ -37,11 +38,28 @@ pub(crate) fn read(
 
 /// The entries of an archive, and what reads their values.
 pub(super) fn open(path: &Path) -> Result<(Vec<Entry>, Reader)> {
+    if legacy::is_legacy(path)? {
+        let (entries, storages) = legacy::open(path)?;
+        let reader = Reader {
+            path: path.to_path_buf(),
+            values: Values::Legacy(storages),
+            swapped: false,
+            storages: HashMap::new(),
+        };
+        return Ok((entries, reader));
+    }
     let mut archive = Archive::open_torch(path)?;
     let content = read_pickle(path, &mut archive, MAX_PICKLE)?;
     let entries = content.entries().map_err(|detail| Error::format(path, format!("data.pkl: {detail}")))?;
     let swapped = is_big_endian(path, &mut archive)?;
-    Ok((entries, Reader { path: path.to_path_buf(), archive, swapped, storages: HashMap::new() }))
+    let values = Values::Archive(archive);
+    Ok((entries, Reader { path: path.to_path_buf(), values, swapped, storages: HashMap::new() }))
+}
+
+/// Where values lie.
+enum Values {
+    Archive(Archive),
+    Legacy(LegacyStorages),
 }
 
 /// A storage that was asked for.
@@ -53,7 +71,7 @@ struct Used {
 
 pub(super) struct Reader {
     path: PathBuf,
-    archive: Archive,
+    values: Values,
     swapped: bool,
     storages: HashMap<Box<str>, Used>,
 }
@@ -95,10 +113,18 @@ impl Reader {
         let key = &storage.key;
         let used = match self.storages.get(&**key) {
             Some(used) => *used,
-            None => match self.archive.claim(&format!("data/{key}"))? {
-                Some(bytes) => Used { bytes, times: 0 },
-                None => return Ok(Err(format!("expected an entry data/{key} in the archive, found none"))),
-            },
+            None => {
+                let found = match &mut self.values {
+                    Values::Archive(archive) => archive.claim(&format!("data/{key}"))?,
+                    Values::Legacy(storages) => storages.bytes(key),
+                };
+                match found {
+                    Some(bytes) => Used { bytes, times: 0 },
+                    None => {
+                        return Ok(Err(format!("expected an entry data/{key} in the archive, found none")));
+                    }
+                }
+            }
         };
         if used.times == MAX_SHARING {
             return Ok(Err(format!("expected at most {MAX_SHARING} tensors on storage {key}, found more")));
@@ -116,8 +142,13 @@ impl Reader {
         size: u64,
     ) -> Result<Vec<f32>> {
         let width = float.size() as u64;
-        let name = format!("data/{}", storage.key);
-        let mut bytes = self.archive.read(&name, size, view.offset * width, view.reach * width)?;
+        let (offset, count) = (view.offset * width, view.reach * width);
+        let mut bytes = match &mut self.values {
+            Values::Archive(archive) => {
+                archive.read(&format!("data/{}", storage.key), size, offset, count)?
+            }
+            Values::Legacy(storages) => storages.read(&self.path, &storage.key, offset, count)?,
+        };
         if self.swapped {
             bytes.chunks_exact_mut(float.size()).for_each(<[u8]>::reverse);
         }

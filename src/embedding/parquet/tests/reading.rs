@@ -83,3 +83,18 @@ fn a_list_of_any_length_without_rows_has_none() {
     let shard = open("no_rows_list");
     assert_eq!((shard.rows(), shard.dim()), (0, 0));
 }
+
+#[test]
+fn lists_of_pictures_and_texts_leave_bytes_and_floats_out() {
+    use crate::embedding::parquet::ParquetTable;
+    let table = ParquetTable::open(&corpus("kinds")).unwrap();
+    let whole: Vec<_> = table.records().unwrap().map(Result::unwrap).collect();
+    let short: Vec<_> = table.readable().unwrap().map(Result::unwrap).collect();
+    assert_eq!((whole.len(), short.len()), (ROWS, ROWS));
+    for (mut whole, short) in whole.into_iter().zip(short) {
+        for column in ["raw", "hash", "embedding"] {
+            assert!(whole.remove(column).is_some(), "{column}");
+        }
+        assert_eq!(whole, short);
+    }
+}

@@ -1,8 +1,4 @@
-use std::path::{Path, PathBuf};
-
-use hf_hub::api::sync::{ApiBuilder, ApiError};
-
-use crate::{Error, Result};
+use std::path::Path;
 
 /// The name `owner/model` on the Hugging Face Hub that a path stands for, where no file or folder is called that.
 pub(crate) fn name(path: &Path) -> Option<&str> {
@@ -16,47 +12,31 @@ pub(crate) fn name(path: &Path) -> Option<&str> {
     (!path.exists() && is_part(owner) && is_part(model) && !name.ends_with(".gguf")).then_some(name)
 }
 
-/// Downloads a model of the Hugging Face Hub by its name, `owner/model`, with a progress bar, and returns the folder.
-///
-/// What is in the Hub's cache already is not downloaded again; `HF_HOME` and `HF_ENDPOINT` are respected, and so is the
-/// token of `huggingface-cli login`.
-///
-/// # Errors
-///
-/// [`Error::Format`] naming the model and the file where the Hub does not answer, or has no `config.json` of that name.
-pub(crate) fn download(name: &str) -> Result<PathBuf> {
-    let failed = |what: &str, error: ApiError| Error::format(name, format!("{what}: {error}"));
-    let api = ApiBuilder::from_env().with_progress(true).build().map_err(|error| failed("the Hub", error))?;
-    let repository = api.model(name.to_string());
-    let files = repository.info().map_err(|error| failed("the Hub's list of files", error))?.siblings;
-    let mut folder = None;
-    for file in wanted(&files.iter().map(|file| file.rfilename.as_str()).collect::<Vec<_>>()) {
-        let path = repository.get(file).map_err(|error| failed(file, error))?;
-        if file == "config.json" {
-            folder = path.parent().map(PathBuf::from);
-        }
-    }
-    folder.ok_or_else(|| {
-        Error::format(name, "expected a config.json, found none: not a model that can be read")
-    })
-}
+/// The files of which a model has one at least.
+pub(super) const CONFIGURATIONS: [&str; 2] = ["config.json", "open_clip_config.json"];
 
-/// The files of a repository that are read: weights that PyTorch saved only where there are no others, and the same of a
-/// vocabulary of SentencePiece.
-fn wanted<'a>(files: &[&'a str]) -> Vec<&'a str> {
+/// The files of a repository that are read: weights that PyTorch saved only where there are no others, open_clip's only
+/// without those of Hugging Face, and vocabularies of another kind only without a `tokenizer.json`.
+pub(super) fn wanted<'a>(files: &[&'a str]) -> Vec<&'a str> {
     let is_safetensors = |file: &str| file.starts_with("model") && file.ends_with(".safetensors");
     let is_torch = |file: &str| file.starts_with("pytorch_model") && file.ends_with(".bin");
     let top: Vec<&str> = files.iter().copied().filter(|file| !file.contains('/')).collect();
     let has_safetensors = top.iter().any(|file| is_safetensors(file));
     let has_tokenizer = top.contains(&"tokenizer.json");
+    let has_config = top.contains(&"config.json");
+    // Sentence encoders say in a folder how they pool.
     let is_wanted = |file: &&str| {
+        if file.contains('/') {
+            return file.ends_with("_Pooling/config.json");
+        }
         file.ends_with(".json")
             || is_safetensors(file)
             || !has_safetensors && is_torch(file)
-            || !has_tokenizer && *file == "tokenizer.model"
+            || !has_config && *file == "open_clip_model.safetensors"
+            || !has_tokenizer && ["tokenizer.model", "merges.txt", "vocab.txt"].contains(file)
             || *file == "chat_template.jinja"
     };
-    top.into_iter().filter(is_wanted).collect()
+    files.iter().copied().filter(is_wanted).collect()
 }
 
 #[cfg(test)]
@@ -88,6 +68,15 @@ mod tests {
             "training_args.bin",
         ];
         assert_eq!(wanted(&new), ["tokenizer.json", "chat_template.jinja"]);
+        let clip =
+            ["config.json", "merges.txt", "vocab.json", "open_clip_model.safetensors", "pytorch_model.bin"];
+        assert_eq!(wanted(&clip), ["config.json", "merges.txt", "vocab.json", "pytorch_model.bin"]);
+        let open_clip =
+            ["open_clip_config.json", "open_clip_model.safetensors", "merges.txt", "tokenizer.json"];
+        let read = ["open_clip_config.json", "open_clip_model.safetensors", "tokenizer.json"];
+        assert_eq!(wanted(&open_clip), read);
+        let sentences = ["config.json", "1_Pooling/config.json", "onnx/config.json"];
+        assert_eq!(wanted(&sentences), sentences[..2]);
     }
 
     #[test]
