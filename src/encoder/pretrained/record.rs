@@ -56,7 +56,9 @@ impl PretrainedEncoder {
             }
             Architecture::SiglipVision(config) => (config.hidden_size, config.image_size),
             Architecture::EfficientNetLite(config, _) => (config.hidden_dim, config.image_size),
-            Architecture::ClipText(_) | Architecture::SiglipText(_) | Architecture::Bert(..) => return Ok(None),
+            Architecture::ClipText(_) | Architecture::SiglipText(_) | Architecture::Bert(..) => {
+                return Ok(None);
+            }
             Architecture::Heads(heads) => {
                 // The head changes the rows, and the tower sees the pictures.
                 let Some(tower) = self.tower(&heads.image_tower)?.record()? else { return Ok(None) };
@@ -69,7 +71,8 @@ impl PretrainedEncoder {
         #[cfg(feature = "image")]
         let processor = self.picture_processor(image_size).ok();
         #[cfg(feature = "image")]
-        let image_size = match (&self.architecture, processor.as_ref().and_then(|found| found.output_size())) {
+        let image_size = match (&self.architecture, processor.as_ref().and_then(|found| found.output_size()))
+        {
             // A convolutional tower takes pictures of any size.
             (Architecture::EfficientNetLite(..), Some([height, _])) => height as usize,
             _ => image_size,
