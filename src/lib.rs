@@ -94,4 +94,6 @@ mod book {
         troubleshooting,
         two_stages
     );
+    #[cfg(feature = "image")]
+    pages!(ask);
 }
