@@ -94,7 +94,7 @@ fn four_commands_lead_from_two_encoders_to_one_that_embeds_pictures_and_texts() 
 fn a_list_of_pairs_takes_the_place_of_equal_ids() {
     let shell = shell();
     let list = "image,text\nphotos/alpha.png,photos/grey.png\nphotos/grey.png,photos/alpha.png\n\
-        photos/line.png,photos/small.png\nphotos/plain.jpg,photos/line.png";
+        photos/line.png,photos/small.png\nphotos/line.png,photos/line.png";
     fs::write(shell.path("pairs.csv"), list).unwrap();
     let output =
         shell.run(&format!("{CONTRAST} --pairs pairs.csv --validation 0 --output mine --json --quiet"));
@@ -113,8 +113,10 @@ fn what_does_not_fit_is_refused_by_name() {
     shell.refused(&contrast("--batch-size 8", "--batch-size 1"), 2, "found 1");
     shell.refused(&contrast("--dim 6", "--dim 6 --pair-by nothing"), 3, "pairs");
     shell.refused(&contrast("--dim 6", "--dim 6 --only split"), 2, "FIELD=VALUE");
-    shell.refused(&contrast("--dim 6", "--dim 6 --logit-scale -3"), 2, "above 0");
+    shell.refused(&contrast("--dim 6", "--dim 6 --logit-scale 0"), 2, "above 0");
     shell.refused(&contrast("--validation 0.4", "--validation 1.5"), 2, "found 1.5");
+    fs::write(shell.path("pairs.csv"), "picture,text\nphotos/none.png,photos/grey.png").unwrap();
+    shell.refused(&contrast("--dim 6", "--dim 6 --pairs pairs.csv"), 3, "\"picture\"");
     fs::write(shell.path("pairs.csv"), "image,text\nphotos/none.png,photos/grey.png").unwrap();
     shell.refused(&contrast("--dim 6", "--dim 6 --pairs pairs.csv"), 3, "photos/none.png");
     assert!(!shell.path("mine/config.json").exists());
