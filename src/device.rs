@@ -64,6 +64,18 @@ fn compute_on(device: &Device) {
     let _ = Tensor::<1>::ones([1], device).into_data();
 }
 
+/// Whether a tensor is one of flex, without autodiff.
+#[cfg(feature = "flex")]
+pub(crate) fn is_flex<const D: usize>(tensor: &Tensor<D>) -> bool {
+    tensor.clone().try_into_primitive::<burn::backend::Flex>().is_ok()
+}
+
+/// Whether a tensor is one of flex, which is not compiled in.
+#[cfg(not(feature = "flex"))]
+pub(crate) fn is_flex<const D: usize>(_: &Tensor<D>) -> bool {
+    false
+}
+
 fn unavailable(name: Option<&str>, failure: &str) -> String {
     let device = name.map_or("Burn's choice".to_string(), |name| format!("{name:?}"));
     let failure = failure.lines().next().unwrap_or_default();

@@ -50,7 +50,6 @@ mod fingerprint;
 pub mod geometry;
 mod json;
 pub mod language;
-mod ops;
 mod pickle;
 mod random;
 pub mod report;
@@ -94,4 +93,6 @@ mod book {
         troubleshooting,
         two_stages
     );
+    #[cfg(feature = "image")]
+    pages!(ask);
 }

@@ -35,7 +35,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     diagrams::two_stages(&folder.join("two_stages.svg"))?;
     diagrams::fixed_frame(&folder.join("fixed_frame.svg"))?;
     diagrams::circular_blocks(&folder.join("circular_blocks.svg"))?;
-    let folder = folder.display();
-    println!("gap, realign_steps, two_stages, fixed_frame and circular_blocks.svg in {folder}");
+    println!(
+        "gap.svg, realign_steps.svg, two_stages.svg, fixed_frame.svg and circular_blocks.svg in {}",
+        folder.display()
+    );
     Ok(())
 }

@@ -76,7 +76,7 @@ impl Embeddings<'_> {
 
     /// The moments of the unit rows with their covariance.
     pub(super) fn covariance(&self, what: &str) -> Result<Moments> {
-        self.gather_large(what, true, |rows, terms| unit_covariance(rows, terms))
+        self.gather_large(what, true, unit_covariance)
     }
 
     /// The moments of the unit rows that become of the rows under a map, with their covariance.

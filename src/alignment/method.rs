@@ -67,8 +67,8 @@ pub enum Method {
 }
 
 impl Method {
-    /// The names that are understood. Beside them are those of the parts of AnisoAlign, for its ablation: `anisoalign-init`,
-    /// `anisoalign-score` and `anisoalign-phase`.
+    /// The names that are understood. Beside them are those of the parts of AnisoAlign, for its ablation: `anisoalign-init` and
+    /// `anisoalign-score`.
     pub const NAMES: [&'static str; 11] = [
         "realign",
         "mean-shift",

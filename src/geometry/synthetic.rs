@@ -76,7 +76,7 @@ pub struct SyntheticGeometry {
 impl SyntheticGeometry {
     /// The geometry that arXiv 2605.07825, Figs. 1 and 2, prints for a million pairs of LLM2CLIP: gap 0.392,
     /// `tr Sigma_r` 1.264, mean cosine of pairs 0.291, `A_r` 28.6, `d_eff / d` 0.284, `C_lambda` 0.845, `O_128` 0.441. Twenty
-    /// thousand pairs have it to 2 %.
+    /// thousand pairs have it to 5 %.
     ///
     /// What the paper does not print is chosen: means of length 0.276, which the figures of its C3 suggest, and half of the
     /// text's mean on an eigenvector, which gives ReAlign the `Psi` that the paper measured, 0.83.

@@ -8,7 +8,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use super::KvCache;
 use super::rope::RotaryAngles;
-use crate::ops::is_flex;
+use crate::device::is_flex;
 
 /// Configuration of [`CausalSelfAttention`].
 #[derive(Config, Debug)]

@@ -2,7 +2,7 @@
 
 use super::*;
 use burn_revision::alignment::stream::fit_networks;
-use burn_revision::alignment::{Aligner, AnisoAlignConfig, align_table};
+use burn_revision::alignment::{AnisoAlignConfig, align_table};
 
 /// AnisoAlign, trained for as long as a test needs.
 fn anisoalign() -> Method {
@@ -27,10 +27,8 @@ fn files_are_aligned_as_tables_are() {
     let (text, image) = (read_table(world.path("text.safetensors")), read_table(world.path("image.npy")));
     let (text, image) = (text.unwrap(), image.unwrap());
     for method in methods() {
-        let aligner: Box<dyn Aligner + Send + Sync> = match method {
-            // Shards are sampled as the whole is, so that the networks are the same.
-            method => method.fit(&text, &image).unwrap(),
-        };
+        // Shards are sampled as the whole is, so that the networks are the same.
+        let aligner = method.fit(&text, &image).unwrap();
         let (expected, _) =
             align_table(aligner.as_ref(), &text, NonFinite::Error, 0, &Device::default()).unwrap();
         let statistics = world.fit(method);

@@ -13,7 +13,7 @@ use burn_revision::device::from_environment;
 use burn_revision::embedding::{EmbeddingTable, Record, Store, write_table_with_records};
 use burn_revision::encoder::{
     ContrastTraining, ContrastWatch, Contrasted, ContrastiveHeadsConfig, FeaturePairs, GapTrackerConfig,
-    HeadConfig, HeadsFolder, LogitScaleConfig, PretrainedEncoder, TextList, TowerReference,
+    HeadConfig, HeadsFolder, Item, LogitScaleConfig, PretrainedEncoder, TextList, TowerReference,
 };
 use burn_revision::training::{ProgressLine, keep_freed_memory};
 use burn_revision::{Error, Result, atomic};
@@ -96,9 +96,17 @@ fn check_widths(command: &ContrastCommand, pairs: &FeaturePairs, device: &Device
 
 fn pairs(command: &ContrastCommand, images: &Store, texts: &Store) -> Result<FeaturePairs> {
     if let Some(path) = &command.pairs {
-        let list = TextList::read(path, Some("text"), Some("image"))?;
-        let list: Vec<(String, String)> =
-            list.items().iter().map(|item| (item.id.clone(), item.content.clone())).collect();
+        // A picture may stand in it several times.
+        let list = TextList::read(path, Some("text"), None)?;
+        let pair = |(row, item): (usize, &Item<String>)| match item.record.get("image").and_then(|id| id.as_str()) {
+            Some(image) => Ok((image.to_string(), item.content.clone())),
+            None => {
+                let fields: Vec<&String> = item.record.keys().collect();
+                let detail = format!("row {row}: expected the id of a picture in \"image\", found the fields {fields:?}");
+                Err(Error::Format { path: path.clone(), detail })
+            }
+        };
+        let list: Vec<(String, String)> = list.items().iter().enumerate().map(pair).collect::<Result<_>>()?;
         return FeaturePairs::of_list(images, texts, &list);
     }
     let only = match command.only.as_deref().map(|only| (only, only.split_once('='))) {

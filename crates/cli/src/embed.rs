@@ -14,8 +14,8 @@ use burn_revision::alignment::stream::{self, ConvertOptions};
 use burn_revision::device::{from_environment, is_cpu};
 use burn_revision::embedding::{Format, Store};
 use burn_revision::encoder::{
-    EmbedOptions, EmbedReport, EncoderRecord, PictureList, PretrainedEncoder, TextList, embed_pictures, embed_texts,
-    join_shards,
+    EmbedOptions, EmbedReport, EncoderRecord, PictureList, PretrainedEncoder, TextList, embed_pictures,
+    embed_texts, join_shards,
 };
 use burn_revision::{Error, Result, atomic};
 

@@ -62,7 +62,9 @@ fn four_commands_lead_from_two_encoders_to_one_that_embeds_pictures_and_texts() 
     assert_eq!((lines("mine/epochs.jsonl"), lines("mine/gap.jsonl")), (2, 5));
 
     // What the heads make of the features at hand is what the encoder makes of the pictures.
-    shell.run(&format!("{CONTRAST} --output rows --image-rows image_rows.npy --text-rows text_rows.npy --quiet"));
+    shell.run(&format!(
+        "{CONTRAST} --output rows --image-rows image_rows.npy --text-rows text_rows.npy --quiet"
+    ));
     shell.run("embed --encoder mine --images captions.csv --id-column image --output mine_images.npy");
     shell.run("embed --encoder mine --texts captions.csv --id-column image --output mine_texts.npy");
     for (name, other) in [("mine_images.npy", "image_rows.npy"), ("mine_texts.npy", "text_rows.npy")] {
@@ -92,7 +94,7 @@ fn four_commands_lead_from_two_encoders_to_one_that_embeds_pictures_and_texts() 
 fn a_list_of_pairs_takes_the_place_of_equal_ids() {
     let shell = shell();
     let list = "image,text\nphotos/alpha.png,photos/grey.png\nphotos/grey.png,photos/alpha.png\n\
-        photos/line.png,photos/small.png\nphotos/plain.jpg,photos/line.png";
+        photos/line.png,photos/small.png\nphotos/line.png,photos/line.png";
     fs::write(shell.path("pairs.csv"), list).unwrap();
     let output =
         shell.run(&format!("{CONTRAST} --pairs pairs.csv --validation 0 --output mine --json --quiet"));
@@ -111,8 +113,10 @@ fn what_does_not_fit_is_refused_by_name() {
     shell.refused(&contrast("--batch-size 8", "--batch-size 1"), 2, "found 1");
     shell.refused(&contrast("--dim 6", "--dim 6 --pair-by nothing"), 3, "pairs");
     shell.refused(&contrast("--dim 6", "--dim 6 --only split"), 2, "FIELD=VALUE");
-    shell.refused(&contrast("--dim 6", "--dim 6 --logit-scale -3"), 2, "above 0");
+    shell.refused(&contrast("--dim 6", "--dim 6 --logit-scale 0"), 2, "above 0");
     shell.refused(&contrast("--validation 0.4", "--validation 1.5"), 2, "found 1.5");
+    fs::write(shell.path("pairs.csv"), "picture,text\nphotos/none.png,photos/grey.png").unwrap();
+    shell.refused(&contrast("--dim 6", "--dim 6 --pairs pairs.csv"), 3, "\"picture\"");
     fs::write(shell.path("pairs.csv"), "image,text\nphotos/none.png,photos/grey.png").unwrap();
     shell.refused(&contrast("--dim 6", "--dim 6 --pairs pairs.csv"), 3, "photos/none.png");
     assert!(!shell.path("mine/config.json").exists());

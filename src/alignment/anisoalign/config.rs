@@ -80,7 +80,8 @@ pub struct AnisoAlignConfig {
     /// bounds, so that the correction within `V` stays at its initial value of zero whatever this is.
     #[config(default = 0.0)]
     pub complement_bound: f64,
-    /// The weight of `L_II`, the score matching of the refined phases; 0 leaves it out.
+    /// The weight of `L_II`, the score matching of the refined phases; without it nothing is refined, since `L_Phi` alone is
+    /// least at the initialisation.
     #[config(default = 1.0)]
     pub score_weight: f64,
     /// The weight of `L_Phi`, the phase differences that the refinement must keep; 0 leaves it out. It multiplies the weighted
@@ -208,30 +209,29 @@ impl AnisoAlignConfig {
     }
 
     /// The settings of a name: `anisoalign`, or a part of it for ablations. `anisoalign-init` is the initialisation alone,
-    /// `anisoalign-score` is refined by `L_II` alone, `anisoalign-phase` by `L_Phi` alone.
+    /// `anisoalign-score` is refined by `L_II` alone. (`L_Phi` alone is least where nothing moves, and leaves the
+    /// initialisation.)
     pub(in crate::alignment) fn named(name: &str) -> Option<Self> {
         match name {
             "anisoalign" => Some(Self::new()),
             "anisoalign-init" => Some(Self::new().with_refiner_steps(0)),
             "anisoalign-score" => Some(Self::new().with_phase_weight(0.0)),
-            "anisoalign-phase" => Some(Self::new().with_score_weight(0.0)),
             _ => None,
         }
     }
 
     /// The name that these settings go by.
     pub(in crate::alignment) fn name(&self) -> &'static str {
-        match (self.refines(), self.score_weight > 0.0, self.phase_weight > 0.0) {
-            (false, ..) => "anisoalign-init",
-            (true, true, false) => "anisoalign-score",
-            (true, false, _) => "anisoalign-phase",
-            (true, true, true) => "anisoalign",
+        match (self.refines(), self.phase_weight > 0.0) {
+            (false, _) => "anisoalign-init",
+            (true, false) => "anisoalign-score",
+            (true, true) => "anisoalign",
         }
     }
 
     /// Whether stage II has something to move and something to learn from.
     pub(super) fn refines(&self) -> bool {
         let moves = self.phase_bound > 0.0 || self.radius_bound > 0.0;
-        moves && self.score_weight + self.phase_weight > 0.0 && self.refiner_steps > 0
+        moves && self.score_weight > 0.0 && self.refiner_steps > 0
     }
 }

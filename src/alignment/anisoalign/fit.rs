@@ -117,7 +117,7 @@ impl AnisoAlignConfig {
             name: "anisoalign: score network",
             number: 1,
             // Without a stage II nobody would ask it.
-            steps: if self.refines() && self.score_weight > 0.0 { self.score_steps } else { 0 },
+            steps: if self.refines() { self.score_steps } else { 0 },
             rows: phase.len() / blocks,
             progress,
         };
@@ -162,15 +162,12 @@ impl AnisoAlignConfig {
             let correction = refiner.forward(fitted.features(&initial).autodiff());
             let turned = correction.clone().narrow(1, 0, blocks).tanh() * self.phase_bound;
             let grown = correction.narrow(1, blocks, blocks).tanh() * self.radius_bound;
-            let mut loss = Tensor::<1>::zeros([1], device).autodiff();
-            if self.score_weight > 0.0 {
-                let phase = wrap(initial.phase.clone() + turned.clone());
-                let (_, deviation) = fitted.log_radius_statistics(DType::F32);
-                let logs = fitted.standard_log_radius(initial.radius.clone()) + grown / deviation;
-                let noisy = perturb(fitted.prior.drifted(phase, self.drift), self, rng, device);
-                let found = fitted.score.apply(noisy.phase, logs, noisy.log_sigma);
-                loss = loss + (found - noisy.target).square().mean() * self.score_weight;
-            }
+            let phase = wrap(initial.phase.clone() + turned.clone());
+            let (_, deviation) = fitted.log_radius_statistics(DType::F32);
+            let logs = fitted.standard_log_radius(initial.radius.clone()) + grown / deviation;
+            let noisy = perturb(fitted.prior.drifted(phase, self.drift), self, rng, device);
+            let found = fitted.score.apply(noisy.phase, logs, noisy.log_sigma);
+            let mut loss = (found - noisy.target).square().mean() * self.score_weight;
             if self.phase_weight > 0.0 {
                 let kept = fitted.prior.phase_loss(turned, initial.radius, self.eps);
                 loss = loss + kept.mean() * self.phase_weight;

@@ -86,7 +86,7 @@ impl Stage<'_> {
     ) -> Result<M> {
         let Self { config, progress, steps, .. } = *self;
         let mut order: Vec<usize> = (0..self.rows).collect();
-        let mut rng = seeded_rng(config.seed, &[0x7472_6169_6e, self.number]);
+        let mut rng = seeded_rng(config.seed, &[0x0074_7261_696e, self.number]);
         for at in (1..order.len()).rev() {
             order.swap(at, rng.random_range(0..=at));
         }

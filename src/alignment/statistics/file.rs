@@ -225,13 +225,9 @@ impl Statistics {
             sample: header.centroid_sample,
             sources: header.sources,
         };
-        if statistics.networks.is_some() {
+        if let Some(networks) = &statistics.networks {
             // Networks of other sizes than the settings say are found here, with the name of the file.
-            let fitted: AnisoAlign = record::of_parameters(
-                statistics.networks.as_ref().expect("just seen"),
-                path,
-                &host_device(),
-            )?;
+            let fitted: AnisoAlign = record::of_parameters(networks, path, &host_device())?;
             if fitted.dim() != dim {
                 return Err(wrong(format!("networks of {} dimensions, statistics of {dim}", fitted.dim())));
             }

@@ -39,6 +39,11 @@ struct Embedded {
 /// [`Error::Config`] for a folder with another job and for settings of zero; [`Error::Format`] or [`Error::Io`] naming the
 /// picture for one that cannot be read, under [`BadPictures::Error`]; [`Error::Interrupted`] where the observer asks to
 /// stop, what is complete being kept; [`Error::Io`] where a file cannot be written.
+///
+/// [`Error::Config`]: crate::Error::Config
+/// [`Error::Format`]: crate::Error::Format
+/// [`Error::Interrupted`]: crate::Error::Interrupted
+/// [`Error::Io`]: crate::Error::Io
 pub fn embed_pictures(
     encoder: &ImageEncoder,
     pictures: &PictureList,

@@ -1,6 +1,8 @@
 //! Published encoders: CLIP, SigLIP and their kin.
 
 mod configuration;
+mod fingerprint;
+mod headed;
 mod image;
 mod names;
 mod open_clip;
@@ -21,6 +23,7 @@ use burn::module::Module;
 use burn::tensor::{Device, FloatDType};
 
 use configuration::Architecture;
+use fingerprint::PICTURES;
 use image::ImageTower;
 use names::{HuggingFaceNames, WithScalars};
 use open_clip::OpenClipWeights;
@@ -30,8 +33,7 @@ use text::TextTower;
 use super::PictureProcessor;
 use super::bert::BertNames;
 use super::efficientnet::FoldedWeights;
-use super::{ClipConfig, EfficientNetLiteConfig, HeadsFolder, TowerReference};
-use crate::fingerprint::Fingerprint;
+use super::{ClipConfig, EfficientNetLiteConfig};
 use crate::weights::{Shards, WeightSource, fill};
 use crate::{Error, Result};
 
@@ -321,122 +323,6 @@ impl PretrainedEncoder {
         Ok(TextEncoder { tower, tokenizer, device: device.clone(), dim, fingerprint, head: None })
     }
 
-    /// A tower of heads, which must be the one that they were trained on.
-    fn tower(&self, reference: &TowerReference) -> Result<Self> {
-        let path = reference.resolve(&self.folder);
-        let config = self.folder.join("config.json");
-        let tower = Self::open(&path)
-            .map_err(|error| Error::format(&config, format!("the tower {}: {error}", path.display())))?;
-        if matches!(tower.architecture, Architecture::Heads(_)) {
-            let detail = format!("expected a tower in {}, found heads", path.display());
-            return Err(Error::format(config, detail));
-        }
-        let found = tower.fingerprint()?;
-        if found != reference.fingerprint {
-            let detail = format!(
-                "expected the tower {} as it was when the heads were trained, fingerprint {}, found {found}",
-                path.display(),
-                reference.fingerprint
-            );
-            return Err(Error::format(config, detail));
-        }
-        Ok(tower)
-    }
-
-    fn headed_image(
-        &self,
-        folder: &HeadsFolder,
-        precision: FloatDType,
-        device: &Device,
-    ) -> Result<ImageEncoder> {
-        let mut encoder = self.tower(&folder.image_tower)?.image(precision, device)?;
-        let head = folder.heads(&self.folder, device)?.image;
-        if head.input_dim() != encoder.dim {
-            let what =
-                format!("features of the tower of pictures, for the heads of {}", self.folder.display());
-            return Err(Error::mismatch(what, head.input_dim(), encoder.dim));
-        }
-        encoder.dim = head.output_dim();
-        encoder.head = Some(head);
-        encoder.fingerprint = self.headed_fingerprint(&encoder.fingerprint)?;
-        Ok(encoder)
-    }
-
-    fn headed_text(
-        &self,
-        folder: &HeadsFolder,
-        precision: FloatDType,
-        device: &Device,
-    ) -> Result<TextEncoder> {
-        let mut encoder = self.tower(&folder.text_tower)?.text(precision, device)?;
-        let head = folder.heads(&self.folder, device)?.text;
-        if head.input_dim() != encoder.dim {
-            let what = format!("features of the tower of texts, for the heads of {}", self.folder.display());
-            return Err(Error::mismatch(what, head.input_dim(), encoder.dim));
-        }
-        encoder.dim = head.output_dim();
-        encoder.head = Some(head);
-        encoder.fingerprint = self.headed_fingerprint(&encoder.fingerprint)?;
-        Ok(encoder)
-    }
-
-    fn headed_fingerprint(&self, tower: &str) -> Result<String> {
-        let mut hash = Fingerprint::new();
-        hash.add(self.fingerprint()?.as_bytes());
-        hash.add(tower.as_bytes());
-        Ok(hash.finish())
-    }
-
-    /// A number that changes with the files of the encoder: settings, tokenizer, processing of pictures, and the sizes and parts
-    /// of the weights.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Io`] where a file cannot be read.
-    pub fn fingerprint(&self) -> Result<String> {
-        self.fingerprint_of(&SETTINGS)
-    }
-
-    /// As [`fingerprint`](Self::fingerprint), of these settings: rows of pictures do not depend on a tokenizer.
-    fn fingerprint_of(&self, settings: &[&str]) -> Result<String> {
-        let mut hash = Fingerprint::new();
-        let mut add = |path: &Path, is_weights: bool| {
-            let bytes = if is_weights { ends(path) } else { std::fs::read(path) };
-            let bytes = bytes.map_err(|source| Error::io(path, source))?;
-            hash.add(path.file_name().unwrap_or_default().as_encoded_bytes());
-            hash.add(&bytes);
-            Ok::<(), Error>(())
-        };
-        if self.folder.is_file() {
-            add(&self.folder, true)?;
-            return Ok(hash.finish());
-        }
-        for name in settings {
-            let path = self.folder.join(name);
-            if path.is_file() {
-                add(&path, false)?;
-            }
-        }
-        let files = self.sorted_files()?;
-        let ends_with =
-            |path: &PathBuf, end: &str| path.extension().is_some_and(|extension| extension == end);
-        // What PyTorch saved as well is not read.
-        let weights =
-            if files.iter().any(|path| ends_with(path, "safetensors")) { "safetensors" } else { "bin" };
-        for path in files.iter().filter(|path| ends_with(path, weights)) {
-            add(path, true)?;
-        }
-        Ok(hash.finish())
-    }
-
-    fn sorted_files(&self) -> Result<Vec<PathBuf>> {
-        let mut paths: Vec<PathBuf> = std::fs::read_dir(&self.folder)
-            .and_then(|folder| folder.map(|entry| entry.map(|entry| entry.path())).collect())
-            .map_err(|source| Error::io(&self.folder, source))?;
-        paths.sort();
-        Ok(paths)
-    }
-
     /// Refuses a tokenizer whose texts do not have the token at which CLIP pools them: all would have one embedding, that of
     /// their beginning.
     fn check_end(&self, tokenizer: &TextTokenizer) -> Result<()> {
@@ -528,25 +414,6 @@ fn efficient_net_of(path: &Path) -> Result<Architecture> {
     Err(Error::format(path, detail))
 }
 
-/// The files that say what is done to pictures first, and of which kind the tower is.
-const PICTURES: [&str; 4] =
-    ["config.json", "open_clip_config.json", "preprocessor_config.json", "processor_config.json"];
-
-/// The files that say what an encoder is, beside its weights.
-const SETTINGS: [&str; 11] = [
-    "config.json",
-    "open_clip_config.json",
-    "preprocessor_config.json",
-    "processor_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "vocab.json",
-    "merges.txt",
-    "modules.json",
-    "sentence_bert_config.json",
-    "1_Pooling/config.json",
-];
-
 /// The weights of the text tower, beside those of the image tower.
 const TEXTS: &[&str] = &["text_model.", "text_projection.", "logit_scale", "logit_bias"];
 
@@ -555,20 +422,6 @@ const IMAGES: &[&str] = &["vision_model.", "visual_projection.", "logit_scale", 
 
 /// Whatever else is in the file: the adapter of LLM2CLIP's texts.
 const ANY: &[&str] = &[""];
-
-/// The size of a file, and its first, middle and last bytes: weights that differ, differ there.
-fn ends(path: &Path) -> std::io::Result<Vec<u8>> {
-    use std::io::{Read, Seek, SeekFrom};
-    const BYTES: u64 = 1 << 16;
-    let mut file = std::fs::File::open(path)?;
-    let length = file.metadata()?.len();
-    let mut found = length.to_le_bytes().to_vec();
-    for from in [0, length / 2, length.saturating_sub(BYTES)] {
-        file.seek(SeekFrom::Start(from))?;
-        file.by_ref().take(BYTES).read_to_end(&mut found)?;
-    }
-    Ok(found)
-}
 
 /// The processing of a folder of open_clip.
 #[cfg(feature = "image")]

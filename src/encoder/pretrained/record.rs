@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::PretrainedEncoder;
 use super::configuration::Architecture;
-use super::{PICTURES, PretrainedEncoder};
+use super::fingerprint::PICTURES;
 use crate::{Error, Result, atomic};
 
 /// Which encoder made the rows of a store, or shows pictures to a model.
@@ -56,7 +57,9 @@ impl PretrainedEncoder {
             }
             Architecture::SiglipVision(config) => (config.hidden_size, config.image_size),
             Architecture::EfficientNetLite(config, _) => (config.hidden_dim, config.image_size),
-            Architecture::ClipText(_) | Architecture::SiglipText(_) | Architecture::Bert(..) => return Ok(None),
+            Architecture::ClipText(_) | Architecture::SiglipText(_) | Architecture::Bert(..) => {
+                return Ok(None);
+            }
             Architecture::Heads(heads) => {
                 // The head changes the rows, and the tower sees the pictures.
                 let Some(tower) = self.tower(&heads.image_tower)?.record()? else { return Ok(None) };
@@ -69,7 +72,8 @@ impl PretrainedEncoder {
         #[cfg(feature = "image")]
         let processor = self.picture_processor(image_size).ok();
         #[cfg(feature = "image")]
-        let image_size = match (&self.architecture, processor.as_ref().and_then(|found| found.output_size())) {
+        let image_size = match (&self.architecture, processor.as_ref().and_then(|found| found.output_size()))
+        {
             // A convolutional tower takes pictures of any size.
             (Architecture::EfficientNetLite(..), Some([height, _])) => height as usize,
             _ => image_size,

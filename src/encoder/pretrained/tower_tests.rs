@@ -6,6 +6,7 @@ use burn::tensor::{Bool, DType, Device, FloatDType, Int, Tensor, TensorData};
 use super::parity_tests::{Reference, copy, fixture};
 use super::text::TextTower;
 use super::*;
+use crate::encoder::{HeadsFolder, TowerReference};
 
 fn text(folder: &Path) -> TextEncoder {
     PretrainedEncoder::open(folder).unwrap().text(FloatDType::F32, &Device::default()).unwrap()

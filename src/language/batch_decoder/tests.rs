@@ -38,10 +38,10 @@ fn texts_that_begin_and_end_at_different_times_are_those_written_alone() {
     let mut ids = Vec::new();
     while !batch.is_empty() || ids.len() < prompts.len() {
         // Two at once, and another one every few steps.
-        if steps % 4 == 0 || steps == 1 {
-            if let Some(prompt) = prompts.get(ids.len()) {
-                ids.push(batch.add(prompt.clone(), &[7], &config(ids.len() as u64)).unwrap());
-            }
+        if (steps % 4 == 0 || steps == 1)
+            && let Some(prompt) = prompts.get(ids.len())
+        {
+            ids.push(batch.add(prompt.clone(), &[7], &config(ids.len() as u64)).unwrap());
         }
         for (id, decoded) in batch.step() {
             assert!(!ends.contains_key(&id), "nothing comes behind the end");

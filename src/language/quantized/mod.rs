@@ -20,9 +20,9 @@ use projection::{tensor, values};
 /// four bits takes the memory of its four bits, and no more of it is read for a token.
 ///
 /// [`Pretrained::load_quantized`](super::Pretrained::load_quantized) reads one. Products with few rows, as in decoding, are
-/// computed from the blocks on the CPU, on all its cores, in float32: Q4_0, Q4_1 and Q8_0 directly, other types row by row. For
-/// many rows, as in a prompt, a matrix is widened to float32 for the product and freed. Values are those of a
-/// [`LlamaDecoder`](super::LlamaDecoder) that was read from the same file in float32, up to rounding. There is nothing to train: it has no parameters.
+/// computed from the blocks on the CPU, on all its cores: for one row with Q4_0, Q4_1 and Q8_0 in integers, of which the row has
+/// 16 bits (llama.cpp takes 8), otherwise in float32. For many rows, as in a prompt, a matrix is widened to float32 for the product and freed. Values are those of a
+/// [`LlamaDecoder`](super::LlamaDecoder) that was read from the same file in float32, to four digits. There is nothing to train: it has no parameters.
 ///
 /// Burn has quantised tensors too, but multiplies with them on the CPU by widening the whole matrix at every product
 /// (`q_matmul` in burn-backend 0.22.1, for which burn-flex has no implementation of its own), and has no scheme with a minimum

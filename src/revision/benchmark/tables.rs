@@ -87,13 +87,17 @@ pub(super) fn read(path: &Path, kind: BenchmarkKind, circular: bool) -> Result<V
             _ => format!("{ability}/{category}"),
         };
         let original = number % TURNED;
+        let mut pictures = vec![index.to_string()];
+        if number != original {
+            pictures.push(original.to_string());
+        }
         let turns = if circular && number < TURNED { choices.len() } else { 1 };
         for turn in 0..turns {
             let mut turned = choices.clone();
             turned.rotate_left(turn);
             questions.push(BenchmarkQuestion {
                 id: (number + turn as u64 * TURNED).to_string(),
-                pictures: vec![index.to_string(), original.to_string()],
+                pictures: pictures.clone(),
                 prompt: with_choices(optional(columns.hint), field(columns.question), &turned),
                 category: category.clone(),
                 expected: Expected::Choice {

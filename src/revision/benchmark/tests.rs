@@ -131,7 +131,9 @@ fn what_is_no_question_is_named_by_file_and_line() {
         ("cuont.txt", "", "no subtask"),
     ] {
         std::fs::write(mme.join(name), text).unwrap();
-        let error = Benchmark::read(&[mme.clone()], &BenchmarkOptions::default()).unwrap_err().to_string();
+        let error = Benchmark::read(std::slice::from_ref(&mme), &BenchmarkOptions::default())
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(expected) && error.contains(name), "{error}");
         std::fs::remove_file(mme.join(name)).unwrap();
     }

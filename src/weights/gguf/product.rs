@@ -1,7 +1,9 @@
 //! Products with matrices that stay in the blocks of the file.
 //!
-//! A row of the matrix is read once, block by block, and multiplied with all vectors. The loops are plain ones, which the
-//! compiler turns into the widest vector instructions that the processor has; rows are divided among threads.
+//! A row of the matrix is read once, block by block. A single vector is multiplied with it in integers: the values of each
+//! block of the vector become 16-bit numbers with a scale, which keeps four to five digits of the largest of them, and the sum over
+//! a block is exact, with the instructions for pairs of such numbers where the processor has them. Several vectors are
+//! multiplied with the values of the row in float32. Rows are divided among threads.
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -18,18 +20,40 @@ const LANES: usize = 16;
 /// The rows that a thread takes at once.
 const ROWS: usize = 32;
 
-/// Vectors, each of the width of a matrix, and the sums of their blocks.
+/// Vectors, each of the width of a matrix, and what the blocks of a single one are in integers.
 pub(crate) struct Vectors<'a> {
     values: &'a [f32],
     width: usize,
-    block_sums: Vec<f32>,
+    blocks: Vec<Block>,
+}
+
+/// A block of a vector: its values are `scale` times the numbers.
+struct Block {
+    numbers: [i16; BLOCK],
+    scale: f32,
+    sum: f32,
+}
+
+impl Block {
+    fn new(values: &[f32; BLOCK]) -> Self {
+        let largest = values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+        // What is not finite has no number, and its products are to be seen to be none.
+        let finite = values.iter().all(|value| value.is_finite());
+        let scale = if finite { largest / f32::from(i16::MAX) } else { f32::NAN };
+        let inverse = if scale > 0.0 { scale.recip() } else { 0.0 };
+        let numbers = std::array::from_fn(|at| (values[at] * inverse).round_ties_even() as i16);
+        Self { numbers, scale, sum: values.iter().sum() }
+    }
 }
 
 impl<'a> Vectors<'a> {
     /// The vectors that follow each other in `values`.
     pub(crate) fn new(values: &'a [f32], width: usize) -> Self {
-        let block_sums = values.as_chunks::<BLOCK>().0.iter().map(|block| block.iter().sum()).collect();
-        Self { values, width, block_sums }
+        let blocks = match values.len() == width {
+            true => values.as_chunks::<BLOCK>().0.iter().map(Block::new).collect(),
+            false => Vec::new(),
+        };
+        Self { values, width, blocks }
     }
 
     fn count(&self) -> usize {
@@ -130,9 +154,9 @@ impl WithSimd for Rows<'_> {
         let mut values = Vec::new();
         for (row, products) in bytes.chunks(matrix.row_bytes).zip(products.chunks_mut(count)) {
             match (matrix.dtype, products) {
-                (TensorType::Q8_0, [product]) => *product = q8_0(row, vectors.values),
-                (TensorType::Q4_0, [product]) => *product = q4_0(row, vectors.values, &vectors.block_sums),
-                (TensorType::Q4_1, [product]) => *product = q4_1(row, vectors.values, &vectors.block_sums),
+                (TensorType::Q8_0, [product]) => *product = q8_0(row, &vectors.blocks),
+                (TensorType::Q4_0, [product]) => *product = q4_0(row, &vectors.blocks),
+                (TensorType::Q4_1, [product]) => *product = q4_1(row, &vectors.blocks),
                 (dtype, products) => {
                     values.clear();
                     match dtype {
@@ -174,48 +198,82 @@ fn half_at(block: &[u8], at: usize) -> f32 {
     f32::from_bits(magnitude.to_bits() | (half & 0x8000) << 16)
 }
 
-/// The sum of the quanta of a block times a vector, in partial sums.
+/// The partial sums of a block's product in integers: eight, of four terms each.
+type Partial = [i32; 8];
+
+/// Adds partial sums of a block, times its scale.
 #[inline(always)]
-fn nibbles_times(quanta: &[u8], vector: &[f32; BLOCK], scale: f32, sums: &mut [f32; LANES]) {
+fn add(sums: &mut [f32; 8], partial: Partial, scale: f32) {
+    for lane in 0..8 {
+        sums[lane] += scale * partial[lane] as f32;
+    }
+}
+
+#[inline(always)]
+fn nibbles_times(quanta: &[u8], numbers: &[i16; BLOCK]) -> Partial {
     let quanta: &[u8; BLOCK / 2] = quanta.try_into().expect("half as many bytes as values");
-    for lane in 0..LANES {
-        let (low, high) = ((quanta[lane] & 15) as f32, (quanta[lane] >> 4) as f32);
-        sums[lane] += scale * (low * vector[lane] + high * vector[LANES + lane]);
+    #[cfg(target_arch = "x86_64")]
+    if let Some(simd) = pulp::x86::V3::try_new() {
+        let (sse2, avx2) = (simd.sse2, simd.avx2);
+        let quanta: std::arch::x86_64::__m128i = bytemuck::cast(*quanta);
+        let mask = sse2._mm_set1_epi8(15);
+        let low = avx2._mm256_cvtepu8_epi16(sse2._mm_and_si128(quanta, mask));
+        let high = avx2._mm256_cvtepu8_epi16(sse2._mm_and_si128(sse2._mm_srli_epi16::<4>(quanta), mask));
+        let [first, second]: [std::arch::x86_64::__m256i; 2] = bytemuck::cast(*numbers);
+        let products = [avx2._mm256_madd_epi16(low, first), avx2._mm256_madd_epi16(high, second)];
+        return bytemuck::cast(avx2._mm256_add_epi32(products[0], products[1]));
     }
+    let quantum = |at: usize| i32::from(if at < 16 { quanta[at] & 15 } else { quanta[at - 16] >> 4 });
+    let product = |at: usize| quantum(at) * i32::from(numbers[at]);
+    std::array::from_fn(|lane| {
+        (0..2).flat_map(|half| [16 * half + 2 * lane, 16 * half + 2 * lane + 1]).map(product).sum()
+    })
 }
 
 #[inline(always)]
-fn q4_1(row: &[u8], vector: &[f32], block_sums: &[f32]) -> f32 {
-    let (mut sums, mut minima) = ([0.0; LANES], 0.0);
-    let blocks = row.as_chunks::<{ 4 + BLOCK / 2 }>().0.iter();
-    for ((block, vector), sum) in blocks.zip(vector.as_chunks::<BLOCK>().0).zip(block_sums) {
-        nibbles_times(&block[4..], vector, half_at(block, 0), &mut sums);
-        minima += half_at(block, 2) * sum;
+fn bytes_times(quanta: &[u8], numbers: &[i16; BLOCK]) -> Partial {
+    let quanta: &[u8; BLOCK] = quanta.try_into().expect("as many bytes as values");
+    #[cfg(target_arch = "x86_64")]
+    if let Some(simd) = pulp::x86::V3::try_new() {
+        let avx2 = simd.avx2;
+        let quanta: [std::arch::x86_64::__m128i; 2] = bytemuck::cast(*quanta);
+        let numbers: [std::arch::x86_64::__m256i; 2] = bytemuck::cast(*numbers);
+        let product =
+            |half: usize| avx2._mm256_madd_epi16(avx2._mm256_cvtepi8_epi16(quanta[half]), numbers[half]);
+        return bytemuck::cast(avx2._mm256_add_epi32(product(0), product(1)));
+    }
+    let product = |at: usize| i32::from(quanta[at].cast_signed()) * i32::from(numbers[at]);
+    std::array::from_fn(|lane| {
+        (0..2).flat_map(|half| [16 * half + 2 * lane, 16 * half + 2 * lane + 1]).map(product).sum()
+    })
+}
+
+#[inline(always)]
+fn q4_1(row: &[u8], vector: &[Block]) -> f32 {
+    let (mut sums, mut minima) = ([0.0; 8], 0.0);
+    for (block, vector) in row.as_chunks::<{ 4 + BLOCK / 2 }>().0.iter().zip(vector) {
+        add(&mut sums, nibbles_times(&block[4..], &vector.numbers), half_at(block, 0) * vector.scale);
+        minima += half_at(block, 2) * vector.sum;
     }
     sums.iter().sum::<f32>() + minima
 }
 
 #[inline(always)]
-fn q4_0(row: &[u8], vector: &[f32], block_sums: &[f32]) -> f32 {
-    let (mut sums, mut minima) = ([0.0; LANES], 0.0);
-    let blocks = row.as_chunks::<{ 2 + BLOCK / 2 }>().0.iter();
-    for ((block, vector), sum) in blocks.zip(vector.as_chunks::<BLOCK>().0).zip(block_sums) {
+fn q4_0(row: &[u8], vector: &[Block]) -> f32 {
+    let (mut sums, mut minima) = ([0.0; 8], 0.0);
+    for (block, vector) in row.as_chunks::<{ 2 + BLOCK / 2 }>().0.iter().zip(vector) {
         let scale = half_at(block, 0);
-        nibbles_times(&block[2..], vector, scale, &mut sums);
-        minima -= 8.0 * scale * sum;
+        add(&mut sums, nibbles_times(&block[2..], &vector.numbers), scale * vector.scale);
+        minima -= 8.0 * scale * vector.sum;
     }
     sums.iter().sum::<f32>() + minima
 }
 
 #[inline(always)]
-fn q8_0(row: &[u8], vector: &[f32]) -> f32 {
-    let mut sums = [0.0; LANES];
-    for (block, vector) in row.as_chunks::<{ 2 + BLOCK }>().0.iter().zip(vector.as_chunks::<BLOCK>().0) {
-        let scale = half_at(block, 0);
-        for lane in 0..LANES {
-            let (first, second) = (block[2 + lane].cast_signed(), block[2 + LANES + lane].cast_signed());
-            sums[lane] += scale * (first as f32 * vector[lane] + second as f32 * vector[LANES + lane]);
-        }
+fn q8_0(row: &[u8], vector: &[Block]) -> f32 {
+    let mut sums = [0.0; 8];
+    for (block, vector) in row.as_chunks::<{ 2 + BLOCK }>().0.iter().zip(vector) {
+        add(&mut sums, bytes_times(&block[2..], &vector.numbers), half_at(block, 0) * vector.scale);
     }
     sums.iter().sum()
 }
@@ -329,5 +387,17 @@ mod tests {
         let rows = [first.dequantised()[128..].to_vec(), second.dequantised()[..64].to_vec()].concat();
         assert_eq!(turned.dequantised(), rows);
         assert!(joined.join(matrix(TensorType::Q8_0, 1, 64)).is_err());
+    }
+
+    #[test]
+    fn what_is_not_finite_shows_in_every_product() {
+        for dtype in [TensorType::Q4_0, TensorType::Q4_1, TensorType::Q8_0, TensorType::Q4_K] {
+            for value in [f32::NAN, f32::INFINITY] {
+                let mut vector = vec![0.5; 512];
+                vector[77] = value;
+                let products = matrix(dtype, 3, 512).products(&Vectors::new(&vector, 512));
+                assert!(products.iter().all(|product| !product.is_finite()), "{dtype:?}: {products:?}");
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@
     python tests/reference/serve/page.py --picture cat.jpg --output screenshots/ --question 'What is it?' 'What colour is it?'
 
 Chooses the picture, asks the questions, and expects answers that are streamed, an error for what is no picture, and that
-everything can be reached with a keyboard. `ask-light.png` is what the book and the README show.
+everything can be reached with a keyboard. `desktop-light.png` is what the book and the README show.
 """
 
 import argparse

@@ -15,17 +15,14 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::timeout;
 
-use super::App;
+use super::app::App;
+use super::body::{drain, reply};
 use super::engine::{Event, Job};
 use super::error::ApiError;
 use super::request::ChatRequest;
 
 /// How long the body of a request may take.
 const BODY: Duration = Duration::from_secs(30);
-
-/// What is read of a body that is refused, so that the client reads why before the connection ends, and for how long.
-const DRAINED: usize = 256 << 20;
-const DRAINING: Duration = Duration::from_secs(10);
 
 /// `POST /v1/chat/completions`.
 pub async fn completions(State(app): State<Arc<App>>, request: Request) -> Response {
@@ -62,20 +59,6 @@ fn admit(app: &App, headers: &axum::http::HeaderMap) -> Result<tokio::sync::Owne
     Arc::clone(&app.places)
         .try_acquire_owned()
         .map_err(|_| ApiError::queue_full(app.queue, app.metrics.seconds_for(app.queue)))
-}
-
-async fn drain(body: Body) {
-    let mut frames = body.into_data_stream();
-    let mut left = DRAINED;
-    let _ = timeout(DRAINING, async {
-        while let Some(Ok(bytes)) = frames.next().await {
-            match left.checked_sub(bytes.len()) {
-                Some(rest) => left = rest,
-                None => return,
-            }
-        }
-    })
-    .await;
 }
 
 async fn answer(
@@ -183,7 +166,7 @@ impl Completion {
                     });
                     let mut object = self.object("chat.completion", json!([choice]));
                     object["usage"] = self.usage(tokens);
-                    return Ok(super::http::json(&object));
+                    return Ok(reply(&object));
                 }
                 Some(Event::Failed(error)) => return Err(error),
                 Some(Event::Begun { .. }) => {}

