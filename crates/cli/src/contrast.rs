@@ -98,14 +98,17 @@ fn pairs(command: &ContrastCommand, images: &Store, texts: &Store) -> Result<Fea
     if let Some(path) = &command.pairs {
         // A picture may stand in it several times.
         let list = TextList::read(path, Some("text"), None)?;
-        let pair = |(row, item): (usize, &Item<String>)| match item.record.get("image").and_then(|id| id.as_str()) {
-            Some(image) => Ok((image.to_string(), item.content.clone())),
-            None => {
-                let fields: Vec<&String> = item.record.keys().collect();
-                let detail = format!("row {row}: expected the id of a picture in \"image\", found the fields {fields:?}");
-                Err(Error::Format { path: path.clone(), detail })
-            }
-        };
+        let pair =
+            |(row, item): (usize, &Item<String>)| match item.record.get("image").and_then(|id| id.as_str()) {
+                Some(image) => Ok((image.to_string(), item.content.clone())),
+                None => {
+                    let fields: Vec<&String> = item.record.keys().collect();
+                    let detail = format!(
+                        "row {row}: expected the id of a picture in \"image\", found the fields {fields:?}"
+                    );
+                    Err(Error::Format { path: path.clone(), detail })
+                }
+            };
         let list: Vec<(String, String)> = list.items().iter().enumerate().map(pair).collect::<Result<_>>()?;
         return FeaturePairs::of_list(images, texts, &list);
     }

@@ -32,7 +32,7 @@ pub fn html(report: &Report, sheet: &str) -> String {
     if report.validation {
         body.push_str("<p><b>Measured on training pictures, to choose settings.</b></p>\n");
     }
-    let _ = write!(body, "<p>{}</p>\n", escape(&report.headline()));
+    let _ = writeln!(body, "<p>{}</p>", escape(&report.headline()));
     body.push_str("<h2>Right answers</h2>\n<p>Bars are standard deviations over seeds, small dots single seeds. The dashed \
         line is the most frequent answer to each question, whatever is shown.</p>\n");
     body.push_str(&rows(report));

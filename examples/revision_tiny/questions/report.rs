@@ -107,7 +107,8 @@ impl Report {
         );
         let mut rows = vec![HEAD.map(String::from).to_vec()];
         let values: [fn(&Accuracy) -> f64; 4] = [|a| a.all, |a| a.yes_no, |a| a.shape, |a| a.colour];
-        let unseeing: [(&str, fn(&SeedReport) -> &Accuracy); 2] = [
+        type Unseeing = fn(&SeedReport) -> &Accuracy;
+        let unseeing: [(&str, Unseeing); 2] = [
             ("the question alone, most frequent answer", |seed| &seed.prior),
             ("no picture", |seed| &seed.blind),
         ];
