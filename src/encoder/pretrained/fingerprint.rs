@@ -5,7 +5,7 @@ use crate::fingerprint::Fingerprint;
 use crate::{Error, Result};
 
 /// The files that say what is done to pictures first, and of which kind the tower is.
-pub(super) const PICTURES: [&str; 4] =
+const PICTURES: [&str; 4] =
     ["config.json", "open_clip_config.json", "preprocessor_config.json", "processor_config.json"];
 
 /// The files that say what an encoder is, beside its weights.
@@ -34,8 +34,12 @@ impl PretrainedEncoder {
         self.fingerprint_of(&SETTINGS)
     }
 
-    /// As [`fingerprint`](Self::fingerprint), of these settings: rows of pictures do not depend on a tokenizer.
-    pub(super) fn fingerprint_of(&self, settings: &[&str]) -> Result<String> {
+    /// As [`fingerprint`](Self::fingerprint), of what rows of pictures depend on.
+    pub(super) fn picture_fingerprint(&self) -> Result<String> {
+        self.fingerprint_of(&PICTURES)
+    }
+
+    fn fingerprint_of(&self, settings: &[&str]) -> Result<String> {
         let mut hash = Fingerprint::new();
         let mut add = |path: &Path, is_weights: bool| {
             let bytes = if is_weights { ends(path) } else { std::fs::read(path) };

@@ -23,7 +23,6 @@ use burn::module::Module;
 use burn::tensor::{Device, FloatDType};
 
 use configuration::Architecture;
-use fingerprint::PICTURES;
 use image::ImageTower;
 use names::{HuggingFaceNames, WithScalars};
 use open_clip::OpenClipWeights;
@@ -230,7 +229,7 @@ impl PretrainedEncoder {
         }
         Ok(ImageEncoder {
             tower,
-            fingerprint: self.fingerprint_of(&PICTURES)?,
+            fingerprint: self.picture_fingerprint()?,
             #[cfg(feature = "image")]
             processor,
             device: device.clone(),

@@ -6,7 +6,6 @@ use serde_json::Value;
 
 use super::PretrainedEncoder;
 use super::configuration::Architecture;
-use super::fingerprint::PICTURES;
 use crate::{Error, Result, atomic};
 
 /// Which encoder made the rows of a store, or shows pictures to a model.
@@ -84,7 +83,7 @@ impl PretrainedEncoder {
         let preprocessing = None;
         Ok(Some(EncoderRecord {
             encoder: self.name.clone(),
-            fingerprint: self.fingerprint_of(&PICTURES)?,
+            fingerprint: self.picture_fingerprint()?,
             dim,
             image_size,
             normalised: true,

@@ -1,6 +1,7 @@
 use burn::tensor::{Device, Tensor};
 
-use super::{Benchmark, BenchmarkQuestion};
+use super::Benchmark;
+use super::question::BenchmarkQuestion;
 use crate::language::{GenerationConfig, LanguageModel, Tokenizer, generate_each};
 use crate::revision::{
     Batch, Conversation, IMAGE_PLACEHOLDER, ReVision, Role, Sample, Template, Turn, VisualSource,

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
-use super::BenchmarkKind;
+use super::kind::BenchmarkKind;
 use crate::{Error, Result};
 
 /// Which benchmark a file or folder holds.

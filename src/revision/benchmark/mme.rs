@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::file::{at, entries, text};
+use super::question::{BenchmarkQuestion, Expected, pairs, stem};
 use super::scores::{Score, line, share};
-use super::{BenchmarkQuestion, Expected, pairs, stem};
 use crate::{Error, Result};
 
 const PERCEPTION: [&str; 10] = [

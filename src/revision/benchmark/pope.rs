@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::file::{at, text};
+use super::question::{BenchmarkQuestion, Expected, pairs, stem};
 use super::scores::{Score, line, share};
-use super::{BenchmarkQuestion, Expected, pairs, stem};
 use crate::Result;
 
 #[derive(Deserialize)]

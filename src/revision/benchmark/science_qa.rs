@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use super::choices::{LETTERS, with_choices};
 use super::file::json;
+use super::question::{BenchmarkQuestion, Expected, pairs};
 use super::scores::{ByCategory, Score};
-use super::{BenchmarkQuestion, Expected, pairs};
 use crate::{Error, Result};
 
 #[derive(Deserialize)]

@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::BenchmarkKind;
+use super::kind::BenchmarkKind;
 
 /// A number of a benchmark's table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

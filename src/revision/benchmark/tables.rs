@@ -4,8 +4,9 @@ use std::path::Path;
 
 use super::choices::{LETTERS, matched, with_choices};
 use super::file::at;
+use super::kind::BenchmarkKind;
+use super::question::{BenchmarkQuestion, Expected, pairs};
 use super::scores::{ByCategory, Score};
-use super::{BenchmarkKind, BenchmarkQuestion, Expected, pairs};
 use crate::{Error, Result};
 
 /// Where the copies of a question of MMBench with turned choices have their numbers.

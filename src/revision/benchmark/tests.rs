@@ -4,7 +4,9 @@ use approx::assert_abs_diff_eq;
 use burn::tensor::Device;
 use serde::Deserialize;
 
+use super::question::Expected;
 use super::*;
+use crate::Result;
 use crate::embedding::{EmbeddingTable, NonFinite};
 use crate::language::{GenerationConfig, LlamaConfig, Tokenizer};
 use crate::revision::{ReVisionConfig, Template, VisualSource};

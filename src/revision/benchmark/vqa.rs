@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use super::file::json;
 use super::pope::name;
+use super::question::{BenchmarkQuestion, Expected, pairs};
 use super::scores::{ByCategory, Score};
 use super::vqa_words::{normalised, one_line};
-use super::{BenchmarkQuestion, Expected, pairs};
 use crate::{Error, Result};
 
 #[derive(Deserialize)]
