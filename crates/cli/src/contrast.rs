@@ -13,7 +13,7 @@ use burn_revision::device::from_environment;
 use burn_revision::embedding::{EmbeddingTable, Record, Store, write_table_with_records};
 use burn_revision::encoder::{
     ContrastTraining, ContrastWatch, Contrasted, ContrastiveHeadsConfig, FeaturePairs, GapTrackerConfig,
-    HeadConfig, HeadsFolder, Item, LogitScaleConfig, PretrainedEncoder, TextList, TowerReference,
+    HeadConfig, HeadsFolder, Item, PretrainedEncoder, TextList, TowerReference,
 };
 use burn_revision::training::{ProgressLine, keep_freed_memory};
 use burn_revision::{Error, Result, atomic};
@@ -98,14 +98,17 @@ fn pairs(command: &ContrastCommand, images: &Store, texts: &Store) -> Result<Fea
     if let Some(path) = &command.pairs {
         // A picture may stand in it several times.
         let list = TextList::read(path, Some("text"), None)?;
-        let pair = |(row, item): (usize, &Item<String>)| match item.record.get("image").and_then(|id| id.as_str()) {
-            Some(image) => Ok((image.to_string(), item.content.clone())),
-            None => {
-                let fields: Vec<&String> = item.record.keys().collect();
-                let detail = format!("row {row}: expected the id of a picture in \"image\", found the fields {fields:?}");
-                Err(Error::Format { path: path.clone(), detail })
-            }
-        };
+        let pair =
+            |(row, item): (usize, &Item<String>)| match item.record.get("image").and_then(|id| id.as_str()) {
+                Some(image) => Ok((image.to_string(), item.content.clone())),
+                None => {
+                    let fields: Vec<&String> = item.record.keys().collect();
+                    let detail = format!(
+                        "row {row}: expected the id of a picture in \"image\", found the fields {fields:?}"
+                    );
+                    Err(Error::Format { path: path.clone(), detail })
+                }
+            };
         let list: Vec<(String, String)> = list.items().iter().enumerate().map(pair).collect::<Result<_>>()?;
         return FeaturePairs::of_list(images, texts, &list);
     }
@@ -127,12 +130,8 @@ fn config(command: &ContrastCommand, train: &FeaturePairs) -> ContrastiveHeadsCo
             .with_dropout(command.dropout)
             .with_unit_input(is_unit)
     };
-    let scale = match command.logit_scale {
-        Some(scale) => LogitScaleConfig::Fixed(scale),
-        None => LogitScaleConfig::Learned { init: 14.3, max: 100.0 },
-    };
     ContrastiveHeadsConfig::new(head(train.image_dim(), image_is_unit), head(train.text_dim(), text_is_unit))
-        .with_logit_scale(scale)
+        .with_logit_scale(command.logit_scale.clone())
 }
 
 /// Writes what heads make of the features of a store, with its records.

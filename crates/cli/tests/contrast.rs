@@ -62,7 +62,9 @@ fn four_commands_lead_from_two_encoders_to_one_that_embeds_pictures_and_texts() 
     assert_eq!((lines("mine/epochs.jsonl"), lines("mine/gap.jsonl")), (2, 5));
 
     // What the heads make of the features at hand is what the encoder makes of the pictures.
-    shell.run(&format!("{CONTRAST} --output rows --image-rows image_rows.npy --text-rows text_rows.npy --quiet"));
+    shell.run(&format!(
+        "{CONTRAST} --output rows --image-rows image_rows.npy --text-rows text_rows.npy --quiet"
+    ));
     shell.run("embed --encoder mine --images captions.csv --id-column image --output mine_images.npy");
     shell.run("embed --encoder mine --texts captions.csv --id-column image --output mine_texts.npy");
     for (name, other) in [("mine_images.npy", "image_rows.npy"), ("mine_texts.npy", "text_rows.npy")] {
