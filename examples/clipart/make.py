@@ -140,9 +140,10 @@ def pictures(packages, folder):
     if missing:
         for source, name, file in members(packages, missing):
             picture = Image.open(file)
-            # Large ones are reduced before anything is unfolded in memory twice.
-            picture.draft(None, (SIDE * 4, SIDE * 4))
             picture = picture.convert("RGBA")
+            # Some are 20,000 pixels wide: they are reduced before they are in memory a second time.
+            if (times := min(picture.size) // (8 * SIDE)) > 1:
+                picture = picture.reduce(times)
             white = Image.new("RGBA", picture.size, "white")
             white.alpha_composite(picture)
             white = white.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BICUBIC)
@@ -167,12 +168,18 @@ def cut(images, texts, out):
     for path in [images, texts]:
         values = load_file(path)["embeddings"]
         rows |= {record["id"]: value for record, value in zip(lines(path.with_suffix(".jsonl")), values)}
-    for name in ["encoder_images", "encoder_texts", "stage1_images", "stage1_texts", "stage2_images", "test_images", "test_texts"]:
-        ids = [record["id"] for record in lines(HERE / f"{name}.jsonl")]
-        save_file({"embeddings": np.stack([rows[id] for id in ids]).astype(np.float16)}, out / f"{name}.safetensors")
-        if out != HERE:
-            shutil.copy(HERE / f"{name}.jsonl", out)
-        print(f"{name}: {len(ids)} rows")
+    captions = {record["id"]: record for record in lines(HERE / "captions.jsonl")}
+    tested = {record["text_id"] for record in lines(HERE / "pictures.jsonl") if record["split"] == "test"}
+    sets = ["encoder_images", "encoder_texts", "stage1_images", "stage1_texts", "stage2_images", "test_images"]
+    records = {name: lines(HERE / f"{name}.jsonl") for name in sets}
+    records["test_texts"] = [captions[id] for id in sorted(tested)]
+    for name, listed in records.items():
+        # Pictures that no package has under their caption are left out.
+        kept = [record for record in listed if record["id"] in rows]
+        values = np.stack([rows[record["id"]] for record in kept]).astype(np.float16)
+        save_file({"embeddings": values}, out / f"{name}.safetensors")
+        write_lines(out / f"{name}.jsonl", kept)
+        print(f"{name}: {len(kept)} rows, {len(listed) - len(kept)} left out")
 
 
 def held_out(folder):

@@ -13,7 +13,7 @@ use burn_revision::device::from_environment;
 use burn_revision::embedding::{EmbeddingTable, Record, Store, write_table_with_records};
 use burn_revision::encoder::{
     ContrastTraining, ContrastWatch, Contrasted, ContrastiveHeadsConfig, FeaturePairs, GapTrackerConfig,
-    HeadConfig, HeadsFolder, Item, LogitScaleConfig, PretrainedEncoder, TextList, TowerReference,
+    HeadConfig, HeadsFolder, Item, PretrainedEncoder, TextList, TowerReference,
 };
 use burn_revision::training::{ProgressLine, keep_freed_memory};
 use burn_revision::{Error, Result, atomic};
@@ -130,12 +130,8 @@ fn config(command: &ContrastCommand, train: &FeaturePairs) -> ContrastiveHeadsCo
             .with_dropout(command.dropout)
             .with_unit_input(is_unit)
     };
-    let scale = match command.logit_scale {
-        Some(scale) => LogitScaleConfig::Fixed(scale),
-        None => LogitScaleConfig::Learned { init: 14.3, max: 100.0 },
-    };
     ContrastiveHeadsConfig::new(head(train.image_dim(), image_is_unit), head(train.text_dim(), text_is_unit))
-        .with_logit_scale(scale)
+        .with_logit_scale(command.logit_scale.clone())
 }
 
 /// Writes what heads make of the features of a store, with its records.

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use burn_revision::encoder::LogitScaleConfig;
 use clap::Args;
 
 #[derive(Args)]
@@ -40,7 +41,7 @@ pub struct ContrastCommand {
     /// The scale of the logits, the inverse temperature: a number, or `learned` (from 14.3 up to 100, as in CLIP). In a training of
     /// given length, a high scale leaves a wider gap
     #[arg(long, value_name = "SCALE", default_value = "60", value_parser = logit_scale)]
-    pub logit_scale: Option<f64>,
+    pub logit_scale: LogitScaleConfig,
     /// How often every pair is seen
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub epochs: usize,
@@ -77,12 +78,11 @@ pub struct ContrastCommand {
     pub overwrite: bool,
 }
 
-/// A fixed scale; `None` for one that is learned.
-fn logit_scale(text: &str) -> Result<Option<f64>, String> {
+fn logit_scale(text: &str) -> Result<LogitScaleConfig, String> {
     match text {
-        "learned" => Ok(None),
+        "learned" => Ok(LogitScaleConfig::Learned { init: 14.3, max: 100.0 }),
         _ => match text.parse::<f64>() {
-            Ok(scale) if scale > 0.0 && scale.is_finite() => Ok(Some(scale)),
+            Ok(scale) if scale > 0.0 && scale.is_finite() => Ok(LogitScaleConfig::Fixed(scale)),
             _ => Err(format!("expected a number above 0 or learned, found {text:?}")),
         },
     }

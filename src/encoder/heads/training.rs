@@ -140,7 +140,7 @@ impl ContrastTraining {
 
         let mut heads = heads.train().fork(&device);
         if let Some(tracker) = &mut tracker {
-            observe(tracker, 0, &heads.valid(), valid, &plain)?;
+            observe(tracker, 0, &heads.valid(), valid, &plain);
         }
         let (mut epochs, mut best): (Vec<EpochRecord>, Option<(usize, f64, ContrastiveHeads)>) =
             (Vec::new(), None);
@@ -167,7 +167,7 @@ impl ContrastTraining {
             }
             let done = step.index + 1;
             if let Some(tracker) = tracker.as_mut().filter(|tracker| tracker.is_due(done)) {
-                observe(tracker, done, &heads.valid(), valid, &plain)?;
+                observe(tracker, done, &heads.valid(), valid, &plain);
             }
             if done % plan.steps_per_epoch() != 0 {
                 continue;
@@ -236,20 +236,22 @@ fn rows(heads: &ContrastiveHeads, pairs: &FeaturePairs, device: &Device) -> (Ten
     (Tensor::cat(images, 0), Tensor::cat(texts, 0))
 }
 
-/// Measures the gap of the validation pairs.
+/// Measures the gap of the validation pairs. A measurement that fails does not end the training: the tracker keeps the error.
 fn observe(
     tracker: &mut GapTracker,
     step: usize,
     heads: &ContrastiveHeads,
     valid: &FeaturePairs,
     device: &Device,
-) -> Result<()> {
+) {
     if valid.is_empty() {
-        return Ok(());
+        return;
     }
     let (image, text) = rows(heads, valid, device);
     let scale: f64 = heads.logit_scale().into_scalar();
-    tracker.observe_embeddings(step, image, text, scale).map(|_| ())
+    if let Err(error) = tracker.observe_embeddings(step, image, text, scale).map(|_| ()) {
+        tracker.fail(step, &error);
+    }
 }
 
 fn record(
