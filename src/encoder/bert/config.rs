@@ -3,18 +3,10 @@ use burn::nn::{EmbeddingConfig, LayerNormConfig};
 use burn::tensor::Device;
 
 use super::model::{Bert, BertEmbeddings, BertEncoder};
+use super::pooling::Pooling;
 use crate::Result;
 use crate::encoder::clip::check_sizes;
 use crate::encoder::transformer::{Activation, EncoderLayerConfig};
-
-/// How the states of a text's tokens become one vector.
-#[derive(Config, Debug, Copy, PartialEq, Eq)]
-pub enum Pooling {
-    /// The mean over all tokens that are not padding.
-    Mean,
-    /// The state of the first token.
-    Cls,
-}
 
 /// Configuration of [`Bert`]: the fields of a published `config.json`.
 #[derive(Config, Debug)]

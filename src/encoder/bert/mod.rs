@@ -4,7 +4,9 @@
 mod config;
 mod model;
 mod names;
+mod pooling;
 
-pub use config::{BertConfig, Pooling};
+pub use config::BertConfig;
 pub use model::Bert;
 pub(super) use names::BertNames;
+pub use pooling::Pooling;

@@ -2,7 +2,7 @@ use burn::module::Module;
 use burn::nn::{Embedding, LayerNorm};
 use burn::tensor::{Bool, Device, Int, Tensor};
 
-use super::Pooling;
+use super::pooling::Pooling;
 use crate::assert_shape;
 use crate::encoder::transformer::{EncoderLayerConfig, Mlp, SelfAttention};
 
