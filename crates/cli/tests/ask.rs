@@ -206,7 +206,7 @@ fn the_last_word_is_the_question_unless_it_is_a_picture() {
         answer(&trainer, &[&words[..], &["Describe the picture."]].concat())
     );
 
-    refused(&trainer, &["two/model", "photos/plian.jpg"], 4, &["plian.jpg"]);
+    refused(&trainer, &["two/model", "photos/absent.jpg"], 4, &["absent.jpg"]);
     refused(&trainer, &["two/model", "photos/plain.jpg", "dog.png"], 4, &["dog.png"]);
     refused(&trainer, &["two/model", "nowhere", "photos/plain.jpg", "What?"], 4, &["nowhere"]);
     refused(&trainer, &["two/model", "What is it?"], 2, &["What is it?", "name a picture"]);
