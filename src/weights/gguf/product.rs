@@ -355,6 +355,14 @@ mod tests {
             let (rows, width) = (ROWS + 5, 512);
             let matrix = matrix(dtype, rows, width);
             let values = matrix.dequantised();
+            // What is multiplied in integers: a value without its minimum.
+            let mut minima = matrix.clone();
+            if dtype == TensorType::Q4_1 {
+                minima.bytes.chunks_mut(20).for_each(|block| block[4..].fill(0));
+            } else {
+                minima.bytes.fill(0);
+            }
+            let minima = minima.dequantised();
             let mut rng = seeded_rng(3, &[]);
             for count in [1, 3] {
                 let vectors: Vec<f32> = (0..count * width).map(|_| rng.random_range(-1.0..1.0)).collect();
@@ -363,14 +371,27 @@ mod tests {
                 for (at, product) in products.iter().enumerate() {
                     let (vector, row) =
                         (&vectors[at / rows * width..][..width], &values[at % rows * width..][..width]);
+                    let lowest = &minima[at % rows * width..][..width];
                     let terms = || vector.iter().zip(row).map(|(a, b)| f64::from(*a) * f64::from(*b));
                     let size: f64 = terms().map(f64::abs).sum();
                     assert!(size.is_finite());
-                    // Rounding of single precision, and of sums with minima apart.
+                    // A single vector is rounded to 16 bits, block by block: half a step for each value.
+                    let in_integers =
+                        count == 1 && [TensorType::Q4_0, TensorType::Q4_1, TensorType::Q8_0].contains(&dtype);
+                    let steps = vector.chunks(BLOCK).flat_map(|block| {
+                        let largest = block.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+                        [f64::from(largest) / f64::from(i16::MAX); BLOCK]
+                    });
+                    let of_steps: f64 = steps
+                        .zip(row.iter().zip(lowest))
+                        .map(|(step, (value, lowest))| step / 2.0 * f64::from(value - lowest).abs())
+                        .sum();
+                    let rounding = if in_integers { of_steps } else { 0.0 };
+                    // And single precision, with sums of minima apart.
                     assert_abs_diff_eq!(
                         f64::from(*product),
                         terms().sum::<f64>(),
-                        epsilon = 4e-6 * size + 1e-30
+                        epsilon = rounding + 4e-6 * size + 1e-30
                     );
                 }
             }
