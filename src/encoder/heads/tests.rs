@@ -201,7 +201,7 @@ fn gradients_that_are_not_finite_end_the_training_and_reach_no_weight() {
     let device = Device::default();
     let config = ContrastiveHeadsConfig::new(head(20), head(12));
     // A mean that is no number makes every embedding none, and so the gradients.
-    let heads = config.init(&[(f32::NAN, 1.0); 20], &[(0.0, 1.0); 12], &device).unwrap();
+    let heads = config.init(&[(f64::NAN, 1.0); 20], &[(0.0, 1.0); 12], &device).unwrap();
     let (train, none) = pairs.split(0.0, 0).unwrap();
     let error = training().fit(heads, &train, &none, ContrastWatch::default(), &device).unwrap_err();
     assert!(matches!(error, Error::Training { step: 10, .. }), "{error}");
