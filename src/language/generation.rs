@@ -18,8 +18,8 @@ use crate::Result;
 ///
 /// # Errors
 ///
-/// [`Error::Config`] for a prompt that leaves no position of the model to write at, and for settings that
-/// [`GenerationConfig::validate`] refuses; [`Error::Sample`] for a sequence whose next token has no finite logits, as with
+/// [`Error::Config`](crate::Error::Config) for a prompt that leaves no position of the model to write at, and for settings that
+/// [`GenerationConfig::validate`] refuses; [`Error::Sample`](crate::Error::Sample) for a sequence whose next token has no finite logits, as with
 /// weights that are NaN.
 ///
 /// # Panics

