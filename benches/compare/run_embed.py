@@ -85,12 +85,17 @@ def main():
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--reference", type=Path, help="(for itself)")
+    parser.add_argument("--make", type=Path, help="(for itself)")
     options = parser.parse_args()
+    if options.make:
+        return make(options.make, options.model, options.pictures)
     if options.reference:
         return reference(options.reference, options.batch)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        make(folder, options.model, options.pictures)
+        # In a process of its own: one that is started from a large one inherits its peak of memory.
+        made = [sys.executable, __file__, "--make", name, "--model", options.model, "--pictures", str(options.pictures)]
+        subprocess.run(made, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         ours, theirs = [], []
         for _ in range(options.runs):
             output = folder / "ours.npy"
