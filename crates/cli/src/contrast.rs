@@ -25,6 +25,13 @@ pub fn contrast(command: &ContrastCommand, output: &OutputOptions) -> Result<Out
         let detail = format!("{} has an encoder already: --overwrite replaces it", command.output.display());
         return Err(Error::config("output", detail));
     }
+    // Before anything is trained.
+    for rows in [&command.image_rows, &command.text_rows].into_iter().flatten() {
+        if rows.exists() && !command.overwrite {
+            let detail = format!("{} is there already: --overwrite replaces it", rows.display());
+            return Err(Error::config("output", detail));
+        }
+    }
     let device = from_environment()?;
     device.seed(command.seed);
     let towers =

@@ -73,7 +73,7 @@ pub struct ContrastCommand {
     /// The seed of initial weights, of the order of the pairs, of dropout and of what is held out
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Replace an encoder that is there
+    /// Replace an encoder and rows that are there
     #[arg(long)]
     pub overwrite: bool,
 }

@@ -115,6 +115,7 @@ fn what_does_not_fit_is_refused_by_name() {
     shell.refused(&contrast("--dim 6", "--dim 6 --only split"), 2, "FIELD=VALUE");
     shell.refused(&contrast("--dim 6", "--dim 6 --logit-scale 0"), 2, "above 0");
     shell.refused(&contrast("--validation 0.4", "--validation 1.5"), 2, "found 1.5");
+    shell.refused(&contrast("--dim 6", "--dim 6 --text-rows texts.npy"), 2, "texts.npy is there already");
     fs::write(shell.path("pairs.csv"), "picture,text\nphotos/none.png,photos/grey.png").unwrap();
     shell.refused(&contrast("--dim 6", "--dim 6 --pairs pairs.csv"), 3, "\"picture\"");
     fs::write(shell.path("pairs.csv"), "image,text\nphotos/none.png,photos/grey.png").unwrap();
