@@ -105,6 +105,14 @@ fn message(info: &PanicHookInfo<'_>) -> String {
     panic_message(info.payload())
 }
 
+/// The type in which `exp`, `atan2` and their like are computed for values of a type.
+///
+/// Shaders have them for float32 at most, and some drivers answer for float64 with anything but an error, so that
+/// only processors are trusted with it.
+pub(crate) fn function_dtype(dtype: DType, device: &Device) -> DType {
+    if dtype == DType::F64 && !is_cpu(device) { DType::F32 } else { dtype }
+}
+
 /// Whether a device computes on the processor: several threads may use it at once, each best with small batches that stay
 /// in the caches.
 ///

@@ -2,6 +2,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use burn_revision::alignment::{
     Aligner, AnisoAlign, Embeddings, Method, ReAlignConfig, align_table, transport_table,
 };
+use burn_revision::device::is_cpu;
 use burn_revision::embedding::{EmbeddingTable, NonFinite};
 use burn_revision::geometry::Moments;
 
@@ -45,6 +46,13 @@ fn rows(dtype: DType, device: &Device) -> Tensor<2> {
     Tensor::from_data(rounded.cast(dtype).into_data(), (device, dtype))
 }
 
+/// The type whose rounding a method has: functions beyond a square root are no wider than float32 on a device that is no
+/// processor.
+fn held_to(name: &str, dtype: DType) -> DType {
+    let has_functions = name == "anisoalign";
+    if has_functions && dtype == DType::F64 && !is_cpu(&device()) { DType::F32 } else { dtype }
+}
+
 #[test]
 fn every_method_agrees_with_float64_in_every_type() {
     for name in Method::NAMES {
@@ -55,11 +63,12 @@ fn every_method_agrees_with_float64_in_every_type() {
             assert_eq!(aligned.dtype(), dtype, "{name}");
             let what = format!("{name} in {dtype:?}");
             let exact = expected.align(rows(dtype, &reference()).cast(DType::F64), 5);
-            assert_close(aligned.into_data(), exact.into_data(), dtype, &what);
+            assert_close(aligned.into_data(), exact.into_data(), held_to(name, dtype), &what);
 
             let image = found.align_image(rows(dtype, &device()));
             let exact = expected.align_image(rows(dtype, &reference()).cast(DType::F64));
-            assert_close(image.into_data(), exact.into_data(), dtype, &format!("{what}, images"));
+            let what = format!("{what}, images");
+            assert_close(image.into_data(), exact.into_data(), held_to(name, dtype), &what);
         }
     }
 }

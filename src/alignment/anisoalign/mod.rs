@@ -37,6 +37,7 @@ use radial::RadialMap;
 use super::fitted::{Fit, fitted_method};
 use super::record::{self, FromStored, Stored};
 use super::{Aligner, Embeddings, fitting};
+use crate::device::function_dtype;
 use crate::embedding::{normalize, normalize_bounded};
 use crate::{Result, assert_shape};
 
@@ -76,6 +77,8 @@ impl Fit for AnisoAlignConfig {
 /// The network is trained without pairs. Stage I learns the score of noisy phases of images; stage II moves texts to where
 /// that score is at home (`L_II`) while neighbouring blocks keep their differences of phase (`L_Phi`). What the paper leaves
 /// open is in [`AnisoAlignConfig`].
+///
+/// Float64 is computed in float32 on devices that are no processor: shaders have trigonometric functions for no wider type.
 ///
 /// All of it are constants of the module: saved with it, moved with it, and never trained, even after `unfreeze()`.
 ///
@@ -257,9 +260,9 @@ impl Aligner for AnisoAlign {
     fn transport(&self, text: Tensor<2>) -> Tensor<2> {
         let dim = self.dim();
         assert_shape!(text, [_, dim], "AnisoAlign: text rows");
-        let rows = normalize(text);
-        let dtype = rows.dtype();
-        let placed = self.placed(self.refined(self.initial(rows)));
+        let dtype = text.dtype();
+        let functions = function_dtype(dtype, &text.device());
+        let placed = self.placed(self.refined(self.initial(normalize(text).cast(functions)))).cast(dtype);
         let row = |param: &Param<Tensor<1>>| record::value(param, dtype).unsqueeze::<2>();
         normalize_bounded(placed) - row(&self.centroid) + row(&self.image_mean)
     }

@@ -2,7 +2,6 @@
 
 use burn::module::{Module, Param};
 use burn::nn::Linear;
-use burn::tensor::activation::silu;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use rand::RngExt;
 
@@ -33,6 +32,12 @@ fn constant(layer: &Linear, device: &Device) -> Linear {
         weight: record::constant(record::host(&layer.weight), [inputs, outputs], device),
         bias: Some(record::constant(record::host(bias), [outputs], device)),
     }
+}
+
+/// `x sigmoid(x)` in the type of its input; Burn's own computes in float32 on some backends, whatever the type.
+fn silu(x: Tensor<2>) -> Tensor<2> {
+    let half = x / 2.0;
+    half.clone() * (half.tanh() + 1.0)
 }
 
 /// The layer applied as a constant, in the type of its input.

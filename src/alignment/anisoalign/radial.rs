@@ -15,7 +15,7 @@ pub(super) struct RadialMap {
     start: Param<Tensor<1>>,
     /// The width of a cell, `[m]`.
     width: Param<Tensor<1>>,
-    /// The images' radii at the ends of the cells, `[m, cells + 1]`.
+    /// The images' radii at the ends of the cells, `[cells + 1, m]`.
     values: Param<Tensor<2>>,
 }
 
@@ -24,8 +24,14 @@ pub(super) struct RadialMap {
 pub(super) struct RadialTables {
     start: Vec<f32>,
     width: Vec<f32>,
+    /// A block's values one behind the other.
     values: Vec<f32>,
     cells: usize,
+}
+
+/// The columns of a row-major matrix of so many columns, one behind the other.
+fn transposed(values: &[f32], columns: usize) -> Vec<f32> {
+    (0..columns).flat_map(|column| values.iter().skip(column).step_by(columns).copied()).collect()
 }
 
 /// The value of the inverse distribution of sorted numbers at a probability, linear between the numbers.
@@ -108,7 +114,11 @@ impl RadialTables {
         RadialMap {
             start: record::constant(self.start.clone(), [blocks], device),
             width: record::constant(self.width.clone(), [blocks], device),
-            values: record::constant(self.values.clone(), [blocks, self.cells + 1], device),
+            values: record::constant(
+                transposed(&self.values, self.cells + 1),
+                [self.cells + 1, blocks],
+                device,
+            ),
         }
     }
 }
@@ -120,17 +130,16 @@ impl RadialMap {
         let start: Tensor<2> = record::value(&self.start, dtype).unsqueeze();
         let width: Tensor<2> = record::value(&self.width, dtype).unsqueeze();
         let values = record::value(&self.values, dtype);
-        let [_, ends] = values.dims();
-        let cells = ends - 1;
+        let cells = values.dims()[0] - 1;
         let place = (radius.clone() - start.clone()) / width.clone();
         let cell = place.clone().floor().clamp(0.0, (cells - 1) as f64);
         let rest = place.clone() - cell.clone();
-        let index = cell.transpose().int();
-        let low = values.clone().gather(1, index.clone()).transpose();
-        let high = values.clone().gather(1, index + 1).transpose();
+        let index = cell.int();
+        let low = values.clone().gather(0, index.clone());
+        let high = values.clone().gather(0, index + 1);
         let within = low.clone() + (high - low) * rest;
-        let first = values.clone().narrow(1, 0, 1).transpose() / start.clone();
-        let last = values.narrow(1, cells, 1).transpose() / (start + width * cells as f64);
+        let first = values.clone().narrow(0, 0, 1) / start.clone();
+        let last = values.narrow(0, cells, 1) / (start + width * cells as f64);
         let below = place.clone().lower_equal_elem(0.0);
         let above = place.greater_equal_elem(cells as f64);
         within.mask_where(below, radius.clone() * first).mask_where(above, radius * last)
@@ -141,8 +150,8 @@ impl RadialMap {
         RadialTables {
             start: record::host(&self.start),
             width: record::host(&self.width),
-            values: record::host(&self.values),
-            cells: self.values.dims()[1] - 1,
+            values: transposed(&record::host(&self.values), self.blocks()),
+            cells: self.values.dims()[0] - 1,
         }
     }
 
@@ -154,10 +163,10 @@ impl RadialMap {
     pub fn from_stored(stored: &mut Stored, device: &Device) -> Result<Self> {
         let (start, [blocks]) = stored.take("radial.start", device)?;
         let width = stored.take_shaped("radial.width", [blocks], device)?;
-        let (values, [rows, ends]) = stored.take("radial.values", device)?;
-        if rows != blocks || ends < 2 {
+        let (values, [ends, columns]) = stored.take("radial.values", device)?;
+        if columns != blocks || ends < 2 {
             let detail =
-                format!("radial.values: expected shape [{blocks}, at least 2], found [{rows}, {ends}]");
+                format!("radial.values: expected shape [at least 2, {blocks}], found [{ends}, {columns}]");
             return Err(stored.error(detail));
         }
         Ok(Self { start, width, values })
