@@ -17,7 +17,24 @@ pub struct Options {
     /// Run `revision_tiny --quick` on each as well
     #[arg(long)]
     example: bool,
+    /// Optimise the crates of other backends than flex less: sooner built, and right results are all that is asked here
+    #[arg(long)]
+    quick_build: bool,
 }
+
+/// What the names of crates begin with that only other backends than flex need.
+const ACCELERATORS: [&str; 10] = [
+    "burn-cubecl",
+    "burn-fusion",
+    "burn-ndarray",
+    "burn-wgpu",
+    "cubecl",
+    "cubek",
+    "naga",
+    "pliron",
+    "wgpu",
+    "rustc_apfloat",
+];
 
 const USUAL: [&str; 4] = ["flex", "ndarray", "wgpu", "tch"];
 const SUITE: &str = "backend";
@@ -49,10 +66,11 @@ pub fn run(options: &Options) -> Result<bool, String> {
         std::fs::copy(&built, &copy).map_err(|error| format!("{}: {error}", built.display()))?;
         Ok(copy)
     };
-    let suite = copied(build(&["--test", SUITE], &present, SUITE)?, SUITE)?;
+    let lowered = if options.quick_build { lowered()? } else { Vec::new() };
+    let suite = copied(build(&["--test", SUITE], &present, SUITE, &lowered)?, SUITE)?;
     let groups = groups(&suite, present.first().copied().unwrap_or("flex"))?;
     let example = match options.example {
-        true => Some(copied(build(&["--example", EXAMPLE], &present, EXAMPLE)?, EXAMPLE)?),
+        true => Some(copied(build(&["--example", EXAMPLE], &present, EXAMPLE, &lowered)?, EXAMPLE)?),
         false => None,
     };
 
@@ -97,11 +115,23 @@ fn seconds(took: Duration) -> String {
     format!("{:.1} s", took.as_secs_f64())
 }
 
-/// Builds a target with the features of `backends`; the path of its executable.
-fn build(target: &[&str], backends: &[&str], name: &str) -> Result<PathBuf, String> {
+/// Settings of cargo by which the crates of accelerators are optimised less.
+fn lowered() -> Result<Vec<String>, String> {
+    let path = root().join("Cargo.lock");
+    let lock = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let names = lock.lines().filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
+    let names = names.filter(|name| ACCELERATORS.iter().any(|prefix| name.starts_with(prefix)));
+    let settings = names.map(|name| format!("profile.dev.package.{name}.opt-level=1"));
+    Ok(settings.flat_map(|setting| ["--config".to_string(), setting]).collect())
+}
+
+/// Builds a target with the features of `backends` and settings of cargo; the path of its executable.
+fn build(target: &[&str], backends: &[&str], name: &str, settings: &[String]) -> Result<PathBuf, String> {
     let verb = if target[0] == "--test" { ["test", "--no-run"].as_slice() } else { &["build"] };
     eprintln!("building {name} for {} (the first time takes minutes)", backends.join(", "));
-    let built = cargo::build(&[verb, target, &["--features", &backends.join(",")]].concat())?;
+    let features = backends.join(",");
+    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+    let built = cargo::build(&[verb, target, &["--features", &features], &settings].concat())?;
     let program = built.into_iter().filter(|artifact| artifact.target == name);
     program
         .filter_map(|artifact| artifact.executable)

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::root;
-use page::{Session, sessions, unlike};
+use page::{Session, replaced, sessions, unlike};
 use shell::Shell;
 
 #[derive(Args)]
@@ -16,6 +16,10 @@ pub struct Options {
     /// The pages, by the name of their file without `.md`, each behind those whose files it uses; without any, the first
     /// three chapters
     pages: Vec<String>,
+    /// Write what was printed into the pages, where they say something else without a line `...`; the text around it is
+    /// yours to read again
+    #[arg(long)]
+    update: bool,
 }
 
 /// The chapters that a newcomer follows.
@@ -35,18 +39,31 @@ pub fn run(options: &Options) -> Result<bool, String> {
     for page in pages {
         let path: PathBuf = root().join("book/src").join(format!("{page}.md"));
         let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        for Session { line, command, expected } in sessions(&text)? {
+        let mut updated = text.clone();
+        let mut changes: Vec<(Session, String)> = Vec::new();
+        for session in sessions(&text)? {
+            let Session { line, command, expected } = &session;
             eprintln!("{page}.md:{line}: $ {command}");
-            let (printed, status) = shell.run(&command)?;
+            let (printed, status) = shell.run(command)?;
             ran += 1;
-            let complaint = match unlike(&expected, &printed) {
+            let complaint = match unlike(expected, &printed) {
                 _ if status != 0 => Some(format!("ended with {status}")),
                 difference => difference,
             };
             if let Some(complaint) = complaint {
                 failed += 1;
                 println!("{page}.md:{line}: $ {command}\n{complaint}\nprinted:\n{printed}");
+                if options.update && status == 0 && !expected.iter().any(|line| line == "...") {
+                    changes.push((session, printed));
+                }
             }
+        }
+        // From the last to the first, so that the numbers of lines above stay right.
+        for (session, printed) in changes.iter().rev() {
+            updated = replaced(&updated, session, printed);
+        }
+        if updated != text {
+            std::fs::write(&path, updated).map_err(|error| format!("{}: {error}", path.display()))?;
         }
     }
     println!("{ran} commands, {failed} unlike the book");

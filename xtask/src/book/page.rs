@@ -51,6 +51,14 @@ fn is_whole(command: &str) -> Result<bool, String> {
         .map_err(|error| format!("bash: {error}"))
 }
 
+/// The page with what a command printed in place of what the page says under it.
+pub fn replaced(page: &str, session: &Session, printed: &str) -> String {
+    let mut lines: Vec<&str> = page.lines().collect();
+    let start = session.line - 1 + session.command.lines().count();
+    lines.splice(start..start + session.expected.len(), printed.trim_end().lines());
+    lines.join("\n") + "\n"
+}
+
 /// How what was printed differs from what the page says; a line `...` stands for any number of lines, and times and rates
 /// for any others.
 pub fn unlike(expected: &[String], printed: &str) -> Option<String> {
@@ -119,6 +127,16 @@ mod tests {
         assert_eq!(unlike(&lines("a\n...\nd"), "a\nb\nc\nd\n"), None);
         assert!(unlike(&lines("a\n...\nd"), "a\nb\n").is_some());
         assert_eq!(unlike(&[], "anything"), None);
+    }
+
+    #[test]
+    fn what_was_printed_takes_the_place_of_what_the_page_says() {
+        let page = "text\n```console\n$ echo 'a\nb'\na\nc\n$ echo d\ne\n```\nend\n";
+        let mut updated = page.to_string();
+        for (session, printed) in sessions(page).unwrap().iter().zip(["a\nb\nb\n", "d\n"]).rev() {
+            updated = replaced(&updated, session, printed);
+        }
+        assert_eq!(updated, "text\n```console\n$ echo 'a\nb'\na\nb\nb\n$ echo d\nd\n```\nend\n");
     }
 
     #[test]
