@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::args::OutputOptions;
 use super::contrast_args::ContrastCommand;
+use super::encoder_record;
 use super::outcome::Outcome;
 use super::progress::interrupted;
 use burn_revision::device::from_environment;
@@ -70,11 +71,15 @@ pub fn contrast(command: &ContrastCommand, output: &OutputOptions) -> Result<Out
     let gaps = trained.tracker.as_ref().map(|tracker| tracker.records()).unwrap_or_default();
     write_lines(&command.output.join("gap.jsonl"), gaps)?;
     let heads = &trained.heads;
+    // Models that learn from these rows know the encoder by it.
+    let record = PretrainedEncoder::open(&command.output)?.record()?;
     if let Some(path) = &command.image_rows {
         write_rows(&images, path, &device, |features| heads.embed_images(features))?;
+        encoder_record::write(record.as_ref(), path)?;
     }
     if let Some(path) = &command.text_rows {
         write_rows(&texts, path, &device, |features| heads.embed_texts(features))?;
+        encoder_record::write(record.as_ref(), path)?;
     }
     let mut outcome = outcome(command, &trained, &train, &valid, pairs.unpaired());
     outcome.notes([&images, &texts]);
@@ -155,6 +160,19 @@ fn write_rows(
         rows.extend(embedded.into_data().try_into_vec::<f32>().expect("heads are float32"));
     }
     let dim = rows.len() / table.len();
+    for (row, values) in rows.chunks_exact(dim).enumerate() {
+        // Features far outside those of the training overflow on the way, and have no place in the common space.
+        let square: f32 = values.iter().map(|value| value * value).sum();
+        if (square - 1.0).abs() > 0.01 || square.is_nan() {
+            let largest = table.row(row).iter().fold(0.0, |largest: f32, value| largest.max(value.abs()));
+            let detail = format!(
+                "row {row} ({:?}): the head makes a row of length {:e} of it, expected 1; its largest feature is {largest:e}",
+                table.ids()[row],
+                square.sqrt()
+            );
+            return Err(Error::format(store.place(), detail));
+        }
+    }
     let records: Vec<Record> = store.records().collect::<Result<_>>()?;
     write_table_with_records(&EmbeddingTable::new(table.ids().to_vec(), rows, dim)?, &records, path)
 }

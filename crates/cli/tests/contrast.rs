@@ -5,7 +5,7 @@ mod shell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn_revision::embedding::{Store, read_table};
+use burn_revision::embedding::{EmbeddingTable, Store, read_table, write_table};
 use serde_json::Value;
 use shell::Shell;
 
@@ -77,6 +77,11 @@ fn four_commands_lead_from_two_encoders_to_one_that_embeds_pictures_and_texts() 
             assert!((square - 1.0).abs() < 1e-5, "rows have unit length");
         }
     }
+    // Both are known as rows of that encoder.
+    for (name, folder) in [("mine_images", "mine"), ("image_rows", "rows"), ("text_rows", "rows")] {
+        let record: Value = serde_json::from_slice(&shell.bytes(&format!("{name}.encoder.json"))).unwrap();
+        assert_eq!((&record["encoder"], &record["dim"]), (&folder.into(), &6.into()), "{name}");
+    }
     let features = Store::open(shell.path("images.npy")).unwrap().read_table().unwrap();
     assert_eq!(features.dim(), 64);
     let norm = features.row(0).iter().map(|value| value * value).sum::<f32>().sqrt();
@@ -100,6 +105,23 @@ fn a_list_of_pairs_takes_the_place_of_equal_ids() {
     let output = shell.run(&format!("{contrast} --pairs pairs.csv --output mine --json --quiet"));
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&found["train"], &found["held_out"]), (&4.into(), &0.into()));
+}
+
+#[test]
+fn features_that_overflow_a_head_are_refused_by_their_id() {
+    let shell = shell();
+    let texts = read_table(shell.path("texts.npy")).unwrap();
+    let mut rows = texts.rows().to_vec();
+    rows[7 * texts.dim()..8 * texts.dim()].fill(1e37);
+    let broken = EmbeddingTable::new(texts.ids().to_vec(), rows, texts.dim()).unwrap();
+    write_table(&broken, shell.path("broken.npy")).unwrap();
+    // It is no pair, so that nothing is trained on it.
+    let pairs: Vec<String> = texts.ids().iter().filter(|id| **id != texts.ids()[7]).map(|id| format!("{id},{id}")).collect();
+    fs::write(shell.path("pairs.csv"), format!("image,text\n{}", pairs.join("\n"))).unwrap();
+    let contrast = CONTRAST.replace("texts.npy", "broken.npy");
+    let command = format!("{contrast} --pairs pairs.csv --output mine --text-rows rows.npy");
+    shell.refused(&command, 3, &texts.ids()[7]);
+    assert!(!shell.path("rows.npy").exists());
 }
 
 #[test]
