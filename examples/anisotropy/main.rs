@@ -33,6 +33,8 @@ pub struct Options {
     settings: AnisoAlignConfig,
     /// The dimensions of the pairs of a sweep.
     dim: usize,
+    /// The settings of a sweep, by their names; all of them where none is named.
+    factors: Vec<String>,
     /// Pairs of a sweep that are not drawn.
     stores: Option<sweep::Pairs>,
 }
@@ -57,6 +59,7 @@ fn wrong(detail: &str) -> Error {
 
 fn options() -> Result<Options> {
     let (mut fit, mut held_out, mut seeds, mut dim, mut sweep) = (100_000, None, 3, 320, false);
+    let mut factors = Vec::new();
     let mut methods = comparison::METHODS.map(String::from).to_vec();
     let (mut text, mut image, mut pair_by, mut without) = (None, None, None, None);
     let mut settings = serde_json::Map::new();
@@ -72,6 +75,7 @@ fn options() -> Result<Options> {
             "--seeds" => seeds = number(value()?)?,
             "--dim" => dim = number(value()?)?,
             "--methods" => methods = value()?.split(',').map(String::from).collect(),
+            "--factors" => factors = value()?.split(',').map(String::from).collect(),
             "--text" => text = Some(value()?.into()),
             "--image" => image = Some(value()?.into()),
             "--pair-by" => pair_by = Some(value()?),
@@ -98,6 +102,7 @@ fn options() -> Result<Options> {
         methods,
         settings: AnisoAlignConfig::new().with_settings(&settings)?,
         dim,
+        factors,
         stores,
     })
 }

@@ -39,7 +39,7 @@ fn factors(dim: usize) -> Vec<Map<String, Value>> {
         (&["sigma_min"], &[json!(0.2)]),
         (&["sigma_max"], &[json!(0.3), json!(3.0)]),
         (&["phase_bound"], &[json!(0.0), json!(0.3)]),
-        (&["radius_bound"], &[json!(0.0), json!(0.3)]),
+        (&["radius_bound"], &[json!(0.0), json!(0.02), json!(0.3)]),
         (&["score_weight"], &[json!(10.0)]),
         (&["phase_weight"], &[json!(0.0), json!(10.0)]),
         (&["score_steps", "refiner_steps"], &[json!([100, 50]), json!([800, 400])]),
@@ -89,7 +89,10 @@ pub fn run(options: &Options) -> Result<()> {
         ("defaults".to_string(), Method::AnisoAlign(options.settings)),
     ];
     let base = choices.len() - 1;
-    for factor in factors(dim) {
+    let asked = |factor: &Map<String, Value>| {
+        options.factors.is_empty() || options.factors.iter().any(|name| factor.contains_key(name))
+    };
+    for factor in factors(dim).into_iter().filter(asked) {
         let config: AnisoAlignConfig = options.settings.with_settings(&factor)?;
         choices.push((label(&factor), Method::AnisoAlign(config)));
     }

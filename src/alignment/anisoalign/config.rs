@@ -1,6 +1,7 @@
 use burn::config::Config;
 use serde::{Deserialize, Serialize};
 
+use crate::alignment::fitting;
 use crate::{Error, Result};
 
 /// How the orthogonal matrix is chosen that mixes the coordinates of the frame before they are paired into circular blocks.
@@ -140,22 +141,7 @@ impl AnisoAlignConfig {
     ///
     /// [`Error::Config`] for a name that is no setting, and for a value of another kind than the setting's.
     pub fn with_settings(&self, settings: &serde_json::Map<String, serde_json::Value>) -> Result<Self> {
-        let mut all = serde_json::to_value(self).expect("settings are plain data");
-        let own = all.as_object_mut().expect("settings have names");
-        for (name, value) in settings {
-            let Some(known) = own.get_mut(name) else {
-                let names: Vec<&str> = own.keys().map(String::as_str).collect();
-                return Err(Error::config(
-                    name,
-                    format!("no setting of anisoalign: they are {}", names.join(", ")),
-                ));
-            };
-            *known = value.clone();
-        }
-        serde_json::from_value(all).map_err(|error| {
-            let named: Vec<&str> = settings.keys().map(String::as_str).collect();
-            Error::config(named.join(", "), error.to_string())
-        })
+        fitting::with_settings(self, "anisoalign", settings)
     }
 
     /// The settings with the rank that they come to, for so many dimensions.
