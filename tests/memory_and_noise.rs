@@ -8,8 +8,9 @@ use burn::tensor::{Device, Tensor};
 use burn_revision::Error;
 use burn_revision::alignment::{
     Aligner, Identity, MemoryOf, MemoryProjection, MemoryProjectionConfig, Method, ReAlignConfig,
-    ShapedNoise, ShapedNoiseConfig, WithNoise,
+    ShapedNoise, ShapedNoiseConfig, WithNoise, transport_table,
 };
+use burn_revision::embedding::NonFinite;
 use burn_revision::geometry::Cloud;
 
 fn unit(rows: Tensor<2>) -> Vec<Vec<f64>> {
@@ -138,6 +139,12 @@ fn noise_follows_seed_and_number_of_the_row() {
     let numbers: Vec<u64> = (20..30).collect();
     assert!(distance(&values(noisy.align_rows(part, 5, &numbers)), &whole[20 * 6..30 * 6]) < 1e-6);
     assert_ne!(values(noisy.align(double(&text), 6)), whole);
+    let still = WithNoise::new(noisy.clone(), 0.0);
+    assert_eq!(values(still.align(double(&text), 5)), whole);
+    assert!(std::panic::catch_unwind(|| WithNoise::new(noisy.clone(), 0.1)).is_err());
+    // Rows without it would be ReAlign's.
+    let error = transport_table(&noisy, &text, NonFinite::Error, &Device::default()).unwrap_err();
+    assert!(error.to_string().contains("shaped_noise"), "{error}");
 }
 
 #[test]

@@ -4,8 +4,7 @@ use std::time::Instant;
 
 use burn_revision::Result;
 use burn_revision::alignment::{
-    Aligner, AnisoAlignConfig, C3Variant, Embeddings, Identity, MemoryOf, MemoryProjectionConfig, Method,
-    ShapedNoiseConfig, WithNoise,
+    Aligner, AnisoAlignConfig, C3Variant, Embeddings, MemoryProjectionConfig, Method, ShapedNoiseConfig,
 };
 use burn_revision::device::from_environment;
 use burn_revision::embedding::EmbeddingTable;
@@ -122,29 +121,20 @@ fn fit(
     method.fit(Embeddings::from(text), Embeddings::from(image))
 }
 
-/// Rivals by memory and by noise, with settings of their own, and combinations.
+/// Memories and shaped noise with other settings than those that have a name.
 fn other(
     name: &str,
     text: &EmbeddingTable,
     image: &EmbeddingTable,
 ) -> Result<Option<Box<dyn Aligner + Send + Sync>>> {
-    let memory = |realigned: bool, temperature: f64, step: f64| {
-        let config = MemoryProjectionConfig::new().with_realigned(realigned);
+    let memory = |temperature: f64, step: f64| {
+        let config = MemoryProjectionConfig::new().with_realigned(true);
         config.with_temperature(temperature).with_step(step).fit(text, image)
     };
-    let shaped = |amount: f64| ShapedNoiseConfig::new().with_amount(amount).fit(text, image);
     Ok(Some(match name {
-        "decap" => {
-            let config = MemoryProjectionConfig::new().with_of(MemoryOf::Texts);
-            Box::new(config.fit(text, image)?)
-        }
-        "capdec" => Box::new(WithNoise::new(Identity::new(text.dim()), 0.016_f64.sqrt())),
-        "memory" => Box::new(memory(false, 0.01, 1.0)?),
-        "realign+memory" => Box::new(memory(true, 0.03, 0.5)?),
-        "realign+memory/4" => Box::new(memory(true, 0.03, 0.25)?),
-        "realign+cold" => Box::new(memory(true, 0.01, 0.25)?),
-        "shaped/4" => Box::new(shaped(0.25)?),
-        "shaped" => Box::new(shaped(1.0)?),
+        "realign+memory" => Box::new(memory(0.03, 0.5)?),
+        "realign+cold" => Box::new(memory(0.01, 0.25)?),
+        "shaped" => Box::new(ShapedNoiseConfig::new().with_amount(1.0).fit(text, image)?),
         _ => return Ok(None),
     }))
 }

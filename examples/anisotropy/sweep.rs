@@ -30,7 +30,7 @@ pub struct Pairs {
 
 /// Settings and their values other than the defaults. The `lambda` of the frame is none: it changes no eigenvector.
 fn factors(dim: usize) -> Vec<Map<String, Value>> {
-    let ranks = [20, 5, 2].map(|share| json!(dim / share / 2 * 2));
+    let ranks = [40, 20, 10, 5, 2].map(|share| json!(dim / share / 2 * 2));
     let all: [(&[&str], &[Value]); 13] = [
         (&["rank"], &ranks),
         (&["mixing"], &[json!("random"), json!("learned")]),
@@ -61,6 +61,11 @@ fn factors(dim: usize) -> Vec<Map<String, Value>> {
             _ => None,
         })
         .collect()
+}
+
+/// The rank of the settings, where they say one, or that of the defaults.
+fn default_rank(settings: &AnisoAlignConfig, dim: usize) -> usize {
+    settings.rank.unwrap_or(dim / 40 * 2)
 }
 
 /// `rank = 16, mixing = random`.
@@ -94,6 +99,10 @@ pub fn run(options: &Options) -> Result<()> {
     };
     for factor in factors(dim).into_iter().filter(asked) {
         let config: AnisoAlignConfig = options.settings.with_settings(&factor)?;
+        let rank = default_rank(&options.settings, dim);
+        if factor.get("rank") == Some(&json!(rank)) {
+            continue;
+        }
         choices.push((label(&factor), Method::AnisoAlign(config)));
     }
     let mut of_choices: Vec<Vec<Figures>> = vec![Vec::new(); choices.len()];

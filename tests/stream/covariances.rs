@@ -58,9 +58,12 @@ fn results_depend_neither_on_threads_nor_on_interruptions() {
     let world = World::new();
     let (text, image) = (world.store("text"), world.store("image.npy"));
     for method in methods() {
+        let whole = world.fit(method);
         let written = [1, 3].map(|threads| {
             let options = FitOptions { threads: Some(threads), ..FitOptions::default() };
             let (statistics, _) = fit(&method, &text, &image, &options).unwrap();
+            // A fit that was broken off is done again, and comes to the same networks to the bit.
+            assert!(statistics == whole, "{method}");
             let out = world.path(&format!("{method} {threads}"));
             std::fs::create_dir(&out).unwrap();
             let options = ApplyOptions { threads: Some(threads), ..ApplyOptions::default() };

@@ -47,8 +47,8 @@ impl std::str::FromStr for Mixing {
 /// The regulariser `lambda I` of the frame is no setting: it changes no eigenvector.
 #[derive(Config, Debug, Copy, PartialEq)]
 pub struct AnisoAlignConfig {
-    /// `r`, the number of dimensions of the frame `U`; even, two for each block. By default a tenth of the dimensions: 128 of
-    /// 1280, as many as arXiv 2602.07026 tracks.
+    /// `r`, the number of dimensions of the frame `U`; even, two for each block. By default a twentieth of the dimensions, 64 of
+    /// 1280: larger frames keep less of what a caption says, and bring it no nearer to the images.
     pub rank: Option<usize>,
     /// How the coordinates of the frame are mixed before they are paired.
     #[config(default = "Mixing::Pca")]
@@ -154,7 +154,7 @@ impl AnisoAlignConfig {
             Some(rank) if rank < 2 || rank > dim || !rank.is_multiple_of(2) => wrong(rank),
             Some(rank) => Ok(rank),
             None if dim < 2 => wrong(dim),
-            None => Ok((dim / 20 * 2).max(2)),
+            None => Ok((dim / 40 * 2).max(2)),
         }
     }
 

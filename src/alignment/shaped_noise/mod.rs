@@ -151,6 +151,10 @@ impl Aligner for ShapedNoise {
         rows
     }
 
+    fn has_shaped_noise(&self) -> bool {
+        true
+    }
+
     fn align_rows(&self, text: Tensor<2>, seed: u64, numbers: &[u64]) -> Tensor<2> {
         let (given, device) = (text.dtype(), text.device().without_autodiff());
         let rows = self.transport(text);
