@@ -212,7 +212,12 @@ impl Method {
             Self::AnisoAlign(config) => Self::AnisoAlign(config.with_settings(settings)?),
             Self::Memory(config) => Self::Memory(fitting::with_settings(&config, &name, settings)?),
             Self::ShapedNoise(config) => Self::ShapedNoise(fitting::with_settings(&config, &name, settings)?),
-            _ => return Err(Error::config("settings", format!("{name} has none that a file could name"))),
+            _ => {
+                return Err(Error::config(
+                    "settings",
+                    format!("settings of anisoalign, memories and shaped-noise, not of {name}"),
+                ));
+            }
         })
     }
 

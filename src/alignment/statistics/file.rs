@@ -7,8 +7,8 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
-use super::fitted::{MEMORY, host_device};
-use super::{CentroidPass, Provenance, Statistics};
+use super::fitted::MEMORY;
+use super::{CentroidPass, Provenance, Statistics, host_device};
 use crate::alignment::record::{self, Parameters};
 use crate::alignment::{Aligner, AnisoAlign, FitReport, Method};
 use crate::embedding::{NonFinite, read_bytes};

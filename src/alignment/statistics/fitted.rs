@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 
-use super::Statistics;
+use super::{Statistics, host_device};
 use crate::alignment::fitted::FitMoments;
 use crate::alignment::host_map::HostMap;
 use crate::alignment::record::{self, Parameters};
@@ -181,9 +181,4 @@ impl Statistics {
         }
         Ok(())
     }
-}
-
-/// The device of modules that are only read on the host.
-pub(super) fn host_device() -> Device {
-    Device::default()
 }

@@ -11,10 +11,10 @@ mod file;
 mod fitted;
 mod passes;
 
+use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 pub(super) use fitted::MEMORY;
-use passes::CentroidPass;
 pub(super) use passes::check_sample;
 
 use super::record::Parameters;
@@ -60,6 +60,15 @@ pub struct Statistics {
     /// How many text rows of all sources together a centroid pass is made of; all of them by default.
     sample: Option<usize>,
     sources: Vec<Provenance>,
+}
+
+/// What a centroid pass has gathered so far.
+#[derive(Clone, Debug, PartialEq)]
+struct CentroidPass {
+    /// The moments of the projected rows.
+    projected: Moments,
+    /// The text rows that were read for it, those that a sample or the policy left out among them.
+    read: usize,
 }
 
 impl Statistics {
@@ -213,4 +222,9 @@ impl Statistics {
         }
         fingerprint.finish()
     }
+}
+
+/// The device of modules that are only read on the host.
+fn host_device() -> Device {
+    Device::default()
 }

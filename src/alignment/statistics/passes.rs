@@ -2,23 +2,13 @@
 
 use burn::tensor::Device;
 
-use super::Statistics;
-use super::fitted::host_device;
+use super::{CentroidPass, Statistics, host_device};
 use crate::alignment::blockwise::BlockwiseFit;
 use crate::alignment::host_map::HostMap;
 use crate::alignment::realign::ReAlignFit;
 use crate::alignment::{Aligner, BlockwiseConfig, Method, ReAlign};
 use crate::geometry::Moments;
 use crate::{Error, Result};
-
-/// What a centroid pass has gathered so far.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct CentroidPass {
-    /// The moments of the projected rows.
-    pub projected: Moments,
-    /// The text rows that were read for it, those that a sample or the policy left out among them.
-    pub read: usize,
-}
 
 /// Refuses a sample of no rows, and of more than there are.
 pub(in crate::alignment) fn check_sample(sample: usize, rows: usize) -> Result<()> {
