@@ -7,9 +7,10 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use burn_revision::Error;
 use burn_revision::alignment::{
-    Aligner, MemoryOf, MemoryProjection, MemoryProjectionConfig, ReAlignConfig, ShapedNoise,
-    ShapedNoiseConfig,
+    Aligner, Identity, MemoryOf, MemoryProjection, MemoryProjectionConfig, Method, ReAlignConfig,
+    ShapedNoise, ShapedNoiseConfig, WithNoise, transport_table,
 };
+use burn_revision::embedding::NonFinite;
 use burn_revision::geometry::Cloud;
 
 fn unit(rows: Tensor<2>) -> Vec<Vec<f64>> {
@@ -138,6 +139,13 @@ fn noise_follows_seed_and_number_of_the_row() {
     let numbers: Vec<u64> = (20..30).collect();
     assert!(distance(&values(noisy.align_rows(part, 5, &numbers)), &whole[20 * 6..30 * 6]) < 1e-6);
     assert_ne!(values(noisy.align(double(&text), 6)), whole);
+    let still = WithNoise::new(noisy.clone(), 0.0);
+    assert_eq!(values(still.align(double(&text), 5)), whole);
+    let louder = std::panic::AssertUnwindSafe(|| WithNoise::new(noisy.clone(), 0.1));
+    assert!(std::panic::catch_unwind(louder).is_err());
+    // Rows without it would be ReAlign's.
+    let error = transport_table(&noisy, &text, NonFinite::Error, &Device::default()).unwrap_err();
+    assert!(error.to_string().contains("shaped_noise"), "{error}");
 }
 
 #[test]
@@ -158,9 +166,31 @@ fn both_come_back_from_files_and_refuse_what_cannot_be() {
         assert!(parts.iter().all(|part| error.contains(part)), "{error}");
     };
     let config = MemoryProjectionConfig::new();
-    refused(config.clone().with_temperature(0.0).fit(&text, &image).unwrap_err(), ["temperature", "0"]);
-    refused(config.clone().with_step(1.5).fit(&text, &image).unwrap_err(), ["step", "1.5"]);
-    refused(config.clone().with_rows(0).fit(&text, &image).unwrap_err(), ["rows", "0"]);
+    refused(config.with_temperature(0.0).fit(&text, &image).unwrap_err(), ["temperature", "0"]);
+    refused(config.with_step(1.5).fit(&text, &image).unwrap_err(), ["step", "1.5"]);
+    refused(config.with_rows(0).fit(&text, &image).unwrap_err(), ["rows", "0"]);
     let noise = ShapedNoiseConfig::new().with_amount(-1.0);
     refused(noise.fit(&text, &image).unwrap_err(), ["amount", "-1"]);
+}
+
+/// The methods of these names are the modules that their configs fit.
+#[test]
+fn rivals_by_name_are_those_of_their_configs() {
+    let (text, image) = (cloud(80, 6, 15), cloud(70, 6, 16));
+    let align = |aligner: &dyn Aligner| values(aligner.align(double(&text), 4));
+    let by_name = |name: &str| align(name.parse::<Method>().unwrap().fit(&text, &image).unwrap().as_ref());
+    let memory = MemoryProjectionConfig::new();
+    assert_eq!(by_name("memory"), align(&memory.fit(&text, &image).unwrap()));
+    assert_eq!(by_name("shaped-noise"), align(&ShapedNoiseConfig::new().fit(&text, &image).unwrap()));
+    let capdec = WithNoise::new(Identity::new(6), 0.016_f64.sqrt());
+    assert_eq!(by_name("capdec"), align(&capdec));
+    let louder = "capdec".parse::<Method>().unwrap().with_sigma(0.5).fit(&text, &image).unwrap();
+    assert_eq!(align(louder.as_ref()), align(&WithNoise::new(Identity::new(6), 0.5)));
+    let refused = Method::CapDec { sigma: -1.0 }.fit(&text, &image).map(|_| ()).unwrap_err();
+    assert!(refused.to_string().contains("sigma"), "{refused}");
+    let settings = serde_json::json!({ "rows": 20, "temperature": 0.1 });
+    let method: Method = "memory".parse().unwrap();
+    let fewer = method.with_settings(settings.as_object().unwrap()).unwrap();
+    assert_eq!(fewer, Method::Memory(memory.with_rows(20).with_temperature(0.1)));
+    assert!("realign".parse::<Method>().unwrap().with_settings(settings.as_object().unwrap()).is_err());
 }

@@ -34,6 +34,12 @@ pub trait Aligner {
         0.0
     }
 
+    /// Whether [`Aligner::align_rows`] adds noise that [`Aligner::noise`] does not tell of, because it is not isotropic: then
+    /// [`Aligner::transport`] and isotropic noise are less than the method.
+    fn has_shaped_noise(&self) -> bool {
+        false
+    }
+
     /// The aligned unit rows `[n, d]` in the type of the rows given: `unit(transport(text) + noise)`.
     ///
     /// The noise is drawn on the host and depends on the seed and the number of the row only, so that it is the
@@ -83,6 +89,10 @@ impl<A: Aligner + ?Sized> Aligner for Box<A> {
 
     fn noise(&self) -> f64 {
         (**self).noise()
+    }
+
+    fn has_shaped_noise(&self) -> bool {
+        (**self).has_shaped_noise()
     }
 
     fn align_rows(&self, text: Tensor<2>, seed: u64, numbers: &[u64]) -> Tensor<2> {

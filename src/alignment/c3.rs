@@ -8,7 +8,7 @@ use super::record::{self, FromStored, Stored};
 use super::{Aligner, ClosedForm, fitting};
 use crate::embedding::{normalize, normalize_bounded};
 use crate::geometry::Moments;
-use crate::{Error, Result, assert_shape};
+use crate::{Result, assert_shape};
 
 /// Where C3 puts the centre of the text rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,9 +69,7 @@ impl FitMoments for C3Config {
 
     fn fit_moments(&self, text: &Moments, image: &Moments, device: &Device) -> Result<C3> {
         fitting::check(text, image, 1)?;
-        if !(self.sigma.is_finite() && self.sigma >= 0.0) {
-            return Err(Error::config("sigma", format!("expected at least 0, found {}", self.sigma)));
-        }
+        fitting::check_sigma(self.sigma)?;
         if self.variant == C3Variant::ZeroMean {
             fitting::check_spread(text, "text")?;
             fitting::check_spread(image, "image")?;

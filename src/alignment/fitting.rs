@@ -1,5 +1,6 @@
 //! What the fits of the methods share: checks of the moments that they are made from, and the rounding of what is kept.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::ClosedForm;
@@ -47,6 +48,36 @@ pub(super) fn check_spread(moments: &Moments, what: &str) -> Result<()> {
     match moments.trace() > 1e-12 {
         true => Ok(()),
         false => Err(Error::NoSpread { what: format!("{what} rows") }),
+    }
+}
+
+/// The settings of a method with others in the place of some, as from a file.
+pub(super) fn with_settings<C: Serialize + DeserializeOwned>(
+    config: &C,
+    method: &str,
+    settings: &serde_json::Map<String, serde_json::Value>,
+) -> Result<C> {
+    let mut all = serde_json::to_value(config).expect("settings are plain data");
+    let own = all.as_object_mut().expect("settings have names");
+    for (name, value) in settings {
+        let Some(known) = own.get_mut(name) else {
+            let names: Vec<&str> = own.keys().map(String::as_str).collect();
+            let detail = format!("no setting of {method}: they are {}", names.join(", "));
+            return Err(Error::config(name, detail));
+        };
+        *known = value.clone();
+    }
+    serde_json::from_value(all).map_err(|error| {
+        let named: Vec<&str> = settings.keys().map(String::as_str).collect();
+        Error::config(named.join(", "), error.to_string())
+    })
+}
+
+/// Refuses a standard deviation of noise that cannot be.
+pub(super) fn check_sigma(sigma: f64) -> Result<()> {
+    match sigma.is_finite() && sigma >= 0.0 {
+        true => Ok(()),
+        false => Err(Error::config("sigma", format!("expected at least 0, found {sigma}"))),
     }
 }
 

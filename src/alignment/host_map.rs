@@ -2,7 +2,7 @@
 
 use super::ClosedForm;
 use crate::Result;
-use crate::embedding::{BLOCK_ROWS, RawRows, RowReport, Terms, inspect};
+use crate::embedding::{BLOCK_ROWS, MIN_NORM, RawRows, RowReport, Terms, inspect};
 use crate::geometry::{Moments, linalg};
 
 /// A map of blocks of rows to unit rows on the host, without a tensor.
@@ -68,6 +68,36 @@ impl HostMap for ClosedForm {
     }
 }
 
+/// A map of unit rows, for methods that take many of them into one product.
+pub(crate) trait UnitMap: Send + Sync {
+    /// How many rows it should be given at once.
+    fn piece_rows(&self) -> usize;
+
+    /// Writes the unit rows that become of unit rows to `out`, `[n, d]` each; `noise` is a seed and the numbers of the rows.
+    fn map_unit(&self, rows: &[f32], noise: (u64, &[u64]), out: &mut [f32]);
+}
+
+impl<M: UnitMap> HostMap for M {
+    fn piece_rows(&self) -> usize {
+        UnitMap::piece_rows(self)
+    }
+
+    fn map(
+        &self,
+        rows: RawRows<'_>,
+        terms: Terms<'_>,
+        (seed, first): (u64, usize),
+        out: &mut [f32],
+    ) -> Result<(Vec<usize>, RowReport)> {
+        let (unit, skipped, report) = unit_rows(rows, terms)?;
+        let mut left_out = skipped.iter().peekable();
+        let kept = (0..rows.len()).filter(|row| left_out.next_if_eq(&&(terms.first + row)).is_none());
+        let numbers: Vec<u64> = kept.map(|row| (first + row) as u64).collect();
+        self.map_unit(&unit, (seed, &numbers), &mut out[..unit.len()]);
+        Ok((skipped, report))
+    }
+}
+
 /// The unit rows `x / ||x||` of a block, in float64 and rounded once, the numbers of the rows that the policy leaves out, and
 /// what became of all of them.
 pub(crate) fn unit_rows(rows: RawRows<'_>, terms: Terms<'_>) -> Result<(Vec<f32>, Vec<usize>, RowReport)> {
@@ -104,25 +134,18 @@ pub(crate) struct LinearMap {
     pub last: Option<Vec<f64>>,
 }
 
-impl HostMap for LinearMap {
+impl UnitMap for LinearMap {
     fn piece_rows(&self) -> usize {
         2 * BLOCK_ROWS
     }
 
-    fn map(
-        &self,
-        rows: RawRows<'_>,
-        terms: Terms<'_>,
-        _: (u64, usize),
-        out: &mut [f32],
-    ) -> Result<(Vec<usize>, RowReport)> {
+    fn map_unit(&self, rows: &[f32], _: (u64, &[u64]), out: &mut [f32]) {
         let dim = self.after.len();
-        let (unit, skipped, report) = unit_rows(rows, terms)?;
-        let mut values: Vec<f64> = unit.iter().map(|&value| f64::from(value)).collect();
+        let mut values: Vec<f64> = rows.iter().map(|&value| f64::from(value)).collect();
         if let Some(before) = &self.before {
             values.chunks_exact_mut(dim).for_each(|row| shift_and_project(row, before));
         }
-        let mut mapped = linalg::matmul(&values, [report.kept, dim], &self.matrix, [dim, dim]);
+        let mut mapped = linalg::matmul(&values, [rows.len() / dim, dim], &self.matrix, [dim, dim]);
         for (row, out) in mapped.chunks_exact_mut(dim).zip(out.chunks_exact_mut(dim)) {
             shift_and_project(row, &self.after);
             if let Some(last) = &self.last {
@@ -130,7 +153,6 @@ impl HostMap for LinearMap {
             }
             out.iter_mut().zip(row).for_each(|(out, value)| *out = *value as f32);
         }
-        Ok((skipped, report))
     }
 }
 
@@ -138,7 +160,36 @@ impl HostMap for LinearMap {
 fn shift_and_project(row: &mut [f64], shift: &[f64]) {
     row.iter_mut().zip(shift).for_each(|(value, shift)| *value += shift);
     let norm = row.iter().map(|value| value * value).sum::<f64>().sqrt();
-    if norm >= crate::embedding::MIN_NORM {
+    if norm >= MIN_NORM {
         row.iter_mut().for_each(|value| *value /= norm);
+    }
+}
+
+/// A unit row under ReAlign, before the last projection: `s x + b`, then a projection and a shift for each centroid pass.
+pub(crate) fn realigned(row: &[f32], scale: f64, shifts: &[Vec<f64>]) -> Vec<f64> {
+    let mut row: Vec<f64> = row.iter().map(|&value| scale * f64::from(value)).collect();
+    for (pass, shift) in shifts.iter().enumerate() {
+        match pass + 1 < shifts.len() {
+            true => shift_and_project(&mut row, shift),
+            false => row.iter_mut().zip(shift).for_each(|(value, shift)| *value += shift),
+        }
+    }
+    row
+}
+
+/// Scales a row to unit length, where it has a direction.
+pub(crate) fn project(row: &mut [f32]) {
+    let mut lanes = [0.0_f32; 8];
+    let (chunks, rest) = row.as_chunks::<8>();
+    for chunk in chunks {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *lane += value * value;
+        }
+    }
+    let rest: f64 = rest.iter().map(|&value| f64::from(value) * f64::from(value)).sum();
+    let norm = (lanes.iter().map(|&lane| f64::from(lane)).sum::<f64>() + rest).sqrt();
+    if norm >= MIN_NORM {
+        let inverse = (1.0 / norm) as f32;
+        row.iter_mut().for_each(|value| *value *= inverse);
     }
 }

@@ -4,9 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use super::embeddings::check_dims;
 use super::fitted::Fit;
+use super::fitting;
 use super::{
     Aligner, AnisoAlignConfig, BlockwiseConfig, C3Config, C3Variant, CentringConfig, CentringVariant,
-    CovarianceMap, Embeddings, Identity, MeanShiftConfig, ReAlignConfig, WhiteningConfig,
+    CovarianceMap, Embeddings, Identity, MeanShiftConfig, MemoryOf, MemoryProjectionConfig, ReAlignConfig,
+    ShapedNoiseConfig, WhiteningConfig, WithNoise,
 };
 use crate::{Error, Result};
 
@@ -64,12 +66,24 @@ pub enum Method {
     /// [`crate::alignment::AnisoAlign`].
     #[serde(rename = "anisoalign")]
     AnisoAlign(AnisoAlignConfig),
+    /// [`crate::alignment::MemoryProjection`]: `memory`, `realign-memory` where texts are moved by ReAlign before, and `decap`
+    /// for a memory of texts.
+    Memory(MemoryProjectionConfig),
+    /// CapDec: [`Identity`] [`WithNoise`]. Its noise comes from captions of one picture,
+    /// [`caption_noise`](crate::alignment::caption_noise); the default is the variance that its code has, 0.016.
+    #[serde(rename = "capdec")]
+    CapDec {
+        /// The standard deviation of the noise, for each coordinate.
+        sigma: f64,
+    },
+    /// [`crate::alignment::ShapedNoise`].
+    ShapedNoise(ShapedNoiseConfig),
 }
 
 impl Method {
-    /// The names that are understood. Beside them are those of the parts of AnisoAlign, for its ablation: `anisoalign-init` and
-    /// `anisoalign-score`.
-    pub const NAMES: [&'static str; 11] = [
+    /// The names that are understood. Beside them are those of the parts of AnisoAlign, for its ablation, `anisoalign-init` and
+    /// `anisoalign-score`, and `realign-memory`.
+    pub const NAMES: [&'static str; 15] = [
         "realign",
         "mean-shift",
         "c3",
@@ -80,6 +94,10 @@ impl Method {
         "gaussian-ot",
         "blockwise",
         "anisoalign",
+        "memory",
+        "decap",
+        "capdec",
+        "shaped-noise",
         "identity",
     ];
 
@@ -108,12 +126,17 @@ impl Method {
         {
             Ok(Box::new(config.fit_checked(text, image)?))
         }
+        let identity = || -> Result<Identity> {
+            check_dims(&text, &image)?;
+            // Rows that cannot be used are refused here too.
+            text.moments("text").and_then(|_| image.moments("image"))?;
+            Ok(Identity::new(text.dim()))
+        };
         match *self {
-            Self::Identity => {
-                check_dims(&text, &image)?;
-                // Rows that cannot be used are refused here too.
-                text.moments("text").and_then(|_| image.moments("image"))?;
-                Ok(Box::new(Identity::new(text.dim())))
+            Self::Identity => Ok(Box::new(identity()?)),
+            Self::CapDec { sigma } => {
+                fitting::check_sigma(sigma)?;
+                Ok(Box::new(WithNoise::new(identity()?, sigma)))
             }
             Self::MeanShift => fit(&MeanShiftConfig::new(), &text, &image),
             Self::C3 { sigma, variant } => {
@@ -135,6 +158,8 @@ impl Method {
                 fit(&BlockwiseConfig::new().with_ridge(ridge).with_energy(energy), &text, &image)
             }
             Self::AnisoAlign(config) => fit(&config, &text, &image),
+            Self::Memory(config) => fit(&config, &text, &image),
+            Self::ShapedNoise(config) => fit(&config, &text, &image),
         }
     }
 
@@ -148,10 +173,11 @@ impl Method {
         }
     }
 
-    /// The same method with another noise, where it is C3.
+    /// The same method with another noise, where it is C3 or CapDec.
     pub fn with_sigma(self, sigma: f64) -> Self {
         match self {
             Self::C3 { variant, .. } => Self::C3 { sigma, variant },
+            Self::CapDec { .. } => Self::CapDec { sigma },
             other => other,
         }
     }
@@ -168,31 +194,77 @@ impl Method {
     pub fn with_seed(self, seed: u64) -> Self {
         match self {
             Self::AnisoAlign(config) => Self::AnisoAlign(config.with_seed(seed)),
+            Self::Memory(config) => Self::Memory(config.with_seed(seed)),
             other => other,
         }
+    }
+
+    /// The same method with settings in the place of some of its own, as from a file: those of [`AnisoAlignConfig`],
+    /// [`MemoryProjectionConfig`] or [`ShapedNoiseConfig`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for a name that is no setting of the method, for a value of another kind than the setting's, and for a
+    /// method without such settings.
+    pub fn with_settings(self, settings: &serde_json::Map<String, serde_json::Value>) -> Result<Self> {
+        let name = self.to_string();
+        Ok(match self {
+            Self::AnisoAlign(config) => Self::AnisoAlign(config.with_settings(settings)?),
+            Self::Memory(config) => Self::Memory(fitting::with_settings(&config, &name, settings)?),
+            Self::ShapedNoise(config) => Self::ShapedNoise(fitting::with_settings(&config, &name, settings)?),
+            _ => {
+                return Err(Error::config(
+                    "settings",
+                    format!("settings of anisoalign, memories and shaped-noise, not of {name}"),
+                ));
+            }
+        })
     }
 
     /// How many passes over the text it makes after that for the moments.
     pub(crate) fn text_passes(&self) -> usize {
         match *self {
-            Self::ReAlign { centroid_passes, .. } => centroid_passes,
             Self::Blockwise { .. } => 2,
             Self::AnisoAlign(_) => 1,
-            _ => 0,
+            _ => self.realign().map_or(0, |config| config.centroid_passes),
         }
+    }
+
+    /// How ReAlign is fitted, by methods that are or begin with it.
+    pub(super) fn realign(&self) -> Option<ReAlignConfig> {
+        match *self {
+            Self::ReAlign { eps, centroid_passes } => {
+                Some(ReAlignConfig::new().with_eps(eps).with_centroid_passes(centroid_passes))
+            }
+            Self::Memory(config) => config.realigned.then(ReAlignConfig::new),
+            Self::ShapedNoise(_) => Some(ReAlignConfig::new()),
+            _ => None,
+        }
+    }
+
+    /// Whether a part of it is fitted on a sample of rows: the networks of AnisoAlign, and the rows of a memory.
+    pub(super) fn needs_sample(&self) -> bool {
+        matches!(self, Self::AnisoAlign(_) | Self::Memory(_))
     }
 
     /// Whether it needs covariances, and not means and spreads alone.
     pub fn needs_covariance(&self) -> bool {
         matches!(
             self,
-            Self::Whitening { .. } | Self::GaussianOt { .. } | Self::Blockwise { .. } | Self::AnisoAlign(_)
+            Self::Whitening { .. }
+                | Self::GaussianOt { .. }
+                | Self::Blockwise { .. }
+                | Self::AnisoAlign(_)
+                | Self::ShapedNoise(_)
         )
     }
 
     /// Whether it moves images as well: see [`Aligner::align_image`].
     pub fn moves_images(&self) -> bool {
-        matches!(self, Self::Unicorn | Self::GrClip | Self::C3 { variant: C3Variant::ZeroMean, .. })
+        match self {
+            Self::Memory(config) => config.of == MemoryOf::Texts,
+            _ => matches!(self, Self::Unicorn | Self::GrClip | Self::C3 { variant: C3Variant::ZeroMean, .. }),
+        }
     }
 
     /// Where it was published.
@@ -211,9 +283,19 @@ impl Method {
             Self::GaussianOt { .. } => "Olkin and Pukelsheim, 1982",
             Self::Blockwise { .. } => "arXiv 2602.07026, App. F",
             Self::AnisoAlign(_) => "arXiv 2605.07825",
+            Self::Memory(config) => match (config.of, config.realigned) {
+                (MemoryOf::Texts, _) => "DeCap, arXiv 2303.03032",
+                (MemoryOf::Images, false) => "DeCap, arXiv 2303.03032, the other way round",
+                (MemoryOf::Images, true) => "this crate, after DeCap, arXiv 2303.03032",
+            },
+            Self::CapDec { .. } => "CapDec, arXiv 2211.00575",
+            Self::ShapedNoise(_) => "this crate",
         }
     }
 }
+
+/// The variance of CapDec's noise in its code.
+const CAPDEC_VARIANCE: f64 = 0.016;
 
 fn centring(variant: CentringVariant) -> CentringConfig {
     CentringConfig::new().with_variant(variant)
@@ -247,6 +329,11 @@ impl FromStr for Method {
                 let config = BlockwiseConfig::new();
                 Ok(Self::Blockwise { ridge: config.ridge, energy: config.energy })
             }
+            "capdec" => Ok(Self::CapDec { sigma: CAPDEC_VARIANCE.sqrt() }),
+            "shaped-noise" => Ok(Self::ShapedNoise(ShapedNoiseConfig::new())),
+            name if MemoryProjectionConfig::named(name).is_some() => {
+                Ok(Self::Memory(MemoryProjectionConfig::named(name).expect("just seen")))
+            }
             name if AnisoAlignConfig::named(name).is_some() => {
                 Ok(Self::AnisoAlign(AnisoAlignConfig::named(name).expect("just seen")))
             }
@@ -272,6 +359,9 @@ impl fmt::Display for Method {
             Self::GaussianOt { .. } => "gaussian-ot",
             Self::Blockwise { .. } => "blockwise",
             Self::AnisoAlign(config) => config.name(),
+            Self::Memory(config) => config.name(),
+            Self::CapDec { .. } => "capdec",
+            Self::ShapedNoise(_) => "shaped-noise",
         })
     }
 }
@@ -287,6 +377,9 @@ mod tests {
             assert_eq!(method.to_string(), name);
             let stored = serde_json::to_string(&method).unwrap();
             assert_eq!(serde_json::from_str::<Method>(&stored).unwrap(), method);
+        }
+        for name in ["anisoalign-init", "anisoalign-score", "realign-memory"] {
+            assert_eq!(name.parse::<Method>().unwrap().to_string(), name);
         }
         let error = "procrustes".parse::<Method>().unwrap_err().to_string();
         assert!(error.contains("procrustes") && error.contains("gaussian-ot"), "{error}");

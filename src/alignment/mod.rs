@@ -15,6 +15,9 @@
 //! Blockwise   T_U P_U e~ + T_V P_V e~, recentred         they meet within U and within V of the fixed frame
 //! AnisoAlign  radii of pairs of coordinates matched,      and phases and radii refined within bounds by networks that
 //!             recentred                                   know the images' phases
+//! Memory      unit(softmax(e_y . m / tau) m)             a mean of rows of the other modality that are near; DeCap: of images
+//! CapDec      e_y + noise                                 texts where they are, in a cloud
+//! ShapedNoise ReAlign + noise                             noise of the shape that images have and texts lack
 //! ```
 //!
 //! `mu` is the centroid of a modality and `T = E ||e - mu||^2` its spread. Every method ends with a projection onto
@@ -25,8 +28,8 @@
 //! memory ([`Embeddings`]); [`Method::fit`] does the same for a method by its name. What is fitted is a Burn module: its
 //! statistics are saved with a model, move with it between devices, and are never trained.
 //!
-//! [`MemoryProjection`] (DeCap), [`caption_noise`] (CapDec) and [`ShapedNoise`] are fitted by their configs alone, on sets of any
-//! size, and applied to tensors and tables.
+//! CapDec's noise is measured on captions of one picture by [`caption_noise`]: it takes the table and the names of the pictures,
+//! since a file of embeddings does not say which captions belong together.
 //!
 //! **Applying.** All of them are [`Aligner`]s; [`WithNoise`] adds noise to any.
 //!

@@ -48,13 +48,18 @@ pub fn align_table(
 ///
 /// # Errors
 ///
-/// Those of [`align_table`].
+/// Those of [`align_table`], and [`Error::Config`] for a method whose noise is not isotropic: drawn anew it would be another, and
+/// left out the method would be one without.
 pub fn transport_table(
     aligner: &dyn Aligner,
     text: &EmbeddingTable,
     policy: NonFinite,
     device: &Device,
 ) -> Result<(EmbeddingTable, RowReport)> {
+    if aligner.has_shaped_noise() {
+        let detail = format!("{} has noise of a shape of its own: align the rows with it", aligner.name());
+        return Err(Error::config("method", detail));
+    }
     map_table(aligner, text, policy, device, |rows, _| aligner.transport(rows))
 }
 

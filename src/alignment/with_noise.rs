@@ -1,6 +1,7 @@
 use burn::tensor::Tensor;
 
-use super::{Aligner, ClosedForm};
+use super::{Aligner, ClosedForm, noise};
+use crate::embedding::normalize_bounded;
 
 /// Any alignment with isotropic Gaussian noise before its last normalisation.
 ///
@@ -22,11 +23,16 @@ impl<A: Aligner> WithNoise<A> {
     ///
     /// # Panics
     ///
-    /// If `sigma` is negative or not finite.
+    /// If `sigma` is negative or not finite, or above 0 for a method whose own noise is not isotropic.
     pub fn new(aligner: A, sigma: f64) -> Self {
         assert!(
             sigma.is_finite() && sigma >= 0.0,
             "noise: expected a finite sigma of at least 0, found {sigma}"
+        );
+        assert!(
+            sigma == 0.0 || !aligner.has_shaped_noise(),
+            "noise: {} has noise of a shape of its own",
+            aligner.name()
         );
         Self { aligner, sigma }
     }
@@ -47,6 +53,19 @@ impl<A: Aligner> Aligner for WithNoise<A> {
 
     fn noise(&self) -> f64 {
         self.aligner.noise().hypot(self.sigma)
+    }
+
+    fn has_shaped_noise(&self) -> bool {
+        self.aligner.has_shaped_noise()
+    }
+
+    fn align_rows(&self, text: Tensor<2>, seed: u64, numbers: &[u64]) -> Tensor<2> {
+        if self.has_shaped_noise() {
+            return self.aligner.align_rows(text, seed, numbers);
+        }
+        let dtype = text.dtype();
+        let rows = noise::add(self.transport(text), self.noise(), seed, numbers);
+        normalize_bounded(rows).cast(dtype)
     }
 
     fn closed_form(&self) -> Option<ClosedForm> {

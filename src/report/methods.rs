@@ -177,8 +177,9 @@ impl Measured {
     /// The method, where it can be fitted again on fewer rows in closed form: means and spreads are all its statistics, it
     /// leaves images alone, and it is not the identity.
     pub fn refittable(&self) -> Option<&Method> {
-        self.method.as_ref().filter(|method| {
-            !(method.needs_covariance() || method.moves_images() || **method == Method::Identity)
+        self.method.as_ref().filter(|method| match method {
+            Method::MeanShift | Method::C3 { .. } | Method::ReAlign { .. } => !method.moves_images(),
+            _ => false,
         })
     }
 }

@@ -1,7 +1,7 @@
-//! Methods that need covariances, file to file.
+//! Methods that need covariances, or a sample of rows, file to file.
 
 use super::*;
-use burn_revision::alignment::stream::fit_networks;
+use burn_revision::alignment::stream::fit_sample;
 use burn_revision::alignment::{AnisoAlignConfig, align_table};
 
 /// AnisoAlign, trained for as long as a test needs.
@@ -16,9 +16,19 @@ fn anisoalign() -> Method {
     )
 }
 
-fn methods() -> [Method; 4] {
-    let named = |name: &str| name.parse::<Method>().unwrap();
-    [named("whitening"), named("gaussian-ot"), named("blockwise"), anisoalign()]
+/// A method of the name, with a memory of fewer rows than there are.
+fn named(name: &str) -> Method {
+    match name.parse::<Method>().unwrap() {
+        Method::Memory(config) => Method::Memory(config.with_rows(200).with_temperature(0.05)),
+        method => method,
+    }
+}
+
+fn methods() -> [Method; 8] {
+    let names =
+        ["whitening", "gaussian-ot", "blockwise", "memory", "realign-memory", "decap", "shaped-noise"];
+    let [a, b, c, d, e, f, g] = names.map(named);
+    [a, b, c, anisoalign(), d, e, f, g]
 }
 
 #[test]
@@ -48,9 +58,12 @@ fn results_depend_neither_on_threads_nor_on_interruptions() {
     let world = World::new();
     let (text, image) = (world.store("text"), world.store("image.npy"));
     for method in methods() {
+        let whole = world.fit(method);
         let written = [1, 3].map(|threads| {
             let options = FitOptions { threads: Some(threads), ..FitOptions::default() };
             let (statistics, _) = fit(&method, &text, &image, &options).unwrap();
+            // A fit that was broken off is done again, and comes to the same networks to the bit.
+            assert!(statistics == whole, "{method}");
             let out = world.path(&format!("{method} {threads}"));
             std::fs::create_dir(&out).unwrap();
             let options = ApplyOptions { threads: Some(threads), ..ApplyOptions::default() };
@@ -74,11 +87,14 @@ fn covariances_of_many_machines_merge_to_those_of_one() {
         merged.merge(&fit_moments(&method, Some(&parts[1]), None, &options).unwrap().0).unwrap();
         merged.merge(&fit_moments(&method, None, Some(&image), &options).unwrap().0).unwrap();
         let close = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-14);
-        let covariance = |statistics: &Statistics| statistics.text().covariance().unwrap();
+        let covariance = |statistics: &Statistics| match method.needs_covariance() {
+            true => statistics.text().covariance().unwrap(),
+            false => vec![statistics.text().trace()],
+        };
         assert!(close(&covariance(&merged), &covariance(&expected)));
-        if merged.lacks_networks() {
-            assert!(merged.init(&Device::default()).is_err(), "networks are missing");
-            fit_networks(&mut merged, &world.store("text"), &image, &options).unwrap();
+        if merged.lacks_sample() {
+            assert!(merged.init(&Device::default()).is_err(), "{method}: a part is missing");
+            fit_sample(&mut merged, &world.store("text"), &image, &options).unwrap();
         }
         while merged.missing_centroid().is_some() {
             merged.save(&path).unwrap();
@@ -140,4 +156,22 @@ fn files_that_lack_a_part_are_refused() {
     world.fit(anisoalign()).save(&path).unwrap();
     let error = with_renamed(&world, "anisoalign.frame", "anisoalign.flame");
     assert!(error.contains("no statistic \"frame\""), "{error}");
+    world.fit(named("memory")).save(&path).unwrap();
+    let error = with_renamed(&world, "sample.memory", "sample.nemory");
+    assert!(error.contains("no rows of the memory"), "{error}");
+}
+
+/// DeCap leaves texts and moves images, and so does what it writes.
+#[test]
+fn images_are_written_as_decap_moves_them() {
+    let world = World::new();
+    let (statistics, image) = (world.fit(named("decap")), world.store("image.npy"));
+    let out = world.path("moved.npy");
+    apply_images(&statistics, &image, &out, &ApplyOptions::default()).unwrap();
+    let device = Device::default();
+    let rows = image.read_table().unwrap().tensor(&device);
+    let expected = statistics.init(&device).unwrap().align_image(rows).into_data();
+    assert_close(read_table(&out).unwrap().rows(), &expected.try_into_vec::<f32>().unwrap(), 1e-6);
+    let memory = world.fit(named("memory"));
+    assert!(apply_images(&memory, &image, &out, &ApplyOptions::default()).is_err(), "images stay");
 }

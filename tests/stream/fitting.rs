@@ -71,7 +71,7 @@ fn statistics_with_any_settings_come_back_as_they_were() {
 #[test]
 fn statistics_come_back_from_their_file_bit_for_bit() {
     let world = World::new();
-    for method in [realign(), Method::MeanShift, c3(0.07), Method::Identity] {
+    for method in [realign(), Method::MeanShift, c3(0.07), Method::CapDec { sigma: 0.07 }, Method::Identity] {
         let statistics = world.fit(method);
         let path = world.path("statistics.safetensors");
         statistics.save(&path).unwrap();
@@ -96,6 +96,7 @@ fn host_and_device_agree() -> Result<()> {
         Method::ReAlign { eps: 1e-10, centroid_passes: 3 },
         Method::MeanShift,
         c3(0.1),
+        Method::CapDec { sigma: 0.1 },
         Method::Identity,
     ]
     .into_iter()

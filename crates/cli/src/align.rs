@@ -68,13 +68,16 @@ pub fn fit(command: &FitCommand, output: &OutputOptions) -> Result<Outcome> {
             }
             let options = FitOptions { policy: statistics.policy(), ..options.clone() };
             let mut bytes = BytesMoved::default();
-            match (statistics.lacks_networks(), image) {
+            let lacks_sample = statistics.lacks_sample();
+            match (lacks_sample, image) {
                 (true, Some(image)) => {
-                    bytes += stream::fit_networks(&mut statistics, text, image, &options)?;
+                    bytes += stream::fit_sample(&mut statistics, text, image, &options)?;
                 }
                 (true, None) => {
-                    let detail =
-                        "the networks of anisoalign are not trained yet: name images to train them on";
+                    let detail = format!(
+                        "{} fits a part on a sample of texts and images: name images too",
+                        statistics.method()
+                    );
                     return Err(Error::config("image", detail));
                 }
                 (false, Some(_)) => {
@@ -83,7 +86,10 @@ pub fn fit(command: &FitCommand, output: &OutputOptions) -> Result<Outcome> {
                 }
                 (false, None) => {}
             }
-            bytes += stream::fit_centroid(&mut statistics, text, &options)?;
+            // A memory may be all that was missing.
+            if !lacks_sample || statistics.missing_centroid().is_some() {
+                bytes += stream::fit_centroid(&mut statistics, text, &options)?;
+            }
             (statistics, bytes)
         }
         (None, Some(text), Some(image)) if !command.moments => {
@@ -187,7 +193,7 @@ fn describe(outcome: &mut Outcome, statistics: &Statistics, compute: &Compute) {
     super::stats::describe(outcome, statistics);
     outcome.line(format!("computed on the {}", compute.name()));
     outcome.entry("compute", compute.name());
-    if let Method::C3 { sigma, .. } = statistics.method() {
+    if let Method::C3 { sigma, .. } | Method::CapDec { sigma } = statistics.method() {
         outcome.entry("sigma", sigma);
     }
     if statistics.method().moves_images() {

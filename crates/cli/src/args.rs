@@ -201,7 +201,7 @@ pub struct FitCommand {
     /// Gather the moments only, of either set or of both, to be merged with others
     #[arg(long)]
     pub moments: bool,
-    /// Go on from merged moments: run the centroid pass over this text; for anisoalign, train its networks before, on this text
+    /// Go on from merged moments: run the centroid pass over this text; for anisoalign, train its networks before, and for a memory draw its rows, on this text
     /// and --image
     #[arg(long, value_name = "STATS", conflicts_with_all = ["moments", "method"], requires = "text")]
     pub from: Option<PathBuf>,
@@ -275,7 +275,7 @@ pub struct GapCommand {
     /// What is added to eigenvalues before they are inverted, relative to their mean
     #[arg(long, default_value_t = 1e-3)]
     pub ridge: f64,
-    /// C3: the standard deviation of its noise, for each coordinate [default: 0.1265, made for 512 dimensions; 0.02 fits
+    /// C3 and CapDec: the standard deviation of the noise, for each coordinate [default: 0.1265, made for 512 dimensions; 0.02 fits
     /// the figures of arXiv 2602.07026]
     #[arg(long)]
     pub sigma: Option<f64>,
@@ -300,14 +300,14 @@ pub struct GapCommand {
 
 #[derive(Args)]
 pub struct MethodOptions {
-    /// How to align: realign, anisoalign, mean-shift, c3, c3-zero-mean, unicorn, gr-clip, whitening, gaussian-ot, blockwise or
-    /// identity
+    /// How to align: realign, anisoalign, mean-shift, c3, c3-zero-mean, unicorn, gr-clip, whitening, gaussian-ot, blockwise,
+    /// memory, decap, capdec, shaped-noise or identity
     #[arg(long, default_value = "realign")]
     pub method: Method,
-    /// C3: the standard deviation of its noise, for each coordinate [default: 0.1265]
+    /// C3 and CapDec: the standard deviation of the noise, for each coordinate [default: 0.1265]
     #[arg(long)]
     pub sigma: Option<f64>,
-    /// AnisoAlign: settings other than the defaults, lines `name = value` of a TOML file
+    /// AnisoAlign, memories, shaped noise: settings other than the defaults, lines `name = value` of a TOML file
     #[arg(long, value_name = "TOML")]
     pub settings: Option<PathBuf>,
     /// ReAlign: how often the centroid step is done [default: 1]
@@ -325,34 +325,28 @@ impl MethodOptions {
             true => Err(Error::config(option, format!("a setting of {name}, not of {}", self.method))),
             false => Ok(()),
         };
-        if !matches!(self.method, Method::AnisoAlign(_)) {
-            alone(self.settings.is_some(), "settings", "anisoalign")?;
+        let method = self.method.with_seed(seed);
+        if !matches!(method, Method::C3 { .. } | Method::CapDec { .. }) {
+            alone(self.sigma.is_some(), "sigma", "c3 and capdec")?;
         }
-        match self.method {
-            Method::AnisoAlign(config) => {
-                alone(self.sigma.is_some(), "sigma", "c3")?;
-                alone(self.centroid_passes.is_some(), "centroid-passes", "realign")?;
-                let config = config.with_seed(seed);
-                match &self.settings {
-                    None => Ok(Method::AnisoAlign(config)),
-                    Some(path) => Ok(Method::AnisoAlign(config.with_settings(&read_settings(path)?)?)),
-                }
-            }
-            Method::C3 { sigma, variant } => {
-                alone(self.centroid_passes.is_some(), "centroid-passes", "realign")?;
-                alone(self.centroid_sample.is_some(), "centroid-sample", "realign")?;
-                Ok(Method::C3 { sigma: self.sigma.unwrap_or(sigma), variant })
-            }
+        if !matches!(method, Method::ReAlign { .. }) {
+            alone(self.centroid_passes.is_some(), "centroid-passes", "realign")?;
+        }
+        let realigned = matches!(method, Method::Memory(config) if config.realigned);
+        let has_centroid =
+            matches!(method, Method::ReAlign { .. } | Method::AnisoAlign(_) | Method::ShapedNoise(_));
+        if !(has_centroid || realigned) {
+            alone(self.centroid_sample.is_some(), "centroid-sample", "realign")?;
+        }
+        let method = match method {
             Method::ReAlign { eps, centroid_passes } => {
-                alone(self.sigma.is_some(), "sigma", "c3")?;
-                Ok(Method::ReAlign { eps, centroid_passes: self.centroid_passes.unwrap_or(centroid_passes) })
+                Method::ReAlign { eps, centroid_passes: self.centroid_passes.unwrap_or(centroid_passes) }
             }
-            method => {
-                alone(self.sigma.is_some(), "sigma", "c3")?;
-                alone(self.centroid_passes.is_some(), "centroid-passes", "realign")?;
-                alone(self.centroid_sample.is_some(), "centroid-sample", "realign")?;
-                Ok(method)
-            }
+            method => self.sigma.map_or(method, |sigma| method.with_sigma(sigma)),
+        };
+        match &self.settings {
+            None => Ok(method),
+            Some(path) => method.with_settings(&read_settings(path)?),
         }
     }
 }

@@ -55,9 +55,9 @@ pub fn describe(outcome: &mut Outcome, statistics: &Statistics) {
         outcome.entry("text_trace", spread);
         outcome.entry("image_trace", other);
     }
-    if statistics.lacks_networks() {
-        outcome.line("its networks are not trained yet: `fit --from` does it; not ready for `apply`");
-        outcome.entry("lacks_networks", true);
+    if statistics.lacks_sample() {
+        outcome.line("what it fits on a sample of rows is missing: `fit --from` with text and images does it; not ready for `apply`");
+        outcome.entry("lacks_sample", true);
     } else if let Some((seen, wanted)) = statistics.missing_centroid() {
         outcome.line(format!("centroid pass: {seen} of {wanted} text rows seen; not ready for `apply`"));
         outcome.entry("missing_centroid_rows", wanted - seen);

@@ -1,6 +1,7 @@
 use burn::config::Config;
 use serde::{Deserialize, Serialize};
 
+use crate::alignment::fitting;
 use crate::{Error, Result};
 
 /// How the orthogonal matrix is chosen that mixes the coordinates of the frame before they are paired into circular blocks.
@@ -46,8 +47,8 @@ impl std::str::FromStr for Mixing {
 /// The regulariser `lambda I` of the frame is no setting: it changes no eigenvector.
 #[derive(Config, Debug, Copy, PartialEq)]
 pub struct AnisoAlignConfig {
-    /// `r`, the number of dimensions of the frame `U`; even, two for each block. By default a tenth of the dimensions: 128 of
-    /// 1280, as many as arXiv 2602.07026 tracks.
+    /// `r`, the number of dimensions of the frame `U`; even, two for each block. By default a twentieth of the dimensions, 64 of
+    /// 1280: larger frames keep less of what a caption says, and bring it no nearer to the images.
     pub rank: Option<usize>,
     /// How the coordinates of the frame are mixed before they are paired.
     #[config(default = "Mixing::Pca")]
@@ -140,22 +141,7 @@ impl AnisoAlignConfig {
     ///
     /// [`Error::Config`] for a name that is no setting, and for a value of another kind than the setting's.
     pub fn with_settings(&self, settings: &serde_json::Map<String, serde_json::Value>) -> Result<Self> {
-        let mut all = serde_json::to_value(self).expect("settings are plain data");
-        let own = all.as_object_mut().expect("settings have names");
-        for (name, value) in settings {
-            let Some(known) = own.get_mut(name) else {
-                let names: Vec<&str> = own.keys().map(String::as_str).collect();
-                return Err(Error::config(
-                    name,
-                    format!("no setting of anisoalign: they are {}", names.join(", ")),
-                ));
-            };
-            *known = value.clone();
-        }
-        serde_json::from_value(all).map_err(|error| {
-            let named: Vec<&str> = settings.keys().map(String::as_str).collect();
-            Error::config(named.join(", "), error.to_string())
-        })
+        fitting::with_settings(self, "anisoalign", settings)
     }
 
     /// The settings with the rank that they come to, for so many dimensions.
@@ -168,7 +154,7 @@ impl AnisoAlignConfig {
             Some(rank) if rank < 2 || rank > dim || !rank.is_multiple_of(2) => wrong(rank),
             Some(rank) => Ok(rank),
             None if dim < 2 => wrong(dim),
-            None => Ok((dim / 20 * 2).max(2)),
+            None => Ok((dim / 40 * 2).max(2)),
         }
     }
 

@@ -3,10 +3,9 @@
 use super::AnisoAlign;
 use super::networks::HostRefiner;
 use super::radial::RadialTables;
-use crate::Result;
-use crate::alignment::host_map::{HostMap, unit_rows};
+use crate::alignment::host_map::{HostMap, UnitMap, project};
 use crate::alignment::record;
-use crate::embedding::{BLOCK_ROWS, MIN_NORM, RawRows, RowReport, Terms, parallel};
+use crate::embedding::{BLOCK_ROWS, parallel};
 use crate::geometry::linalg;
 
 /// Rows of a task.
@@ -244,42 +243,14 @@ impl Refinement {
     }
 }
 
-impl HostMap for HostAnisoAlign {
+impl UnitMap for HostAnisoAlign {
     fn piece_rows(&self) -> usize {
         // A task for each core, of rows enough for the products.
         4 * ROWS
     }
 
-    fn map(
-        &self,
-        rows: RawRows<'_>,
-        terms: Terms<'_>,
-        _: (u64, usize),
-        out: &mut [f32],
-    ) -> Result<(Vec<usize>, RowReport)> {
-        let dim = self.dim;
-        let (unit, skipped, report) = unit_rows(rows, terms)?;
-        let out = &mut out[..unit.len()];
-        parallel::map(unit.chunks(ROWS * dim).zip(out.chunks_mut(ROWS * dim)), |(rows, out)| {
-            self.align(rows, out);
-        });
-        Ok((skipped, report))
-    }
-}
-
-/// Scales a row to unit length, where it has a direction.
-fn project(row: &mut [f32]) {
-    let mut lanes = [0.0_f32; 8];
-    let (chunks, rest) = row.as_chunks::<8>();
-    for chunk in chunks {
-        for (lane, value) in lanes.iter_mut().zip(chunk) {
-            *lane += value * value;
-        }
-    }
-    let rest: f64 = rest.iter().map(|&value| f64::from(value) * f64::from(value)).sum();
-    let norm = (lanes.iter().map(|&lane| f64::from(lane)).sum::<f64>() + rest).sqrt();
-    if norm >= MIN_NORM {
-        let inverse = (1.0 / norm) as f32;
-        row.iter_mut().for_each(|value| *value *= inverse);
+    fn map_unit(&self, rows: &[f32], _: (u64, &[u64]), out: &mut [f32]) {
+        let part = ROWS * self.dim;
+        parallel::map(rows.chunks(part).zip(out.chunks_mut(part)), |(rows, out)| self.align(rows, out));
     }
 }

@@ -1,6 +1,6 @@
 use super::config::ReAlignConfig;
 use super::statistics::ReAlignStatistics;
-use crate::alignment::{ClosedForm, fitting};
+use crate::alignment::{ClosedForm, Embeddings, fitting};
 use crate::geometry::Moments;
 use crate::{Error, Result};
 
@@ -74,6 +74,14 @@ impl ReAlignFit {
         Ok(())
     }
 
+    /// The fitted statistics, after the centroid passes that are left over these texts.
+    pub fn over(mut self, text: &Embeddings<'_>) -> Result<ReAlignStatistics> {
+        while self.passes_left() > 0 {
+            self.finish_pass(&text.moments_under(&self.closed_form(), "text")?)?;
+        }
+        self.finish()
+    }
+
     /// The fitted statistics.
     pub fn finish(self) -> Result<ReAlignStatistics> {
         match self.passes_left() {
@@ -91,7 +99,6 @@ mod tests {
     use approx::assert_abs_diff_eq;
 
     use super::*;
-    use crate::alignment::Embeddings;
     use crate::embedding::RawRows;
 
     /// Text rows seen in two parts, as by two machines.

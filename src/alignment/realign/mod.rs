@@ -9,7 +9,7 @@ use burn::tensor::{Device, Tensor};
 
 pub use config::ReAlignConfig;
 pub(super) use fit::ReAlignFit;
-use statistics::ReAlignStatistics;
+pub(super) use statistics::ReAlignStatistics;
 
 use super::fitted::{Fit, fitted_method};
 use super::record::{self, FromStored, Stored};
@@ -24,11 +24,19 @@ impl Fit for ReAlignConfig {
 
     /// The statistics on all rows in float64, then the centroid on all text rows.
     fn fit_on(&self, text: &Embeddings<'_>, image: &Embeddings<'_>) -> Result<ReAlign> {
-        let mut fit = ReAlignFit::anchor_trace(self, &text.moments("text")?, &image.moments("image")?)?;
-        while fit.passes_left() > 0 {
-            fit.finish_pass(&text.moments_under(&fit.closed_form(), "text")?)?;
-        }
-        Ok(ReAlign::of(&fit.finish()?, text.device()))
+        Ok(ReAlign::of(&self.fit_statistics(text, image)?, text.device()))
+    }
+}
+
+impl ReAlignConfig {
+    /// What [`ReAlign`] is made of, and methods that begin with it.
+    pub(super) fn fit_statistics(
+        &self,
+        text: &Embeddings<'_>,
+        image: &Embeddings<'_>,
+    ) -> Result<ReAlignStatistics> {
+        let fit = ReAlignFit::anchor_trace(self, &text.moments("text")?, &image.moments("image")?)?;
+        fit.over(text)
     }
 }
 

@@ -7,8 +7,8 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
-use super::host_device;
-use super::{CentroidPass, Provenance, Statistics};
+use super::fitted::MEMORY;
+use super::{CentroidPass, Provenance, Statistics, host_device};
 use crate::alignment::record::{self, Parameters};
 use crate::alignment::{Aligner, AnisoAlign, FitReport, Method};
 use crate::embedding::{NonFinite, read_bytes};
@@ -17,8 +17,13 @@ use crate::{Error, Result, atomic};
 
 const VERSION: u32 = 1;
 const KEY: &str = "statistics";
-/// What the names of AnisoAlign's parameters begin with.
-const NETWORKS: &str = "anisoalign.";
+/// What the names begin with of what a method fits on a sample of rows.
+fn prefix(method: &Method) -> &'static str {
+    match method {
+        Method::AnisoAlign(_) => "anisoalign.",
+        _ => "sample.",
+    }
+}
 
 #[derive(Serialize, Deserialize)]
 struct Header {
@@ -121,9 +126,9 @@ impl Statistics {
             let view = TensorView::new(Dtype::F64, shape, bytemuck::cast_slice(values));
             views.push((name.to_string(), view.map_err(|error| failed(&error))?));
         }
-        for (name, (shape, values)) in self.networks.iter().flatten() {
+        for (name, (shape, values)) in self.sampled.iter().flatten() {
             let view = TensorView::new(Dtype::F32, shape.clone(), bytemuck::cast_slice(values));
-            views.push((format!("{NETWORKS}{name}"), view.map_err(|error| failed(&error))?));
+            views.push((format!("{}{name}", prefix(&self.method)), view.map_err(|error| failed(&error))?));
         }
         let header = serde_json::to_string(&self.header()).map_err(|error| failed(&error))?;
         let metadata = Some(std::collections::HashMap::from([(KEY.to_string(), header)]));
@@ -180,17 +185,17 @@ impl Statistics {
             Moments::from_parts(count, read(&mean, Some(dim))?, squares, packed)
                 .map_err(|error| wrong(error.to_string()))
         };
-        let mut networks = Parameters::new();
+        let mut sampled = Parameters::new();
         for (name, view) in file.tensors() {
-            let Some(name) = name.strip_prefix(NETWORKS) else { continue };
+            let Some(name) = name.strip_prefix(prefix(&header.method)) else { continue };
             if view.dtype() != Dtype::F32 {
                 return Err(wrong(format!("{name}: expected F32, found {:?}", view.dtype())));
             }
             let bytes = view.data().as_chunks::<4>().0.iter();
             let values = bytes.map(|bytes| f32::from_le_bytes(*bytes)).collect();
-            networks.insert(name.to_string(), (view.shape().to_vec(), values));
+            sampled.insert(name.to_string(), (view.shape().to_vec(), values));
         }
-        let networks = (!networks.is_empty()).then_some(networks);
+        let sampled = (!sampled.is_empty()).then_some(sampled);
         let squares = read("squares", Some(2))?;
         let centroids = read("centroids", None)?;
         if dim == 0 || !centroids.len().is_multiple_of(dim) {
@@ -218,20 +223,39 @@ impl Statistics {
             text: moments(header.counts.text, "text", squares[0])?,
             image: moments(header.counts.image, "image", squares[1])?,
             moved,
-            networks,
+            sampled,
             report: header.rows,
             centroids: centroids.chunks_exact(dim).map(<[f64]>::to_vec).collect(),
             pass,
             sample: header.centroid_sample,
             sources: header.sources,
         };
-        if let Some(networks) = &statistics.networks {
-            // Networks of other sizes than the settings say are found here, with the name of the file.
-            let fitted: AnisoAlign = record::of_parameters(networks, path, &host_device())?;
-            if fitted.dim() != dim {
-                return Err(wrong(format!("networks of {} dimensions, statistics of {dim}", fitted.dim())));
-            }
+        if let Some(sampled) = &statistics.sampled {
+            check_sampled(&statistics.method, sampled, dim, path)?;
         }
         Ok(statistics)
+    }
+}
+
+/// Refuses what cannot have been fitted on a sample of rows, with the name of the file.
+fn check_sampled(method: &Method, sampled: &Parameters, dim: usize, path: &Path) -> Result<()> {
+    let wrong = |detail: String| Err(Error::format(path, detail));
+    if matches!(method, Method::AnisoAlign(_)) {
+        // Networks of other sizes than the settings say are found here.
+        let fitted: AnisoAlign = record::of_parameters(sampled, path, &host_device())?;
+        return match fitted.dim() == dim {
+            true => Ok(()),
+            false => wrong(format!("networks of {} dimensions, statistics of {dim}", fitted.dim())),
+        };
+    }
+    let Some((shape, values)) = sampled.get(MEMORY) else {
+        return wrong("no rows of the memory".to_string());
+    };
+    if shape.len() != 2 || shape[0] == 0 || shape[1] != dim {
+        return wrong(format!("memory: expected rows of {dim} dimensions, found shape {shape:?}"));
+    }
+    match values.iter().position(|value| !value.is_finite()) {
+        Some(at) => wrong(format!("memory: value {at} is {}", values[at])),
+        None => Ok(()),
     }
 }

@@ -2,8 +2,9 @@ use burn::tensor::Device;
 
 use super::{Compute, device};
 use crate::alignment::gather::{Gather, Gathered};
-use crate::alignment::statistics::check_sample;
-use crate::alignment::{Method, Provenance, Statistics};
+use crate::alignment::record::{self, Parameters};
+use crate::alignment::statistics::{MEMORY, check_sample};
+use crate::alignment::{MemoryOf, Method, Provenance, Statistics};
 use crate::embedding::{BLOCK_ROWS, BytesMoved, NonFinite, Progress, RowSample, Store};
 use crate::geometry::{COVARIANCE_ROWS, unit_covariance, unit_moments};
 use crate::{Error, Result};
@@ -57,7 +58,7 @@ impl FitOptions<'_> {
 }
 
 /// Fits a method on stores of text and image embeddings: images are read once, text once and, for ReAlign, AnisoAlign and
-/// blockwise covariance, once more for each further pass; AnisoAlign reads a sample of both to train on.
+/// blockwise covariance, once more for each further pass; AnisoAlign reads a sample of both to train on, a memory one of its rows.
 ///
 /// # Errors
 ///
@@ -73,8 +74,8 @@ pub fn fit(
     // Before the work, not after the half of it.
     options.centroid_sample.map_or(Ok(()), |sample| check_sample(sample, text.len()))?;
     let (mut statistics, mut bytes) = fit_moments(method, Some(text), Some(image), options)?;
-    if statistics.lacks_networks() {
-        bytes += fit_networks(&mut statistics, text, image, options)?;
+    if statistics.lacks_sample() {
+        bytes += fit_sample(&mut statistics, text, image, options)?;
     }
     // A pass that ends without having seen every row is not begun again: the rows have changed.
     while let Some((0, _)) = statistics.missing_centroid() {
@@ -125,45 +126,66 @@ pub fn fit_moments(
     Ok((statistics, bytes))
 }
 
-/// Trains the networks of AnisoAlign on an even sample of both stores, from statistics that hold the moments of all rows. Of
-/// several machines one does this; the others then run the centroid pass over their own texts.
+/// Fits what a method needs a sample of rows for, drawn evenly from both stores, from statistics that hold the moments of all
+/// rows: the networks of AnisoAlign, or the rows of a memory. Of several machines one does this; the others then run the
+/// centroid pass over their own texts.
 ///
 /// # Errors
 ///
 /// Those of [`fit`], [`Error::Config`] for another method, and [`Error::Training`] where the loss is not finite.
-pub fn fit_networks(
+pub fn fit_sample(
     statistics: &mut Statistics,
     text: &Store,
     image: &Store,
     options: &FitOptions<'_>,
 ) -> Result<BytesMoved> {
-    let Method::AnisoAlign(config) = statistics.method() else {
-        let detail = format!("{} has no networks", statistics.method());
-        return Err(Error::config("method", detail));
-    };
     for store in [text, image] {
         if store.dim() != statistics.dim() {
             let what = format!("dimensions of {} (as the statistics)", store.place().display());
             return Err(Error::mismatch(what, statistics.dim(), store.dim()));
         }
     }
-    let device = match &options.compute {
-        Compute::Host => Device::default(),
-        Compute::Device(device) => device.clone(),
-    };
-    let sample = |store: &Store, what: &str, salt: u64| {
-        let sample = RowSample::new(store.len(), config.sample, config.seed ^ salt);
+    let sample = |store: &Store, what: &str, size: usize, seed: u64| {
+        let sample = RowSample::new(store.len(), size, seed);
         options.gather().unit_sample(store, &format!("sample of {what}"), sample)
     };
-    let (texts, images) = (sample(text, "text", 0)?, sample(image, "images", 1)?);
-    let fitted = config.fit_networks(
-        (statistics.text(), &texts),
-        (statistics.image(), &images),
-        &device,
-        options.progress,
-    )?;
-    statistics.set_networks(&fitted);
-    Ok(BytesMoved { read: 4 * (texts.len() + images.len()) as u64, written: 0 })
+    let read = |rows: &[f32]| BytesMoved { read: 4 * rows.len() as u64, written: 0 };
+    match statistics.method() {
+        Method::AnisoAlign(config) => {
+            let device = match &options.compute {
+                Compute::Host => Device::default(),
+                Compute::Device(device) => device.clone(),
+            };
+            let texts = sample(text, "text", config.sample, config.seed)?;
+            let images = sample(image, "images", config.sample, config.seed ^ 1)?;
+            let fitted = config.fit_networks(
+                (statistics.text(), &texts),
+                (statistics.image(), &images),
+                &device,
+                options.progress,
+            )?;
+            statistics.set_sampled(record::parameters(&fitted));
+            let mut bytes = read(&texts);
+            bytes += read(&images);
+            Ok(bytes)
+        }
+        Method::Memory(config) => {
+            config.check()?;
+            let (store, what) = if config.of == MemoryOf::Texts { (text, "text") } else { (image, "images") };
+            let rows = sample(store, what, config.rows, config.seed)?;
+            if rows.is_empty() {
+                let what = format!("{what} for the memory");
+                return Err(Error::TooFewRows { what, needed: 1, actual: 0 });
+            }
+            let (bytes, shape) = (read(&rows), vec![rows.len() / store.dim(), store.dim()]);
+            statistics.set_sampled(Parameters::from([(MEMORY.to_string(), (shape, rows))]));
+            Ok(bytes)
+        }
+        method => {
+            let detail = format!("{method} fits nothing on a sample of rows");
+            Err(Error::config("method", detail))
+        }
+    }
 }
 
 /// The second half of a fit of ReAlign: one centroid pass over the text rows of a store. Where the moments were made of

@@ -40,7 +40,7 @@ mod sink;
 pub use apply::{ApplyOptions, ApplyReport, apply, apply_images, check_output};
 pub use convert::{ConvertOptions, convert};
 pub use device::Compute;
-pub use fit::{FitOptions, fit, fit_centroid, fit_moments, fit_networks};
+pub use fit::{FitOptions, fit, fit_centroid, fit_moments, fit_sample};
 
 use crate::embedding::pipeline;
 fn threads(asked: Option<usize>) -> usize {

@@ -1,19 +1,21 @@
+mod host;
+
 use burn::config::Config;
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use rand_distr::{Distribution, StandardNormal};
 
 use super::fitted::{Fit, fitted_method};
-use super::realign::ReAlignFit;
+use super::realign::{ReAlignFit, ReAlignStatistics};
 use super::record::{self, FromStored, Stored};
 use super::{Aligner, Embeddings, ReAlignConfig, fitting};
 use crate::embedding::{normalize, normalize_bounded, parallel};
-use crate::geometry::linalg;
+use crate::geometry::{Moments, linalg};
 use crate::random::seeded_rng;
 use crate::{Error, Result, assert_shape};
 
 /// How to fit [`ShapedNoise`].
-#[derive(Config, Debug)]
+#[derive(Config, Debug, Copy, PartialEq)]
 pub struct ShapedNoiseConfig {
     /// The share of the missing variance that is filled in. The whole of it did worse than isotropic noise where a model was
     /// trained on the rows; a part is a trade between variance and what a text says.
@@ -58,24 +60,29 @@ impl Fit for ShapedNoiseConfig {
     type Fitted = ShapedNoise;
 
     fn fit_on(&self, text: &Embeddings<'_>, image: &Embeddings<'_>) -> Result<ShapedNoise> {
+        let (text_moments, image_moments) = (text.covariance("text")?, image.covariance("image")?);
+        fitting::check_varying(&text_moments, &image_moments)?;
+        let fit = ReAlignFit::anchor_trace(&ReAlignConfig::new(), &text_moments, &image_moments)?;
+        self.of_moments(&fit.over(text)?, &text_moments, &image_moments, text.device())
+    }
+}
+
+impl ShapedNoiseConfig {
+    /// The module with a fitted ReAlign, and the covariances that tell what is missing.
+    pub(super) fn of_moments(
+        &self,
+        realign: &ReAlignStatistics,
+        text: &Moments,
+        image: &Moments,
+        device: &Device,
+    ) -> Result<ShapedNoise> {
         if !(self.amount.is_finite() && self.amount >= 0.0) {
             let detail = format!("expected a number of at least 0, found {}", self.amount);
             return Err(Error::config("amount", detail));
         }
-        let (text_moments, image_moments) = (text.covariance("text")?, image.covariance("image")?);
-        fitting::check_varying(&text_moments, &image_moments)?;
-        let mut fit = ReAlignFit::anchor_trace(&ReAlignConfig::new(), &text_moments, &image_moments)?;
-        let scale = fit.partial().scale;
-        while fit.passes_left() > 0 {
-            fit.finish_pass(&text.moments_under(&fit.closed_form(), "text")?)?;
-        }
-        let form = fit.closed_form();
-        let (dim, device) = (text.dim(), text.device());
-        let covariances = fitting::covariance(&image_moments)?.into_iter();
-        let missing: Vec<f64> = covariances
-            .zip(fitting::covariance(&text_moments)?)
-            .map(|(image, text)| image - scale * scale * text)
-            .collect();
+        let (dim, scale) = (text.dim(), realign.scale);
+        let covariances = fitting::covariance(image)?.into_iter().zip(fitting::covariance(text)?);
+        let missing: Vec<f64> = covariances.map(|(image, text)| image - scale * scale * text).collect();
         let eigen = linalg::symmetric_eigen(&missing, dim)?;
         let most = self.directions.unwrap_or(dim);
         let missing = eigen.values.iter().take(most).take_while(|value| **value > 0.0);
@@ -88,6 +95,7 @@ impl Fit for ShapedNoiseConfig {
                 eigen.vectors[k * dim..(k + 1) * dim].iter().map(move |value| (root * value) as f32)
             })
             .collect();
+        let form = realign.closed_form();
         let shifts: Vec<Vec<f32>> = form.vectors().iter().map(|shift| fitting::rounded(shift)).collect();
         Ok(ShapedNoise {
             scale: record::constant(record::split(scale).to_vec(), [2], device),
@@ -143,21 +151,29 @@ impl Aligner for ShapedNoise {
         rows
     }
 
+    fn has_shaped_noise(&self) -> bool {
+        true
+    }
+
     fn align_rows(&self, text: Tensor<2>, seed: u64, numbers: &[u64]) -> Tensor<2> {
         let (given, device) = (text.dtype(), text.device().without_autodiff());
         let rows = self.transport(text);
         assert_eq!(numbers.len(), rows.dims()[0], "noise: numbers of the rows");
         let directions = self.shape.dims()[0];
-        let mut normal = vec![0.0_f32; numbers.len() * directions];
-        parallel::map(normal.chunks_mut(64 * directions).zip(numbers.chunks(64)), |(values, numbers)| {
-            for (row, &number) in values.chunks_exact_mut(directions).zip(numbers) {
-                let mut rng = seeded_rng(seed, &[number]);
-                row.iter_mut().for_each(|value| *value = StandardNormal.sample(&mut rng));
-            }
-        });
+        let normal = parallel::map(numbers.chunks(64), |numbers| normal(seed, numbers, directions)).concat();
         let normal = TensorData::new(normal, [numbers.len(), directions]);
         let normal = Tensor::<2>::from_data(normal, (&device, DType::F32)).cast(rows.dtype());
         let noise = normal.matmul(record::value(&self.shape, rows.dtype()));
         normalize_bounded(rows + noise).cast(given)
     }
+}
+
+/// Standard normal numbers of rows, `[n, k]`: those of a row depend on the seed and its number alone.
+fn normal(seed: u64, numbers: &[u64], directions: usize) -> Vec<f32> {
+    let mut normal = Vec::with_capacity(numbers.len() * directions);
+    for &number in numbers {
+        let mut rng = seeded_rng(seed, &[number]);
+        normal.extend((0..directions).map(|_| -> f32 { StandardNormal.sample(&mut rng) }));
+    }
+    normal
 }

@@ -1,3 +1,5 @@
+mod host;
+
 use burn::config::Config;
 use burn::module::{Module, Param};
 use burn::tensor::activation::softmax;
@@ -5,8 +7,9 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::fitted::{Fit, fitted_method};
+use super::realign::ReAlignStatistics;
 use super::record::{self, FromStored, Stored};
-use super::{Aligner, Embeddings, ReAlignConfig, fitting};
+use super::{Aligner, ClosedForm, Embeddings, ReAlignConfig, fitting};
 use crate::embedding::{normalize, normalize_bounded};
 use crate::{Error, Result, assert_shape};
 
@@ -22,7 +25,7 @@ pub enum MemoryOf {
 }
 
 /// How to fit [`MemoryProjection`].
-#[derive(Config, Debug)]
+#[derive(Config, Debug, Copy, PartialEq)]
 pub struct MemoryProjectionConfig {
     /// Whose rows are remembered.
     #[config(default = "MemoryOf::Images")]
@@ -90,6 +93,20 @@ impl Fit for MemoryProjectionConfig {
     type Fitted = MemoryProjection;
 
     fn fit_on(&self, text: &Embeddings<'_>, image: &Embeddings<'_>) -> Result<MemoryProjection> {
+        self.check()?;
+        let (set, what) = if self.of == MemoryOf::Texts { (text, "text") } else { (image, "image") };
+        let memory = set.unit_sample(self.rows, self.seed, what)?;
+        let realign = match self.realigned {
+            false => None,
+            true => Some(ReAlignConfig::new().fit_statistics(text, image)?),
+        };
+        self.of_rows(memory, text.dim(), realign.as_ref(), text.device())
+    }
+}
+
+impl MemoryProjectionConfig {
+    /// Refuses settings that cannot be used.
+    pub(super) fn check(&self) -> Result<()> {
         if !(self.temperature.is_finite() && self.temperature > 0.0) {
             let detail = format!("expected a number above 0, found {}", self.temperature);
             return Err(Error::config("temperature", detail));
@@ -100,30 +117,37 @@ impl Fit for MemoryProjectionConfig {
         if self.rows == 0 {
             return Err(Error::config("rows", "expected at least 1 row in the memory, found 0"));
         }
-        let of_texts = self.of == MemoryOf::Texts;
-        if of_texts && self.realigned {
+        if self.of == MemoryOf::Texts && self.realigned {
             return Err(Error::config(
                 "realigned",
                 "texts stay as they are where the memory is one of texts",
             ));
         }
-        let (dim, device) = (text.dim(), text.device());
-        let (set, what) = if of_texts { (text, "text") } else { (image, "image") };
-        let memory = set.unit_sample(self.rows, self.seed, what)?;
+        Ok(())
+    }
+
+    /// The module with unit rows `[N, d]` as its memory, and ReAlign before it where the settings say so.
+    pub(super) fn of_rows(
+        &self,
+        memory: Vec<f32>,
+        dim: usize,
+        realign: Option<&ReAlignStatistics>,
+        device: &Device,
+    ) -> Result<MemoryProjection> {
         if memory.is_empty() {
-            let what = format!("{what} rows for the memory");
+            let what = "rows for the memory".to_string();
             return Err(Error::TooFewRows { what, needed: 1, actual: 0 });
         }
-        let (scale, shifts) = match self.realigned {
-            false => (vec![1.0, 0.0], vec![vec![0.0; dim]]),
-            true => {
-                let realign = ReAlignConfig::new().fit_on(text, image)?;
-                let form = realign.closed_form().expect("ReAlign is a closed form");
+        let (scale, shifts) = match realign {
+            None => (vec![1.0, 0.0], vec![vec![0.0; dim]]),
+            Some(realign) => {
+                let form = realign.closed_form();
                 let shifts = form.vectors().iter().map(|shift| fitting::rounded(shift)).collect();
-                (record::split(realign.scale()).to_vec(), shifts)
+                (record::split(realign.scale).to_vec(), shifts)
             }
         };
-        let settings = vec![self.temperature as f32, self.step as f32, f32::from(u8::from(of_texts))];
+        let of_texts = f32::from(u8::from(self.of == MemoryOf::Texts));
+        let settings = vec![self.temperature as f32, self.step as f32, of_texts];
         let rows = memory.len() / dim;
         Ok(MemoryProjection {
             memory: record::constant(memory, [rows, dim], device),
@@ -131,6 +155,25 @@ impl Fit for MemoryProjectionConfig {
             scale: record::constant(scale, [2], device),
             shifts: record::constant(shifts.concat(), [shifts.len(), dim], device),
         })
+    }
+
+    /// The settings of a name: `memory`, `decap`, or `realign-memory`, a quarter of a step after ReAlign.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        match name {
+            "memory" => Some(Self::new()),
+            "decap" => Some(Self::new().with_of(MemoryOf::Texts)),
+            "realign-memory" => Some(Self::new().with_realigned(true).with_temperature(0.03).with_step(0.25)),
+            _ => None,
+        }
+    }
+
+    /// The name that these settings go by.
+    pub(super) fn name(&self) -> &'static str {
+        match (self.of, self.realigned) {
+            (MemoryOf::Texts, _) => "decap",
+            (MemoryOf::Images, false) => "memory",
+            (MemoryOf::Images, true) => "realign-memory",
+        }
     }
 }
 
@@ -162,6 +205,11 @@ impl MemoryProjection {
         }
     }
 
+    /// Whether ReAlign goes before it: its projection has a shift of its own.
+    fn realigned(&self) -> bool {
+        self.shifts.dims()[0] > 1
+    }
+
     /// A step of unit rows towards their projection.
     fn project(&self, rows: Tensor<2>) -> Tensor<2> {
         let dtype = rows.dtype();
@@ -183,10 +231,10 @@ impl MemoryProjection {
 
 impl Aligner for MemoryProjection {
     fn name(&self) -> &'static str {
-        match (self.of(), self.shifts.dims()[0]) {
+        match (self.of(), self.realigned()) {
             (MemoryOf::Texts, _) => "decap",
-            (MemoryOf::Images, 1) => "memory",
-            (MemoryOf::Images, _) => "realign_memory",
+            (MemoryOf::Images, false) => "memory",
+            (MemoryOf::Images, true) => "realign_memory",
         }
     }
 
@@ -209,6 +257,11 @@ impl Aligner for MemoryProjection {
             rows = normalize_bounded(rows + shifts.clone().narrow(0, pass, 1));
         }
         self.project(rows)
+    }
+
+    fn closed_form(&self) -> Option<ClosedForm> {
+        let stay = || ClosedForm::new(1.0, vec![0.0; self.dim()], Vec::new(), 0.0);
+        (self.of() == MemoryOf::Texts).then(stay)
     }
 
     fn moves_images(&self) -> bool {
