@@ -270,12 +270,12 @@ fn quantised_weights_stay_as_they_are() {
     let question = "What is it?";
     for (stage, cause) in [("lora", "adapters"), ("tuned", "weights of its own")] {
         let folder = format!("{stage}/model");
-        let ask = |weights: &[&str]| [&[&folder[..], "photos/plain.jpg", question], weights].concat();
+        let ask = |weights: &[&'static str]| [&[&folder[..], "photos/plain.jpg", question], weights].concat();
         assert_eq!(answer(&trainer, &ask(&[])), answer(&trainer, &ask(&["--weights", "float"])), "{stage}");
         refused(&trainer, &ask(&["--weights", "quantized"]), 2, &["weights", cause]);
     }
     let folder = captioner();
-    refused(&folder, &words("one/model", "quantized"), 4, &["lm", "GGUF"]);
+    refused(&folder, &words("one/model", "quantized"), 3, &["lm", "GGUF"]);
     refused(&folder, &words("one/model", "half"), 2, &["auto", "float", "quantized"]);
 }
 
