@@ -381,7 +381,7 @@ fn odd_clients_do_no_harm() {
     let server = Server::start(&trainer, "--model one/model");
     let body = about(&trainer, "photos/plain.jpg", "", 4).to_string();
     let mut half = server.open();
-    let head = "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n";
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
     half.write_all(format!("{head}Content-Length: 100000\r\n\r\n{{").as_bytes()).unwrap();
     let mut rubbish = server.open();
     rubbish.write_all(b"\x16\x03\x01 this is no HTTP\r\n\r\n").unwrap();

@@ -17,9 +17,6 @@ const SPAN: usize = 128;
 /// Below so many products, threads take longer to start than to compute.
 const SERIAL: usize = 1 << 16;
 
-/// The partial sums of a product.
-const LANES: usize = 16;
-
 /// What scores become before the softmax.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scoring {
@@ -157,7 +154,7 @@ impl WithSimd for Span<'_> {
     type Output = Part;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> Part {
+    fn with_simd<S: Simd>(self, simd: S) -> Part {
         let Self { head, first, end } = self;
         let rows = head.queries.len() / head.dim;
         let (mut highest, mut total) = (vec![f32::NEG_INFINITY; rows], vec![0.0; rows]);
@@ -167,77 +164,91 @@ impl WithSimd for Span<'_> {
         for (at, position) in (first..end).enumerate() {
             let key = &head.keys[position * head.strides[0]..][..head.dim];
             for (row, query) in head.queries.chunks_exact(head.dim).enumerate() {
-                scores[row * SPAN + at] = head.scoring.scale * dot(query, key);
+                scores[row * SPAN + at] = head.scoring.scale * dot(simd, query, key);
             }
         }
-        let values = &head.values[(first * head.strides[1]).min(head.values.len())..];
+        // A span of padding alone begins behind its end.
+        let values = head.values.get(first * head.strides[1]..).unwrap_or_default();
         for (row, mixed) in mixed.chunks_exact_mut(head.dim).enumerate() {
             let visible = head.end_of(row).min(end).saturating_sub(first);
+            if visible == 0 {
+                continue;
+            }
             let scores = &mut scores[row * SPAN..][..visible];
             if let Some(cap) = head.scoring.cap {
                 scores.iter_mut().for_each(|score| *score = cap * (*score / cap).tanh());
             }
             highest[row] = scores.iter().fold(f32::NEG_INFINITY, |highest, score| highest.max(*score));
             scores.iter_mut().for_each(|score| *score = (*score - highest[row]).exp());
-            total[row] = scores.iter().sum();
-            mix(scores, values, head.strides[1], mixed);
+            total[row] = sum(simd, scores);
+            mix(simd, scores, values, head.strides[1], mixed);
         }
         Part { highest, total, mixed }
     }
 }
 
+/// Sums that need not wait for each other.
+const SUMS: usize = 4;
+
 #[inline(always)]
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let (a, a_rest) = a.as_chunks::<LANES>();
-    let (b, b_rest) = b.as_chunks::<LANES>();
-    let mut sums = [0.0; LANES];
+fn dot<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
+    let ((a, a_rest), (b, b_rest)) = (S::as_simd_f32s(a), S::as_simd_f32s(b));
+    let ((a, a_few), (b, b_few)) = (a.as_chunks::<SUMS>(), b.as_chunks::<SUMS>());
+    let mut sums = [simd.splat_f32s(0.0); SUMS];
     for (a, b) in a.iter().zip(b) {
-        for lane in 0..LANES {
-            sums[lane] += a[lane] * b[lane];
+        for lane in 0..SUMS {
+            sums[lane] = simd.mul_add_e_f32s(a[lane], b[lane], sums[lane]);
         }
     }
-    // Half onto half, which vector registers can do.
-    let mut width = LANES / 2;
-    while width > 0 {
-        for lane in 0..width {
-            sums[lane] += sums[lane + width];
-        }
-        width /= 2;
+    for (a, b) in a_few.iter().zip(b_few) {
+        sums[0] = simd.mul_add_e_f32s(*a, *b, sums[0]);
     }
-    sums[0] + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
+    let [first, second, third, fourth] = sums;
+    let sums = simd.add_f32s(simd.add_f32s(first, second), simd.add_f32s(third, fourth));
+    simd.reduce_sum_f32s(sums) + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
+}
+
+#[inline(always)]
+fn sum<S: Simd>(simd: S, values: &[f32]) -> f32 {
+    let (values, rest) = S::as_simd_f32s(values);
+    let sums = values.iter().fold(simd.splat_f32s(0.0), |sums, value| simd.add_f32s(sums, *value));
+    simd.reduce_sum_f32s(sums) + rest.iter().sum::<f32>()
 }
 
 /// The sum of values, `stride` from each other, times their weights.
 #[inline(always)]
-fn mix(weights: &[f32], values: &[f32], stride: usize, mixed: &mut [f32]) {
-    let (wide, rest) = mixed.as_chunks_mut::<64>();
-    for (part, mixed) in wide.iter_mut().enumerate() {
-        *mixed = mixed_part(weights, values, stride, 64 * part);
+fn mix<S: Simd>(simd: S, weights: &[f32], values: &[f32], stride: usize, mixed: &mut [f32]) {
+    let (wide, rest) = S::as_mut_simd_f32s(mixed);
+    let (wide, few) = wide.as_chunks_mut::<8>();
+    let mut start = 0;
+    for mixed in wide {
+        *mixed = mixed_part(simd, weights, &values[start..], stride);
+        start += 8 * S::F32_LANES;
     }
-    let start = 64 * wide.len();
-    let (narrow, rest) = rest.as_chunks_mut::<8>();
-    for (part, mixed) in narrow.iter_mut().enumerate() {
-        *mixed = mixed_part(weights, values, stride, start + 8 * part);
+    for mixed in few {
+        [*mixed] = mixed_part(simd, weights, &values[start..], stride);
+        start += S::F32_LANES;
     }
-    let start = start + 8 * narrow.len();
-    for (part, mixed) in rest.iter_mut().enumerate() {
-        [*mixed] = mixed_part(weights, values, stride, start + part);
+    for mixed in rest {
+        *mixed = weights.iter().enumerate().map(|(at, weight)| weight * values[at * stride + start]).sum();
+        start += 1;
     }
 }
 
-/// `WIDTH` coordinates of the sum.
+/// `COUNT` registers of the sum.
 #[inline(always)]
-fn mixed_part<const WIDTH: usize>(
+fn mixed_part<S: Simd, const COUNT: usize>(
+    simd: S,
     weights: &[f32],
     values: &[f32],
     stride: usize,
-    start: usize,
-) -> [f32; WIDTH] {
-    let mut sums = [0.0; WIDTH];
+) -> [S::f32s; COUNT] {
+    let mut sums = [simd.splat_f32s(0.0); COUNT];
     for (at, weight) in weights.iter().enumerate() {
-        let value: &[f32; WIDTH] = values[at * stride + start..][..WIDTH].try_into().expect("of this width");
-        for lane in 0..WIDTH {
-            sums[lane] += weight * value[lane];
+        let (value, _) = S::as_simd_f32s(&values[at * stride..][..COUNT * S::F32_LANES]);
+        let weight = simd.splat_f32s(*weight);
+        for lane in 0..COUNT {
+            sums[lane] = simd.mul_add_e_f32s(weight, value[lane], sums[lane]);
         }
     }
     sums
