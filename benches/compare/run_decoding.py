@@ -2,8 +2,8 @@
 
     python benches/compare/run_decoding.py --rust target/debug/deps/smollm2-...
 
-Greedy tokens of one text: tokens a second, the time to the first token, peak memory; what a token costs behind 64, 256, 1024
-and 4096 others; and how fast memory is read, which bounds all of them.  Weights are those of the GGUF file that
+Greedy tokens of one text behind 64, 256, 1024 and 4096 others: tokens a second, the time to the first token, peak memory; and
+how fast memory is read and copied meanwhile, which bounds all of them.  Weights are those of the GGUF file that
 `tests/fetch_smollm2.sh` brings, in its four bits and widened to float32 (for llama.cpp in a file that is written beside it).
 
 Each run is a process of its own that prints a line of JSON.  The programs take turns, the order turned round from round to
@@ -153,17 +153,60 @@ def spread(values, digits=1):
     return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})"
 
 
+# What a token reads: the weights, in gigabytes, and keys and values of a position: 30 layers, 3 heads of 64, float32 (llama.cpp: float16).
+WEIGHTS = {"f32": 4 * 134_515_008 / 1e9, "4-bit": 0.0966}
+POSITION = 30 * 2 * 3 * 64 * 4 / 1e9
+
+
+def gigabytes(name, length):
+    position = POSITION / 2 if name.startswith("llama.cpp") else POSITION
+    return WEIGHTS[name.split(", ")[1]] + position * length
+
+
+def table(title, names, lengths, cell):
+    print(f"\n{title}\n")
+    print("| program | " + " | ".join(str(length) for length in lengths) + " |")
+    print("| --- |" + " ---: |" * len(lengths))
+    for name in names:
+        print(f"| {name} | " + " | ".join(cell(name, length) for length in lengths) + " |")
+
+
+def report(args, names, runs, memory):
+    def values(name, length, key):
+        return [line[key] for line in runs[name][length]]
+
+    def speed(name, length):
+        return 1 / statistics.median(values(name, length, "median_step_seconds"))
+
+    def ratio(name, length):
+        rivals = ["PyTorch, f32", f"llama.cpp, {name.split(', ')[1]}"]
+        return " / ".join(f"{speed(name, length) / speed(rival, length):.2f}" if rival in names else "-" for rival in rivals)
+
+    read, copied = (statistics.median(line[key] for line in memory) for key in ("read_gb_per_second", "copied_gb_per_second"))
+    print(f"Medians of {args.rounds} interleaved runs (smallest-largest), {args.threads} threads, behind a prompt of so many tokens.")
+    print(f"Memory, in between: {read:.1f} GB/s read, {copied:.1f} GB/s read and written by a copy.")
+    table("Tokens a second:", names, args.lengths, lambda name, length: spread([1 / step for step in values(name, length, "median_step_seconds")]))
+    table("Milliseconds a token:", names, args.lengths, lambda name, length: f"{1e3 / speed(name, length):.1f}")
+    table(
+        "What a token reads (weights, keys and values), of what a copy moves in that time:", names, args.lengths,
+        lambda name, length: f"{100 * gigabytes(name, length) * speed(name, length) / copied:.0f} %",
+    )
+    table("Seconds to the first token:", names, args.lengths, lambda name, length: spread(values(name, length, "prompt_seconds"), 2))
+    table("Peak memory, MB:", names, args.lengths, lambda name, length: f"{statistics.median(values(name, length, 'peak_rss_mb')):,.0f}")
+    own = [name for name in names if name.startswith("burn-revision")]
+    table("Tokens a second, times those of PyTorch (f32) / of llama.cpp (same weights):", own, args.lengths, ratio)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rust", help="the program built from smollm2.rs, or a command that starts it")
     parser.add_argument("--llama-python", default=sys.executable, help="an interpreter with xllamacpp, which has llama.cpp in it")
     parser.add_argument("--torch-python", default=sys.executable, help="an interpreter with transformers")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--prompt", type=int, default=25)
-    parser.add_argument("--new", type=int, default=64)
+    parser.add_argument("--prompt", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--new", type=int, default=33, help="tokens that are written, the first one among them")
     parser.add_argument("--lengths", type=lambda text: [int(length) for length in text.split(",")], default=[64, 256, 1024, 4096])
-    parser.add_argument("--length-rounds", type=int, default=2)
     parser.add_argument("--output", type=pathlib.Path, help="a file for all runs as JSON")
     parser.add_argument("--child", choices=["llama.cpp", "torch"], help=argparse.SUPPRESS)
     parser.add_argument("--blocks", action="store_true", help=argparse.SUPPRESS)
@@ -174,42 +217,19 @@ def main():
         parser.error("--rust names the program")
     commands = programs(args)
     names = list(commands)
-    runs, lengths, memory = {name: [] for name in names}, {name: {} for name in names}, []
+    runs, memory = {name: {length: [] for length in args.lengths} for name in names}, []
     for turn in range(args.rounds):
-        memory.append(run([*shlex.split(args.rust), "memory"], args.threads))
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            result = run([*commands[name], "--prompt", str(args.prompt), "--new", str(args.new)], args.threads)
-            runs[name].append(result)
-            print(f"round {turn + 1}  {name:22} {result['tokens_per_second']:7.1f} tokens/s", file=sys.stderr, flush=True)
-    for turn in range(args.length_rounds):
         for length in args.lengths:
+            memory.append(run([*shlex.split(args.rust), "memory"], args.threads))
             for name in names[turn % len(names) :] + names[: turn % len(names)]:
-                result = run([*commands[name], "--prompt", str(length), "--new", "17"], args.threads)
-                lengths[name].setdefault(length, []).append(result)
-                print(f"{length:5}  {name:22} {1e3 * result['median_step_seconds']:7.1f} ms a token", file=sys.stderr, flush=True)
-    read = statistics.median(line["read_gb_per_second"] for line in memory)
-    weights = {"f32": 4 * 134_515_008 / 1e9, "4-bit": 0.0966}
-    print(f"Medians of {args.rounds} interleaved runs (smallest-largest), {args.threads} threads; memory is read at {read:.1f} GB/s.\n")
-    print("| program | tokens/s | of the memory's speed | first token, s | peak memory, MB | / PyTorch f32 | / llama.cpp, same weights |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
-    speed = {name: statistics.median(line["tokens_per_second"] for line in runs[name]) for name in names}
-    for name in names:
-        kind = name.split(", ")[1]
-        ratio = lambda rival: f"{speed[name] / speed[rival]:.2f}" if rival in speed and rival != name else ""  # noqa: E731
-        first = spread([line["prompt_seconds"] for line in runs[name]], 3)
-        memory_mb = statistics.median(line["peak_rss_mb"] for line in runs[name])
-        share = f"{100 * weights[kind] * speed[name] / read:.0f} %"
-        print(f"| {name} | {spread([line['tokens_per_second'] for line in runs[name]])} | {share} | {first} | {memory_mb:,.0f} | {ratio('PyTorch, f32')} | {ratio(f'llama.cpp, {kind}')} |")
-    if lengths[names[0]]:
-        print("\nMilliseconds a token behind a prompt of so many tokens, the smaller median of the runs:\n")
-        print("| program | " + " | ".join(str(length) for length in args.lengths) + " |")
-        print("| --- |" + " ---: |" * len(args.lengths))
-        for name in names:
-            cells = [f"{1e3 * min(line['median_step_seconds'] for line in lengths[name][length]):.1f}" for length in args.lengths]
-            print(f"| {name} | " + " | ".join(cells) + " |")
-    if args.output:
-        args.output.parent.mkdir(parents=True, exist_ok=True)
-        args.output.write_text(json.dumps({"memory": memory, "runs": runs, "lengths": lengths}, indent=1) + "\n")
+                result = run([*commands[name], "--prompt", str(length), "--new", str(args.new)], args.threads)
+                runs[name][length].append(result)
+                seen = f"{1e3 * result['median_step_seconds']:7.1f} ms a token, the first after {result['prompt_seconds']:.2f} s"
+                print(f"round {turn + 1}  {length:5}  {name:22} {seen}", file=sys.stderr, flush=True)
+        if args.output:
+            args.output.parent.mkdir(parents=True, exist_ok=True)
+            args.output.write_text(json.dumps({"memory": memory, "runs": runs}, indent=1) + "\n")
+    report(args, names, runs, memory)
 
 
 if __name__ == "__main__":

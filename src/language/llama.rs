@@ -8,7 +8,7 @@ use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig, RmsNorm, RmsNor
 use burn::tensor::activation::{gelu_approximate, silu};
 use burn::tensor::{Device, Int, Tensor};
 
-use super::attention::{CausalSelfAttention, CausalSelfAttentionConfig, padding_bias};
+use super::attention::{CausalSelfAttention, CausalSelfAttentionConfig, Padding};
 use super::gemma::GemmaConfig;
 use super::rope::{RotaryAngles, RotaryFrequencies};
 use super::{KvCache, LanguageModel, RopeScaling};
@@ -118,7 +118,7 @@ impl DecoderLayer {
         angles: Option<&RotaryAngles>,
         layer: usize,
         cache: Option<&mut KvCache>,
-        padding: Option<&Tensor<4>>,
+        padding: Option<&Padding>,
     ) -> Tensor<3> {
         let normed = self.input_layernorm.forward(hidden.clone());
         let attended = self.self_attn.forward(normed, angles, layer, cache, padding);
@@ -322,11 +322,11 @@ impl LanguageModel for LlamaDecoder {
         let (dtype, device) = (embeddings.dtype(), embeddings.device());
         let angles = |rope| RotaryAngles::new(start, time, &padding, rope, dtype, &device);
         let (global, local) = (angles(&self.rope), self.local_rope.as_ref().map(angles));
-        let bias = padding_bias(&padding, start + time, dtype, &device);
+        let padding = Padding::new(padding, start + time, dtype, &device);
         let hidden = self.layers.iter().enumerate().fold(embeddings, |hidden, (index, layer)| {
             let local = local.as_ref().filter(|_| self.is_local(index));
             let angles = self.has_positions(index).then(|| local.unwrap_or(&global));
-            layer.forward(hidden, angles, index, cache.as_deref_mut(), bias.as_ref())
+            layer.forward(hidden, angles, index, cache.as_deref_mut(), padding.as_ref())
         });
         self.norm.forward(hidden)
     }

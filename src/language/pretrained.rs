@@ -4,7 +4,8 @@ use burn::tensor::{Device, FloatDType};
 
 use super::gguf::LlamaGguf;
 use super::hugging_face::HuggingFaceFolder;
-use super::{LlamaDecoder, QuantizedLlama, Tokenizer};
+use super::{InferenceDecoder, LlamaDecoder, QuantizedLlama, Tokenizer, WeightStorage};
+use crate::device::is_cpu;
 #[cfg(feature = "hub")]
 use crate::weights::hub;
 use crate::{Error, Result};
@@ -119,13 +120,45 @@ impl Pretrained<QuantizedLlama> {
             Published::Gguf(file) => {
                 Ok(Self { tokenizer: file.tokenizer()?, model: file.quantized(device)? })
             }
-            Published::Folder(_) => Err(Error::format(
-                path,
-                "the weights of a folder are floats; quantised ones are in GGUF files",
-            )),
+            Published::Folder(_) => Err(Error::format(path, FLOATS)),
         }
     }
 }
+
+impl Pretrained<InferenceDecoder> {
+    /// Reads a model for inference, its weights as `storage` says; where they become floats, they do so in `precision`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`load`](Self::load), and with [`WeightStorage::Quantized`] those of
+    /// [`load_quantized`](Pretrained::load_quantized).
+    pub fn load_for_inference(
+        path: impl AsRef<Path>,
+        precision: FloatDType,
+        storage: WeightStorage,
+        device: &Device,
+    ) -> Result<Self> {
+        let published = Published::open(path.as_ref())?;
+        let has_blocks = match &published {
+            Published::Folder(_) if storage == WeightStorage::Quantized => {
+                return Err(Error::format(path, FLOATS));
+            }
+            Published::Folder(_) => None,
+            Published::Gguf(file) => match storage {
+                WeightStorage::Auto => (file.is_quantised() && is_cpu(device)).then_some(file),
+                WeightStorage::Float => None,
+                WeightStorage::Quantized => Some(file),
+            },
+        };
+        let model = match has_blocks {
+            Some(file) => file.quantized(device)?.into(),
+            None => published.model(precision, device)?.into(),
+        };
+        Ok(Self { tokenizer: published.tokenizer()?, model })
+    }
+}
+
+const FLOATS: &str = "the weights of a folder are floats; quantised ones are in GGUF files";
 
 /// A model as it was published, its weights not yet read.
 enum Published {

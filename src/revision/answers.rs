@@ -4,7 +4,8 @@ use std::fmt;
 use burn::tensor::Tensor;
 
 use crate::language::{
-    BatchDecoder, Decoded, Detokenizer, FinishReason, GenerationConfig, LlamaDecoder, SequenceId, Tokenizer,
+    BatchDecoder, Decoded, Detokenizer, FinishReason, GenerationConfig, InferenceDecoder, SequenceId,
+    Tokenizer,
 };
 use crate::{Error, Result};
 
@@ -39,7 +40,7 @@ use crate::{Error, Result};
 /// # }
 /// ```
 pub struct Answers<'a> {
-    batch: BatchDecoder<'a, LlamaDecoder>,
+    batch: BatchDecoder<'a, InferenceDecoder>,
     tokenizer: &'a Tokenizer,
     end: &'a [u32],
     texts: HashMap<SequenceId, Text<'a>>,
@@ -68,7 +69,7 @@ struct Text<'a> {
 }
 
 impl<'a> Answers<'a> {
-    pub(super) fn new(model: &'a LlamaDecoder, tokenizer: &'a Tokenizer, end: &'a [u32]) -> Self {
+    pub(super) fn new(model: &'a InferenceDecoder, tokenizer: &'a Tokenizer, end: &'a [u32]) -> Self {
         Self { batch: BatchDecoder::new(model), tokenizer, end, texts: HashMap::new() }
     }
 
@@ -176,7 +177,7 @@ mod tests {
         let device = Device::default();
         let tokenizer = Tokenizer::train(&["a red apple"], 270).unwrap();
         let config = LlamaConfig::new(tokenizer.vocab_size(), 16, 32, 2, 2).with_initializer_range(0.5);
-        let model = config.init(&device).unwrap();
+        let model = InferenceDecoder::from(config.init(&device).unwrap());
         let end = [tokenizer.eos()];
         let prompt =
             |time| Tensor::<3>::random([1, time, model.width()], Distribution::Normal(0.0, 1.0), &device);

@@ -1,6 +1,5 @@
 use std::path::Path;
 
-use burn::module::Module;
 use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 
 use super::shown_alignment::ShownAlignment;
@@ -10,11 +9,13 @@ use super::{
 use crate::encoder::{
     EncoderRecord, ImageEncoder, MAX_PIXELS, PictureProcessor, PretrainedEncoder, decode_picture,
 };
-use crate::language::{GenerationConfig, LanguageModel, LlamaDecoder, TextStream, TokenStream, Tokenizer};
+use crate::language::{
+    GenerationConfig, InferenceDecoder, LanguageModel, TextStream, TokenStream, Tokenizer, WeightStorage,
+};
 use crate::{Error, Result};
 
 /// The text of an answer, piece by piece as it is written.
-pub type Answer<'a> = TextStream<'a, TokenStream<'a, LlamaDecoder>>;
+pub type Answer<'a> = TextStream<'a, TokenStream<'a, InferenceDecoder>>;
 
 /// A trained model with the encoder through which it sees: from the bytes of a picture and a question to an answer.
 ///
@@ -41,7 +42,7 @@ pub type Answer<'a> = TextStream<'a, TokenStream<'a, LlamaDecoder>>;
 /// ```
 #[derive(Debug)]
 pub struct Assistant {
-    model: ReVision<LlamaDecoder>,
+    model: ReVision<InferenceDecoder>,
     tokenizer: Tokenizer,
     template: Template,
     end: Vec<u32>,
@@ -52,15 +53,17 @@ pub struct Assistant {
 }
 
 impl Assistant {
-    /// Reads the model in `folder`, and its encoder from where it was when the model was trained, or from `encoder`.
+    /// Reads the model in `folder`, and its encoder from where it was when the model was trained, or from `encoder`. A
+    /// language model whose file has quantised weights keeps them where that has advantages, see [`WeightStorage::Auto`].
     ///
     /// # Errors
     ///
-    /// Those of [`SavedReVision::load`] and [`PretrainedEncoder::image`]; [`Error::Config`] where the model does not know its
+    /// Those of [`SavedReVision::load_for_inference`] and [`PretrainedEncoder::image`]; [`Error::Config`] where the model does not know its
     /// encoder and none is given, where its encoder is not there any more, and for another one than it was trained with;
     /// [`Error::Mismatch`] for one of another width.
     pub fn open(folder: &Path, encoder: Option<&Path>, device: &Device) -> Result<Self> {
-        Self::new(SavedReVision::load(folder, device)?, encoder, device)
+        let saved = SavedReVision::load_for_inference(folder, WeightStorage::Auto, device)?;
+        Self::new(saved, encoder, device)
     }
 
     /// As [`open`](Self::open), with a model that is there already.
@@ -68,7 +71,12 @@ impl Assistant {
     /// # Errors
     ///
     /// Those of [`open`](Self::open).
-    pub fn new(saved: SavedReVision, encoder: Option<&Path>, device: &Device) -> Result<Self> {
+    pub fn new(
+        saved: impl Into<SavedReVision<InferenceDecoder>>,
+        encoder: Option<&Path>,
+        device: &Device,
+    ) -> Result<Self> {
+        let saved = saved.into();
         let path = match (encoder, saved.encoder()) {
             (Some(path), _) => path,
             (None, Some(record)) => record.encoder.as_path(),
@@ -103,8 +111,7 @@ impl Assistant {
         };
         let SavedReVision { model, tokenizer, template, .. } = saved;
         let end = template.stops(&tokenizer)?;
-        // Adapters are merged into the weights once, not at every token.
-        let (model, device) = (model.materialize(), device.clone());
+        let device = device.clone();
         Ok(Self { model, tokenizer, template, end, encoder, record, alignment, device })
     }
 
@@ -126,6 +133,11 @@ impl Assistant {
     /// Whether it takes questions: those trained with the template `plain` caption pictures and nothing else.
     pub fn takes_questions(&self) -> bool {
         self.template != Template::Plain
+    }
+
+    /// Whether the weights of its language model are as a GGUF file stores them, and not floats.
+    pub fn is_quantized(&self) -> bool {
+        self.model.language.is_quantized()
     }
 
     /// The number of positions that a prompt and its answer may have together.

@@ -242,7 +242,8 @@ impl<L: LanguageModel> ReVision<L> {
 
     /// The device of its weights.
     fn device(&self) -> Device {
-        self.devices().into_iter().next().expect("a model has weights")
+        // A quantised language model has no parameters, nor has a projector that changes nothing.
+        self.devices().into_iter().next().unwrap_or_default()
     }
 
     /// Generates a caption for each picture, `[pictures, embedding_dim]`: the tokens between `bos` and `eos`.

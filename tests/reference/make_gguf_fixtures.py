@@ -7,6 +7,8 @@ The package is in `requirements-transformers.txt`. On one machine the output is 
     blocks.gguf     for every type that is read a tensor `blk.TYPE` of two rows of random blocks, and in
                     `blk.TYPE.values` the float32 values that `gguf.quants.dequantize` gives
     split-*.gguf    a model of five tensors in three parts
+    language.gguf   a language model of the LLaMA family with weights at random, in Q4_0 and Q4_1 with its embeddings in Q8_0,
+                    a byte-level tokenizer and a chat template
     written.gguf    is not made here: the library's tests write it (WRITE_GGUF_FIXTURE=1 cargo test --lib
                     weights::gguf), and this script reads it with `GGUFReader` and asserts what it holds
 """
@@ -17,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from gguf import GGUFReader, GGUFWriter
 from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
-from gguf.quants import dequantize
+from gguf.quants import dequantize, quantize
 
 # Each type with the offsets of the 16-bit floats in its blocks.
 TYPES = {
@@ -77,6 +79,79 @@ def make_split(path):
     close(writer)
 
 
+WIDTH, INNER, LAYERS, HEADS, KV_HEADS = 32, 64, 2, 4, 2
+
+CHAT = (
+    "{% for message in messages %}{{ '[' ~ message.role ~ ']\\n' ~ message.content ~ eos_token ~ '\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '[assistant]\\n' }}{% endif %}"
+)
+
+
+def bytes_as_letters():
+    """The letters that stand for the bytes 0 to 255 in GPT-2's tokenizer."""
+    shown = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    hidden = [byte for byte in range(256) if byte not in shown]
+    letters = {byte: chr(byte) for byte in shown} | {byte: chr(256 + number) for number, byte in enumerate(hidden)}
+    return [letters[byte] for byte in range(256)]
+
+
+def make_language(path):
+    random = np.random.default_rng(7)
+    merges = [("t", "h"), ("th", "e"), ("Ġ", "a"), ("i", "s")]
+    letters = bytes_as_letters()
+    tokens = [*letters, *("".join(merge) for merge in merges), "<bos>", "<eos>"]
+    bos, eos = len(tokens) - 2, len(tokens) - 1
+    writer = GGUFWriter(path, "llama")
+    writer.add_name("language")
+    for add, value in [
+        (writer.add_context_length, 512),
+        (writer.add_embedding_length, WIDTH),
+        (writer.add_feed_forward_length, INNER),
+        (writer.add_block_count, LAYERS),
+        (writer.add_head_count, HEADS),
+        (writer.add_head_count_kv, KV_HEADS),
+        (writer.add_layer_norm_rms_eps, 1e-5),
+        (writer.add_rope_freq_base, 10_000.0),
+        (writer.add_tokenizer_model, "gpt2"),
+        (writer.add_tokenizer_pre, "smollm"),
+        (writer.add_token_list, tokens),
+        (writer.add_token_types, [1] * (len(tokens) - 2) + [3, 3]),
+        (writer.add_token_merges, [" ".join(merge) for merge in merges]),
+        (writer.add_bos_token_id, bos),
+        (writer.add_eos_token_id, eos),
+        (writer.add_chat_template, CHAT),
+    ]:
+        add(value)
+
+    def matrix(name, kind, rows, columns, size=0.3):
+        kind = GGMLQuantizationType[kind]
+        values = random.normal(0.0, size, (rows, columns)).astype(np.float32)
+        writer.add_tensor(f"{name}.weight", quantize(values, kind), raw_dtype=kind)
+
+    def gains(name):
+        writer.add_tensor(f"{name}.weight", random.normal(1.0, 0.1, WIDTH).astype(np.float32))
+
+    keys = WIDTH // HEADS * KV_HEADS
+    matrix("token_embd", "Q8_0", len(tokens), WIDTH, 1.0)
+    matrix("output", "Q8_0", len(tokens), WIDTH, 1.0)
+    gains("output_norm")
+    for layer in range(LAYERS):
+        name = lambda part: f"blk.{layer}.{part}"  # noqa: E731, B023
+        gains(name("attn_norm"))
+        gains(name("ffn_norm"))
+        for part, kind, rows, columns in [
+            ("attn_q", "Q4_0", WIDTH, WIDTH),
+            ("attn_k", "Q4_0", keys, WIDTH),
+            ("attn_v", "Q4_1", keys, WIDTH),
+            ("attn_output", "Q4_0", WIDTH, WIDTH),
+            ("ffn_gate", "Q4_1", INNER, WIDTH),
+            ("ffn_up", "Q4_1", INNER, WIDTH),
+            ("ffn_down", "Q4_1", WIDTH, INNER),
+        ]:
+            matrix(name(part), kind, rows, columns)
+    close(writer)
+
+
 def check_written(path):
     reader = GGUFReader(path)
     value = lambda key: reader.fields[key].contents()
@@ -107,6 +182,7 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
     make_blocks(out / "blocks.gguf")
     make_split(out / "split.gguf")
+    make_language(out / "language.gguf")
     if (out / "written.gguf").exists():
         check_written(out / "written.gguf")
     else:

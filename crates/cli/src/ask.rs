@@ -10,7 +10,7 @@ use super::progress::interrupted;
 use burn_revision::device::from_environment;
 use burn_revision::encoder::{BadPictures, Item, MAX_PIXELS, PictureList, PicturePlace, decode_picture};
 use burn_revision::language::{FinishReason, GenerationConfig};
-use burn_revision::revision::{Assistant, Role, Turn};
+use burn_revision::revision::{Assistant, Role, SavedReVision, Turn};
 use burn_revision::training::keep_freed_memory;
 use burn_revision::{Error, Result};
 
@@ -41,13 +41,13 @@ pub fn ask(command: &AskCommand, output: &OutputOptions) -> Result<Outcome> {
 
 /// A model that sees, after what is worth knowing about it.
 pub fn open(options: &AssistantOptions) -> Result<Assistant> {
-    Assistant::open(&options.model, options.encoder.as_deref(), &from_environment()?).map_err(|error| {
-        match error {
-            Error::Config { key, detail } if key == "encoder" => {
-                Error::config(key, format!("{detail} (--encoder DIR)"))
-            }
-            other => other,
+    let device = from_environment()?;
+    let saved = SavedReVision::load_for_inference(&options.model, options.weights.storage(), &device)?;
+    Assistant::new(saved, options.encoder.as_deref(), &device).map_err(|error| match error {
+        Error::Config { key, detail } if key == "encoder" => {
+            Error::config(key, format!("{detail} (--encoder DIR)"))
         }
+        other => other,
     })
 }
 

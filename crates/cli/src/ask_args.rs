@@ -1,11 +1,11 @@
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::embed_args::bad_pictures;
 use burn_revision::Result;
 use burn_revision::encoder::BadPictures;
-use burn_revision::language::GenerationConfig;
+use burn_revision::language::{GenerationConfig, WeightStorage};
 
 /// The section of `ask --help` on its words.
 pub const HELP: &str = "Examples:\n  burn-revision ask --model runs/stage2/model cat.jpg 'What colour is it?'\n  \
@@ -46,7 +46,7 @@ pub struct AskCommand {
 }
 
 /// A model and what it sees through.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub struct AssistantOptions {
     /// The folder of a trained model
     #[arg(long, value_name = "DIR")]
@@ -54,6 +54,38 @@ pub struct AssistantOptions {
     /// The encoder of pictures: a folder of Hugging Face (CLIP, SigLIP) or of open_clip [default: where it was in training]
     #[arg(long, value_name = "DIR")]
     pub encoder: Option<PathBuf>,
+    #[command(flatten)]
+    pub weights: WeightsOptions,
+}
+
+/// In which form the weights of the language model are in memory.
+#[derive(Args, Clone, Copy)]
+pub struct WeightsOptions {
+    /// The weights of the language model in memory
+    #[arg(long, value_enum, default_value_t = Weights::Auto)]
+    pub weights: Weights,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+pub enum Weights {
+    /// Quantised where the language model is a GGUF file with quantised weights that training left as they are, and
+    /// computes on a CPU: a fraction of the memory, and more tokens a second. Otherwise float
+    Auto,
+    /// Widened to floats, in the precision of training
+    Float,
+    /// As the GGUF file stores them; an error where there are none, or where adapters or tuned weights need floats
+    Quantized,
+}
+
+impl WeightsOptions {
+    /// The same for the library.
+    pub fn storage(self) -> WeightStorage {
+        match self.weights {
+            Weights::Auto => WeightStorage::Auto,
+            Weights::Float => WeightStorage::Float,
+            Weights::Quantized => WeightStorage::Quantized,
+        }
+    }
 }
 
 /// How answers are written.

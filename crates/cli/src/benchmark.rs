@@ -1,6 +1,5 @@
 use std::io::Write;
 
-use burn::module::Module;
 use serde_json::json;
 
 use super::args::OutputOptions;
@@ -30,12 +29,10 @@ pub fn on_benchmark(command: &EvalCommand, output: &OutputOptions) -> Result<Out
     if let Some(samples) = command.samples {
         benchmark.truncate(samples);
     }
-    let saved = SavedReVision::load(&command.model, &device)?;
+    let saved = SavedReVision::load_for_inference(&command.model, command.weights.storage(), &device)?;
     let store = open_pictures(&command.pictures)?;
     let source = pictures(&command.pictures, &store, &saved, &device)?.with_id_match(command.id_match)?;
     let SavedReVision { model, tokenizer, template, .. } = saved;
-    // Adapters are merged into the weights once, not at every token.
-    let model = model.materialize();
     check_dim(&source, &model)?;
     let total = benchmark.questions().len();
     let mut done = 0;

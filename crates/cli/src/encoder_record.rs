@@ -3,6 +3,7 @@ use std::path::Path;
 use super::run_description::DataSection;
 use burn_revision::embedding::Store;
 use burn_revision::encoder::{EncoderRecord, PretrainedEncoder};
+use burn_revision::language::LanguageModel;
 use burn_revision::revision::SavedReVision;
 use burn_revision::{Error, Result};
 
@@ -33,7 +34,7 @@ pub fn of(store: &Store) -> Result<Option<EncoderRecord>> {
 }
 
 /// Refuses embeddings of another encoder than the model was trained with, where both are known.
-pub fn check(store: &Store, saved: &SavedReVision) -> Result<()> {
+pub fn check<L: LanguageModel>(store: &Store, saved: &SavedReVision<L>) -> Result<()> {
     match of(store)? {
         Some(record) => saved.check_encoder(&record).map_err(|error| named(store, error)),
         None => Ok(()),

@@ -2,7 +2,6 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use burn::module::Module;
 use serde_json::json;
 
 use super::args::OutputOptions;
@@ -28,12 +27,10 @@ fn on_conversations(command: &EvalCommand, conversations: &Path, output: &Output
     keep_freed_memory();
     let device = from_environment()?;
     let writing = generation(&command.writing)?;
-    let saved = SavedReVision::load(&command.model, &device)?;
+    let saved = SavedReVision::load_for_inference(&command.model, command.weights.storage(), &device)?;
     let store = open_pictures(&command.pictures)?;
     let source = pictures(&command.pictures, &store, &saved, &device)?.with_id_match(command.id_match)?;
     let SavedReVision { model, tokenizer, template, .. } = saved;
-    // Adapters are merged into the weights once, not at every token.
-    let model = model.materialize();
     check_dim(&source, &model)?;
     let mut conversations = read_conversations(conversations)?;
     let (dataset, mut report) = ConversationDataset::collect(

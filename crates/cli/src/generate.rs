@@ -1,6 +1,5 @@
 use std::io::Write;
 
-use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use serde_json::json;
 
@@ -12,7 +11,7 @@ use super::progress::interrupted;
 use burn_revision::alignment::Statistics;
 use burn_revision::device::from_environment;
 use burn_revision::embedding::{Modality, Record, Store, StoreOptions};
-use burn_revision::language::{GenerationConfig, LanguageModel};
+use burn_revision::language::{GenerationConfig, InferenceDecoder, LanguageModel};
 use burn_revision::revision::*;
 use burn_revision::training::keep_freed_memory;
 use burn_revision::{Error, Result};
@@ -21,12 +20,10 @@ use burn_revision::{Error, Result};
 pub fn generate(command: &GenerateCommand, output: &OutputOptions) -> Result<Outcome> {
     keep_freed_memory();
     let device = from_environment()?;
-    let saved = SavedReVision::load(&command.model, &device)?;
+    let saved = SavedReVision::load_for_inference(&command.model, command.weights.storage(), &device)?;
     let store = open_pictures(&command.pictures)?;
     let source = pictures(&command.pictures, &store, &saved, &device)?;
     let SavedReVision { model, tokenizer, template, .. } = saved;
-    // Adapters are merged into the weights once, not at every token.
-    let model = model.materialize();
     check_dim(&source, &model)?;
     if template == Template::Plain && command.prompt.is_some() {
         return Err(Error::config(
@@ -118,7 +115,7 @@ pub fn open_pictures(options: &PicturesOptions) -> Result<Store> {
 pub fn pictures(
     options: &PicturesOptions,
     store: &Store,
-    saved: &SavedReVision,
+    saved: &SavedReVision<InferenceDecoder>,
     device: &Device,
 ) -> Result<VisualSource> {
     encoder_record::check(store, saved)?;
@@ -148,10 +145,7 @@ fn question(prompt: Option<&str>, template: Template) -> String {
     format!("{IMAGE_PLACEHOLDER}\n{text}").trim_end().to_string()
 }
 
-pub fn check_dim(
-    source: &VisualSource,
-    model: &ReVision<burn_revision::language::LlamaDecoder>,
-) -> Result<()> {
+pub fn check_dim(source: &VisualSource, model: &ReVision<InferenceDecoder>) -> Result<()> {
     match (model.projector.input(), source.dim()) {
         (expected, found) if expected == found => Ok(()),
         (expected, found) => {

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::ask_args::WeightsOptions;
 use super::run_description::Precision;
 use burn_revision::embedding::FloatType;
 use burn_revision::revision::{BadSamples, BenchmarkKind, IdMatch, Template};
@@ -79,6 +80,8 @@ pub struct GenerateCommand {
     #[arg(long, value_name = "TEXT")]
     pub prompt: Option<String>,
     #[command(flatten)]
+    pub weights: WeightsOptions,
+    #[command(flatten)]
     pub writing: WritingOptions,
 }
 
@@ -106,6 +109,8 @@ pub struct EvalCommand {
     /// Write the generated texts, one JSON object a line
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub weights: WeightsOptions,
     #[command(flatten)]
     pub writing: WritingOptions,
 }

@@ -8,7 +8,7 @@ use std::fs;
 use std::io::Write;
 use std::process::{Output, Stdio};
 
-use assistant::{PICTURES, assistant, babbler, captioner, copy};
+use assistant::{PICTURES, assistant, babbler, captioner, copy, quantised};
 use serde_json::Value;
 use trainer::{CAPTIONS, Trainer};
 
@@ -236,6 +236,47 @@ fn draws_follow_the_seed_and_stop_strings_end_the_answer() {
     let stop: String = text.trim().chars().skip(3).take(2).collect();
     let stopped = ask(&["--temperature", "2", "--seed", "1", "--stop", &stop]);
     assert_eq!(stopped.trim_end(), text[..text.find(&stop).unwrap()].trim_end());
+}
+
+/// The language model of a GGUF file as the file stores it, until its weights are others.
+#[test]
+fn quantised_weights_stay_as_they_are() {
+    let trainer = quantised();
+    let words = |model: &'static str, weights: &'static str| {
+        let shown = [model, "photos/plain.jpg"];
+        if weights.is_empty() { shown.to_vec() } else { [&shown[..], &["--weights", weights]].concat() }
+    };
+    // Stage 1 trains a projector for it.
+    let expected = answer(&trainer, &words("one/model", "float"));
+    assert!(expected.trim().len() > 2, "{expected:?}");
+    for weights in ["", "auto", "quantized"] {
+        assert_eq!(answer(&trainer, &words("one/model", weights)), expected, "{weights}");
+    }
+    let texts = |weights: &str| {
+        let line =
+            "generate --model one/model --embeddings seen.npy --max-new-tokens 8 --batch-size 3 --weights";
+        trainer.run(&format!("{line} {weights}")).stdout
+    };
+    assert_eq!(texts("quantized"), texts("float"));
+    let scores = |weights: &str| {
+        let line = "eval --model one/model --conversations captions.jsonl --embeddings seen.npy --weights";
+        trainer.json(&format!("{line} {weights}"))["scores"].clone()
+    };
+    let (quantised, float) = (scores("quantized"), scores("float"));
+    let nll = |scores: &Value| scores["nll"].as_f64().unwrap();
+    assert!((nll(&quantised) - nll(&float)).abs() < 1e-3 * nll(&float), "{quantised} {float}");
+
+    // Stage 2 changes it: adapters belong to floats.
+    let question = "What is it?";
+    for (stage, cause) in [("lora", "adapters"), ("tuned", "weights of its own")] {
+        let folder = format!("{stage}/model");
+        let ask = |weights: &[&'static str]| [&[&folder[..], "photos/plain.jpg", question], weights].concat();
+        assert_eq!(answer(&trainer, &ask(&[])), answer(&trainer, &ask(&["--weights", "float"])), "{stage}");
+        refused(&trainer, &ask(&["--weights", "quantized"]), 2, &["weights", cause]);
+    }
+    let folder = captioner();
+    refused(&folder, &words("one/model", "quantized"), 3, &["lm", "GGUF"]);
+    refused(&folder, &words("one/model", "half"), 2, &["auto", "float", "quantized"]);
 }
 
 #[test]

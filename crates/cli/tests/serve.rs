@@ -9,7 +9,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use assistant::{PICTURES, Reply, Server, about, assistant, babbler, base64, captioner, shown};
+use assistant::{PICTURES, Reply, Server, about, assistant, babbler, base64, captioner, quantised, shown};
 use serde_json::{Value, json};
 
 const QUESTION: &str = "What is it?";
@@ -187,6 +187,72 @@ fn a_model_of_captions_takes_pictures_alone() {
 }
 
 #[test]
+fn a_quantised_model_is_served_as_it_is() {
+    let trainer = quantised();
+    let ask = |model: &str, options: &str, question: &str, expected: &str| {
+        let server = Server::start(&trainer, &format!("--model {model} {options}"));
+        let about_model = server.get("/v1/models").json()["data"][0]["burn_revision"].clone();
+        assert_eq!(about_model["weights"], expected, "{model} {options}");
+        server.chat(&about(&trainer, "photos/plain.jpg", question, 12)).answer()
+    };
+    let answer = ask("one/model", "", "", "quantized");
+    assert!(answer.len() > 2, "{answer:?}");
+    assert_eq!(ask("one/model", "--weights float", "", "float"), answer);
+    ask("lora/model", "", QUESTION, "float");
+}
+
+/// A page of the web whose name leads to this machine all of a sudden says so by the host that it asks for.
+#[test]
+fn a_local_server_answers_to_its_own_names() {
+    let trainer = captioner();
+    let body = about(&trainer, "photos/plain.jpg", "", 4).to_string();
+    let asked = |server: &Server, path: &str, hosts: &[&str]| {
+        let method = if path == "/v1/chat/completions" { "POST" } else { "GET" };
+        let headers: Vec<String> = hosts.iter().map(|host| format!("Host: {host}")).collect();
+        let mut headers: Vec<&str> = headers.iter().map(String::as_str).collect();
+        headers.push("Content-Type: application/json");
+        let body = if method == "POST" { body.as_bytes() } else { b"" };
+        Reply::read(server.begin_at(method, path, &headers, body))
+    };
+    let server = Server::start(&trainer, "--model one/model --allowed-host model.example");
+    for path in ["/", "/health", "/metrics", "/v1/models", "/v1/chat/completions"] {
+        for host in ["localhost", "LOCALHOST:8080", "127.0.0.1:1", "[::1]:80", "model.example:443"] {
+            assert_eq!(asked(&server, path, &[host]).status, 200, "{path} {host}");
+        }
+        for hosts in [&["evil.example"][..], &["localhost.evil.example:8080"], &["localhost", "evil.example"]]
+        {
+            let reply = asked(&server, path, hosts);
+            // Two hosts are no request at all for some servers.
+            assert!(
+                reply.status == 421 || hosts.len() == 2 && reply.status == 400,
+                "{path} {hosts:?}: {}",
+                reply.status
+            );
+            if hosts.len() == 1 {
+                let error = reply.json()["error"].clone();
+                assert_eq!(
+                    (&error["type"], &error["code"]),
+                    (&"invalid_request_error".into(), &"host_not_allowed".into())
+                );
+                let name = hosts[0].split(':').next().unwrap();
+                assert!(
+                    error["message"].as_str().unwrap().ends_with(&format!("--allowed-host {name}")),
+                    "{error}"
+                );
+            }
+        }
+    }
+    assert_eq!(asked(&server, "http://evil.example/v1/models", &["localhost"]).status, 421);
+    assert_eq!(asked(&server, "/v1/models", &[]).status, 421);
+    drop(server);
+    // With a key, whoever has it may come by any name; so where the server is for others as well.
+    for options in ["--api-key secret", "--host 0.0.0.0"] {
+        let server = Server::start(&trainer, &format!("--model one/model {options}"));
+        assert_eq!(asked(&server, "/health", &["evil.example"]).status, 200, "{options}");
+    }
+}
+
+#[test]
 fn without_the_key_there_is_no_answer() {
     let trainer = captioner();
     let server = Server::start(&trainer, "--model one/model --api-key secret");
@@ -315,7 +381,7 @@ fn odd_clients_do_no_harm() {
     let server = Server::start(&trainer, "--model one/model");
     let body = about(&trainer, "photos/plain.jpg", "", 4).to_string();
     let mut half = server.open();
-    let head = "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n";
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
     half.write_all(format!("{head}Content-Length: 100000\r\n\r\n{{").as_bytes()).unwrap();
     let mut rubbish = server.open();
     rubbish.write_all(b"\x16\x03\x01 this is no HTTP\r\n\r\n").unwrap();

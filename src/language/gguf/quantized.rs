@@ -6,6 +6,13 @@ use crate::language::rope::RotaryFrequencies;
 use crate::{Error, Result};
 
 impl LlamaGguf {
+    /// Whether [`quantized`](Self::quantized) takes less memory than [`init`](Self::init): the file has quantised matrices of
+    /// a model that can be computed with as it is.
+    pub(crate) fn is_quantised(&self) -> bool {
+        !self.parameters().architecture.is_gemma()
+            && self.file().tensors().iter().any(|tensor| tensor.is_quantised())
+    }
+
     /// The model with its matrices as the file stores them.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use burn::module::Module;
 use burn::tensor::{DType, Device, Int, Tensor};
 use rayon::prelude::*;
 
-use super::attention::{Attention, padding_bias};
+use super::attention::{Attention, Padding};
 use super::rope::RotaryFrequencies;
 use super::{KvCache, LanguageModel, LlamaConfig};
 
@@ -149,7 +149,6 @@ impl LanguageModel for QuantizedLlama {
         let device = embeddings.device();
         let start = cache.as_deref().map_or(0, KvCache::len);
         let padding = cache.as_deref().map_or(vec![], |cache| cache.padding().to_vec());
-        let bias = padding_bias(&padding, start + time, DType::F32, &device);
         let positions: Vec<usize> = (0..batch)
             .flat_map(|row| {
                 let before = padding.get(row).copied().unwrap_or(0);
@@ -157,6 +156,7 @@ impl LanguageModel for QuantizedLlama {
             })
             .collect();
         let turns = Turns::new(&positions, &weights.rope);
+        let padding = Padding::new(padding, start + time, DType::F32, &device);
         let mut hidden = values(embeddings);
         for (index, layer) in weights.layers.iter().enumerate() {
             let normed = weights.normed(&hidden, &layer.input_layernorm);
@@ -167,7 +167,7 @@ impl LanguageModel for QuantizedLlama {
                 Some(cache) => cache.append(index, key, value),
                 None => (key, value),
             };
-            let mixed = weights.attention.forward(query, key, value, bias.as_ref());
+            let mixed = weights.attention.forward(query, key, value, padding.as_ref());
             let attended = layer.o_proj.forward(&values(mixed.swap_dims(1, 2)), &device);
             add(&mut hidden, &attended);
             let normed = weights.normed(&hidden, &layer.post_attention_layernorm);

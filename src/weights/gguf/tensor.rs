@@ -114,6 +114,11 @@ impl TensorInfo {
         &self.name
     }
 
+    /// Whether its values are stored in blocks of several.
+    pub(crate) fn is_quantised(&self) -> bool {
+        self.dtype.block().is_some_and(|(values, _)| values > 1)
+    }
+
     /// The sizes, the one along which values follow each other last (the file lists it first).
     pub(crate) fn shape(&self) -> &[usize] {
         &self.shape

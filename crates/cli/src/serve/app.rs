@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 
 use super::engine::Engine;
+use super::host::Hosts;
 use super::metrics::Metrics;
 use super::request::Defaults;
 
@@ -21,6 +22,7 @@ pub struct App {
     pub max_pixels: u64,
     pub timeout: Duration,
     pub api_key: Option<String>,
+    pub hosts: Hosts,
     pub stop: watch::Receiver<bool>,
     /// When the server was started, in seconds since 1970.
     pub started: u64,

@@ -25,6 +25,12 @@ pub struct ServeCommand {
     /// The port to listen at; 0 takes a free one
     #[arg(long, default_value_t = 8080)]
     pub port: u16,
+    /// A name by which the server is reached, such as that of a proxy; may be given several times. By default a server that
+    /// only this machine reaches, without a key, answers to localhost and the machine's loopback addresses alone, so that no
+    /// page of the web can reach it by a name of its own; another server answers to any name, but to these alone where
+    /// there are some
+    #[arg(long, value_name = "NAME")]
+    pub allowed_host: Vec<String>,
     /// What clients call the model
     #[arg(long, default_value = "burn-revision")]
     pub name: String,

@@ -56,6 +56,7 @@ pub struct About {
     pub takes_questions: bool,
     pub template: String,
     pub max_positions: usize,
+    pub is_quantized: bool,
 }
 
 impl Engine {
@@ -73,6 +74,7 @@ impl Engine {
                     takes_questions: assistant.takes_questions(),
                     template: assistant.template().to_string(),
                     max_positions: assistant.max_positions(),
+                    is_quantized: assistant.is_quantized(),
                 };
                 // Nobody waits where the program has ended meanwhile.
                 let _ = ready.send(Ok((assistant.processor().clone(), about)));

@@ -62,6 +62,17 @@ impl ApiError {
         Self::new(StatusCode::UNAUTHORIZED, "authentication_error", message).with_code("invalid_api_key")
     }
 
+    /// A name that this server does not have.
+    pub fn host(asked: &str) -> Self {
+        let message = format!(
+            "This server does not answer to the host {asked:?}: if the name is meant to lead here, start the server with \
+             --allowed-host {}",
+            asked.rsplit_once(':').map_or(asked, |(name, _)| name)
+        );
+        Self::new(StatusCode::MISDIRECTED_REQUEST, "invalid_request_error", message)
+            .with_code("host_not_allowed")
+    }
+
     pub fn content_type(found: &str) -> Self {
         let message = format!("Expected a body of type application/json, found {found:?}");
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request_error", message)

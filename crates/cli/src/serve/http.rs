@@ -13,6 +13,7 @@ use super::app::App;
 use super::body::{drain, reply};
 use super::chat;
 use super::error::ApiError;
+use super::host::check_host;
 
 /// The page, which needs nothing else.
 const PAGE: &str = include_str!("page.html");
@@ -36,6 +37,7 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/", get(page).fallback(wrong_method("GET")))
         .route("/health", get(health).fallback(wrong_method("GET")))
         .fallback(async |request: Request| ApiError::not_found(request.uri().path()))
+        .layer(middleware::from_fn_with_state(Arc::clone(app), check_host))
         .layer(middleware::from_fn_with_state(Arc::clone(app), watched))
         .with_state(Arc::clone(app))
 }
@@ -80,7 +82,8 @@ fn about(app: &App) -> Value {
         "id": app.defaults.name, "object": "model", "created": app.started, "owned_by": "burn-revision",
         "burn_revision": {
             "template": about.template, "takes_questions": about.takes_questions,
-            "max_positions": about.max_positions, "max_tokens": writing.max_new_tokens,
+            "max_positions": about.max_positions,
+            "weights": if about.is_quantized { "quantized" } else { "float" }, "max_tokens": writing.max_new_tokens,
             "token_limit": app.defaults.token_limit, "temperature": writing.temperature, "top_p": writing.top_p,
             "max_body": app.max_body, "max_pixels": app.max_pixels,
         },

@@ -10,6 +10,7 @@ mod chat;
 mod connections;
 mod engine;
 mod error;
+mod host;
 mod http;
 mod metrics;
 mod request;
@@ -24,12 +25,12 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::args::OutputOptions;
 use crate::ask;
-use crate::ask_args::AssistantOptions;
 use crate::outcome::Outcome;
 use app::App;
 use burn_revision::training::keep_freed_memory;
 use burn_revision::{Error, Result};
 use engine::Engine;
+use host::Hosts;
 use metrics::Metrics;
 use request::Defaults;
 
@@ -54,8 +55,7 @@ pub fn serve(command: &ServeCommand, output: &OutputOptions) -> Result<Outcome> 
     // The address before the model: one that is taken is found at once.
     let (listener, address) = bind(command)?;
     let metrics = Arc::new(Metrics::new());
-    let AssistantOptions { model, encoder } = &command.model;
-    let options = AssistantOptions { model: model.clone(), encoder: encoder.clone() };
+    let options = command.model.clone();
     let (engine, model) =
         Engine::start(move || ask::open(&options), command.batch_size, Arc::clone(&metrics))?;
 
@@ -83,6 +83,7 @@ pub fn serve(command: &ServeCommand, output: &OutputOptions) -> Result<Outcome> 
         max_pixels: command.max_pixels,
         timeout: Duration::from_secs(command.timeout),
         api_key: command.api_key.clone(),
+        hosts: Hosts::new(command, address.ip()),
         stop: stop.clone(),
         started: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         answers: AtomicU64::new(0),

@@ -31,6 +31,25 @@ pub fn copy(trainer: &Trainer, from: &str, to: &str) {
 pub fn captioner() -> Trainer {
     let trainer = Trainer::new();
     trainer.change("lm/config.json", "max_position_embeddings", 20_000.into());
+    with_stage_1(trainer, "lm")
+}
+
+/// The same with a language model in a GGUF file of four bits; behind it stage 2 with adapters, in `lora/model`, and with all
+/// weights, in `tuned/model`.
+pub fn quantised() -> Trainer {
+    let trainer = Trainer::new();
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/gguf/language.gguf");
+    fs::copy(file, trainer.path("language.gguf")).unwrap();
+    let trainer = with_stage_1(trainer, "language.gguf");
+    for (name, trainable) in [("lora", "projector-and-lora"), ("tuned", "projector-and-language")] {
+        let stage = format!("max_steps = 2\nlearning_rate = 0.01\ntrainable = '{trainable}'");
+        trainer.stage_2(name, "one", &stage);
+        trainer.run(&format!("train --config {name}.toml --quiet"));
+    }
+    trainer
+}
+
+fn with_stage_1(trainer: Trainer, language_model: &str) -> Trainer {
     copy(&trainer, "clip", "clip");
     copy(&trainer, "pictures", "photos");
     fs::remove_file(trainer.path("photos/pictures.safetensors")).unwrap();
@@ -47,11 +66,14 @@ pub fn captioner() -> Trainer {
     trainer.conversations("captions.jsonl", &about("<image>"));
     trainer.conversations("chat.jsonl", &about("<image>\nWhat is it?"));
     trainer.stage_1("one", "", "max_steps = 2\nlearning_rate = 0.01");
+    let text = String::from_utf8(trainer.shell.bytes("one.toml")).unwrap();
+    let named = format!("language_model = '{language_model}'");
+    trainer.write("one.toml", &text.replace("language_model = 'lm'", &named));
     trainer.run("train --config one.toml --quiet");
     trainer
 }
 
-/// The same with stage 2 on questions, with the chat template of the language model, in `two/model`: it has learned by heart
+/// That of [`captioner`] with stage 2 on questions, with the chat template of the language model, in `two/model`: it has learned by heart
 /// what the pictures are.
 pub fn assistant() -> Trainer {
     let trainer = captioner();
@@ -62,7 +84,7 @@ pub fn assistant() -> Trainer {
     trainer
 }
 
-/// The same with a language model that never ends an answer of its own accord.
+/// That of [`captioner`] with a language model that never ends an answer of its own accord.
 pub fn babbler() -> Trainer {
     let trainer = captioner();
     let mut file = trainer.shell.bytes("lm/model.safetensors");
@@ -122,8 +144,14 @@ impl Server {
 
     /// Sends a request, without waiting for its answer.
     pub fn begin(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> TcpStream {
+        let host = format!("Host: {}", self.address);
+        self.begin_at(method, path, &[&[&host[..]], headers].concat(), body)
+    }
+
+    /// The same, for a host that is among the headers.
+    pub fn begin_at(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> TcpStream {
         let mut stream = self.open();
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
+        let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
         for header in headers {
             head += &format!("{header}\r\n");
         }

@@ -1,21 +1,24 @@
+mod description;
+mod inference;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use burn::module::ParamGroup;
 use burn::tensor::{Device, FloatDType};
-use serde::{Deserialize, Serialize};
 
 use super::stage::has_lora;
 use super::tuned::Tuned;
 use super::{
-    LoraConfig, Projector, ProjectorKind, ReVision, ReVisionConfig, StageConfig, Template, Trainable,
-    VisualSource, tensor_file,
+    LoraConfig, Projector, ProjectorKind, ReVision, StageConfig, Template, Trainable, VisualSource,
+    tensor_file,
 };
-use crate::alignment::{Method, Statistics};
+use crate::alignment::Statistics;
 use crate::embedding::{FloatType, Store};
 use crate::encoder::EncoderRecord;
-use crate::language::{LlamaDecoder, Pretrained, Tokenizer};
+use crate::language::{LanguageModel, LlamaDecoder, Pretrained, Tokenizer};
 use crate::{Error, Result, atomic};
+use description::{AlignmentNote, Description};
 
 /// A [`ReVision`] on a published language model, and its folder, which contains only what training changed.
 ///
@@ -43,9 +46,9 @@ use crate::{Error, Result, atomic};
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct SavedReVision {
+pub struct SavedReVision<L: LanguageModel = LlamaDecoder> {
     /// The model.
-    pub model: ReVision<LlamaDecoder>,
+    pub model: ReVision<L>,
     /// The tokenizer of its language model.
     pub tokenizer: Tokenizer,
     /// The template of its training data.
@@ -57,115 +60,22 @@ pub struct SavedReVision {
     encoder: Option<EncoderRecord>,
 }
 
-/// The content of `revision.json`.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Description {
-    revision: ReVisionConfig,
-    language_model: PathBuf,
-    precision: FloatDType,
-    template: Template,
-    #[serde(default)]
-    tuned: Tuned,
-    /// What `alignment.safetensors` must be.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    alignment: Option<AlignmentNote>,
-    /// What makes embeddings of pictures.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    encoder: Option<EncoderRecord>,
-}
-
-/// A method, and which statistics it was fitted to.
-#[derive(Serialize, Deserialize)]
-struct AlignmentNote {
-    method: Method,
-    statistics: String,
-}
-
 const DESCRIPTION: &str = "revision.json";
 const PROJECTOR: &str = "projector.safetensors";
 const LANGUAGE: &str = "language";
 const ALIGNMENT: &str = "alignment.safetensors";
 
-impl Description {
-    fn read(folder: &Path) -> Result<Self> {
-        let path = folder.join(DESCRIPTION);
-        let json = std::fs::read(&path).map_err(|source| Error::io(&path, source))?;
-        serde_json::from_slice(&json).map_err(|source| Error::format(&path, source.to_string()))
-    }
-
-    fn alignment(&self, folder: &Path) -> Result<Option<Statistics>> {
-        let Some(note) = &self.alignment else { return Ok(None) };
-        let path = folder.join(ALIGNMENT);
-        let statistics = Statistics::load(&path)?;
-        if (statistics.method(), statistics.fingerprint()) != (note.method, note.statistics.clone()) {
-            let detail = format!(
-                "the model was trained with {} (statistics {}), and these are of {} (statistics {})",
-                note.method,
-                note.statistics,
-                statistics.method(),
-                statistics.fingerprint()
-            );
-            return Err(Error::format(path, detail));
-        }
-        Ok(Some(statistics))
-    }
-
-    fn projector(&self, folder: &Path, device: &Device) -> Result<Projector> {
-        match self.revision.projector {
-            ProjectorKind::Identity => {
-                let dim = self.revision.embedding_dim;
-                Projector::init(ProjectorKind::Identity, dim, dim, device)
-            }
-            _ => Projector::read(&folder.join(PROJECTOR), device),
-        }
-    }
-}
-
-impl SavedReVision {
-    /// A model on the published language model at `language_model` (a GGUF file or a folder of Hugging Face), whose weights
-    /// were loaded in `precision` and are unchanged. The template is [`Template::Plain`].
-    pub fn new(
-        model: ReVision<LlamaDecoder>,
-        tokenizer: Tokenizer,
-        language_model: impl Into<PathBuf>,
-        precision: FloatDType,
-    ) -> Self {
-        Self {
-            model,
-            tokenizer,
-            template: Template::default(),
-            language_model: language_model.into(),
-            precision,
-            tuned: Tuned::Nothing,
-            alignment: None,
-            encoder: None,
-        }
-    }
-
+impl<L: LanguageModel> SavedReVision<L> {
     /// The encoder that made the embeddings of the training data, where it is known.
     pub fn encoder(&self) -> Option<&EncoderRecord> {
         self.encoder.as_ref()
-    }
-
-    /// Declares that the model is trained on embeddings of this encoder, which it keeps, so that pictures can be shown to it
-    /// later.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Mismatch`] for an encoder of another width than the projector takes, [`Error::Config`] where the model was
-    /// trained with another.
-    pub fn with_encoder(self, encoder: EncoderRecord) -> Result<Self> {
-        self.check_encoder(&encoder)?;
-        // The same encoder keeps its first place.
-        Ok(Self { encoder: self.encoder.or(Some(encoder)), ..self })
     }
 
     /// Refuses an encoder whose embeddings this model was not trained on.
     ///
     /// # Errors
     ///
-    /// Those of [`with_encoder`](Self::with_encoder).
+    /// Those of [`with_encoder`](SavedReVision::with_encoder).
     pub fn check_encoder(&self, encoder: &EncoderRecord) -> Result<()> {
         let (expected, found) = (self.model.projector.input(), encoder.dim);
         if expected != found {
@@ -186,24 +96,11 @@ impl SavedReVision {
         self.alignment.as_ref()
     }
 
-    /// Declares that the model is trained on texts aligned with these statistics, which it keeps: pictures are then moved
-    /// as the method moves them at inference (see [`pictures`](Self::pictures)).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Mismatch`] for statistics of another number of dimensions than the projector has,
-    /// [`Error::Config`] where the model was trained with others, or where a centroid pass is missing.
-    pub fn with_alignment(self, statistics: Statistics) -> Result<Self> {
-        self.check_alignment(&statistics)?;
-        statistics.closed_form()?;
-        Ok(Self { alignment: Some(statistics), ..self })
-    }
-
     /// Refuses statistics that texts for this model cannot be aligned with.
     ///
     /// # Errors
     ///
-    /// Those of [`with_alignment`](Self::with_alignment), but for the missing pass.
+    /// Those of [`with_alignment`](SavedReVision::with_alignment), but for the missing pass.
     pub fn check_alignment(&self, statistics: &Statistics) -> Result<()> {
         let (expected, found) = (self.model.projector.input(), statistics.dim());
         if expected != found {
@@ -236,6 +133,54 @@ impl SavedReVision {
             Some(statistics) => source.with_pictures_aligned(statistics.init(device)?, device),
             None => Ok(source),
         }
+    }
+}
+
+impl SavedReVision {
+    /// A model on the published language model at `language_model` (a GGUF file or a folder of Hugging Face), whose weights
+    /// were loaded in `precision` and are unchanged. The template is [`Template::Plain`].
+    pub fn new(
+        model: ReVision<LlamaDecoder>,
+        tokenizer: Tokenizer,
+        language_model: impl Into<PathBuf>,
+        precision: FloatDType,
+    ) -> Self {
+        Self {
+            model,
+            tokenizer,
+            template: Template::default(),
+            language_model: language_model.into(),
+            precision,
+            tuned: Tuned::Nothing,
+            alignment: None,
+            encoder: None,
+        }
+    }
+
+    /// Declares that the model is trained on embeddings of this encoder, which it keeps, so that pictures can be shown to it
+    /// later.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mismatch`] for an encoder of another width than the projector takes, [`Error::Config`] where the model was
+    /// trained with another.
+    pub fn with_encoder(self, encoder: EncoderRecord) -> Result<Self> {
+        self.check_encoder(&encoder)?;
+        // The same encoder keeps its first place.
+        Ok(Self { encoder: self.encoder.or(Some(encoder)), ..self })
+    }
+
+    /// Declares that the model is trained on texts aligned with these statistics, which it keeps: pictures are then moved
+    /// as the method moves them at inference (see [`pictures`](Self::pictures)).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mismatch`] for statistics of another number of dimensions than the projector has,
+    /// [`Error::Config`] where the model was trained with others, or where a centroid pass is missing.
+    pub fn with_alignment(self, statistics: Statistics) -> Result<Self> {
+        self.check_alignment(&statistics)?;
+        statistics.closed_form()?;
+        Ok(Self { alignment: Some(statistics), ..self })
     }
 
     /// Declares that `stage` trains the model, so that [`save`](Self::save) writes what the stage changes.
@@ -325,28 +270,13 @@ impl SavedReVision {
     /// [`Error::Mismatch`] for a projector of other widths; those of [`Pretrained::load`].
     pub fn load(folder: &Path, device: &Device) -> Result<Self> {
         let description = Description::read(folder)?;
-        let Pretrained { model: language, tokenizer } =
-            Pretrained::load(&description.language_model, description.precision, device)?;
-        let mut model = description.revision.init(language, device)?;
-        model.projector = description.projector(folder, device)?;
-        let (expected, found) = (description.revision.embedding_dim, model.projector.input());
-        if expected != found {
-            return Err(Error::mismatch("width of the embeddings for the projector", expected, found));
+        let language = Pretrained::load(&description.language_model, description.precision, device)?;
+        let mut saved = description.assembled(folder, language, device)?;
+        if let Tuned::Lora(lora) = &saved.tuned {
+            saved.model = lora.attach(saved.model)?;
         }
-        model.check_widths()?;
-        if let Tuned::Lora(lora) = &description.tuned {
-            model = lora.attach(model)?;
-        }
-        if let Some(group) = tuned_group(&description.tuned) {
-            model.language = tensor_file::read(folder, LANGUAGE, model.language, group)?;
-        }
-        let alignment = description.alignment(folder)?;
-        let Description { language_model, precision, template, tuned, encoder, .. } = description;
-        let saved = Self { model, tokenizer, template, language_model, precision, tuned, alignment, encoder };
-        if let Some(encoder) = &saved.encoder {
-            saved
-                .check_encoder(encoder)
-                .map_err(|error| Error::format(folder.join(DESCRIPTION), error.to_string()))?;
+        if let Some(group) = tuned_group(&saved.tuned) {
+            saved.model.language = tensor_file::read(folder, LANGUAGE, saved.model.language, group)?;
         }
         Ok(saved)
     }

@@ -1,0 +1,169 @@
+//! Attention of the decoders: the layer, and how its queries attend to keys, for training and without gradients.
+
+mod inference;
+mod padding;
+mod training;
+
+#[cfg(feature = "flex")]
+mod host;
+
+use burn::config::Config;
+use burn::module::{Initializer, Module};
+use burn::nn::{Linear, LinearConfig, RmsNorm, RmsNormConfig};
+use burn::tensor::{Device, Tensor};
+
+use super::KvCache;
+use super::rope::RotaryAngles;
+pub(super) use inference::Attention;
+pub(super) use padding::Padding;
+use training::differentiable_attention;
+
+/// Configuration of [`CausalSelfAttention`].
+#[derive(Config, Debug)]
+pub(super) struct CausalSelfAttentionConfig {
+    /// The size of the hidden states.
+    pub(super) hidden_size: usize,
+    /// The number of query heads.
+    pub(super) num_heads: usize,
+    /// The number of key and value heads; each serves `num_heads / num_kv_heads` query heads.
+    pub(super) num_kv_heads: usize,
+    /// The size of a head.
+    pub(super) head_dim: usize,
+    /// Whether query, key and value projections have a bias (Qwen2 does).
+    #[config(default = false)]
+    pub(super) bias: bool,
+    /// Whether the output projection has a bias.
+    #[config(default = false)]
+    pub(super) output_bias: bool,
+    /// The constant under the root of the norms over each query and key head, where there are such norms.
+    pub(super) head_norm_eps: Option<f64>,
+    /// What scores are multiplied by; `1 / sqrt(head_dim)` where absent.
+    pub(super) scale: Option<f64>,
+    /// Scores `s` become `cap * tanh(s / cap)`, where this is set.
+    pub(super) score_cap: Option<f64>,
+}
+
+/// Causal self-attention with grouped queries (arXiv 2305.13245) and rotary positions.
+#[derive(Module, Debug)]
+pub(super) struct CausalSelfAttention {
+    q_proj: Linear,
+    pub(super) k_proj: Linear,
+    pub(super) v_proj: Linear,
+    o_proj: Linear,
+    q_norm: Option<RmsNorm>,
+    k_norm: Option<RmsNorm>,
+    num_heads: usize,
+    pub(super) num_kv_heads: usize,
+    head_dim: usize,
+    #[module(skip)]
+    scale: Option<f64>,
+    #[module(skip)]
+    score_cap: Option<f64>,
+}
+
+impl CausalSelfAttentionConfig {
+    /// Initialises the layer with weights drawn by `initializer`.
+    pub(super) fn init(&self, initializer: &Initializer, device: &Device) -> CausalSelfAttention {
+        let linear = |input, output, bias| {
+            LinearConfig::new(input, output)
+                .with_bias(bias)
+                .with_initializer(initializer.clone())
+                .init(device)
+        };
+        let norm =
+            || self.head_norm_eps.map(|eps| RmsNormConfig::new(self.head_dim).with_epsilon(eps).init(device));
+        let (queries, keys) = (self.num_heads * self.head_dim, self.num_kv_heads * self.head_dim);
+        CausalSelfAttention {
+            q_proj: linear(self.hidden_size, queries, self.bias),
+            k_proj: linear(self.hidden_size, keys, self.bias),
+            v_proj: linear(self.hidden_size, keys, self.bias),
+            o_proj: linear(queries, self.hidden_size, self.output_bias),
+            q_norm: norm(),
+            k_norm: norm(),
+            num_heads: self.num_heads,
+            num_kv_heads: self.num_kv_heads,
+            head_dim: self.head_dim,
+            scale: self.scale,
+            score_cap: self.score_cap,
+        }
+    }
+}
+
+impl CausalSelfAttention {
+    /// The numbers of query heads and of key and value heads.
+    pub(super) fn heads(&self) -> (usize, usize) {
+        (self.num_heads, self.num_kv_heads)
+    }
+
+    /// Whether query, key and value projections have a bias.
+    pub(super) fn has_bias(&self) -> bool {
+        self.q_proj.bias.is_some()
+    }
+
+    /// Whether the output projection has a bias.
+    pub(super) fn has_output_bias(&self) -> bool {
+        self.o_proj.bias.is_some()
+    }
+
+    /// Whether queries and keys pass a norm.
+    pub(super) fn has_head_norms(&self) -> bool {
+        self.q_norm.is_some()
+    }
+
+    /// The attended hidden states. `angles` are those of these positions, `None` in a layer without positions; keys and
+    /// values are appended to those of `layer` in the `cache`. `padding` is that of the cache.
+    ///
+    /// # Shapes
+    ///
+    /// - hidden, output: `[batch, time, hidden_size]`
+    pub(super) fn forward(
+        &self,
+        hidden: Tensor<3>,
+        angles: Option<&RotaryAngles>,
+        layer: usize,
+        cache: Option<&mut KvCache>,
+        padding: Option<&Padding>,
+    ) -> Tensor<3> {
+        let [batch, time, width] = hidden.dims();
+        // As one matrix: a batch of products with the same weights would prepare them for each sequence anew.
+        let rows = hidden.reshape([batch * time, width]);
+        let heads = |x: Tensor<2>, n| x.reshape([batch, time, n, self.head_dim]).swap_dims(1, 2);
+        let placed = |x: Tensor<4>, norm: &Option<RmsNorm>| {
+            let x = match norm {
+                Some(norm) => norm.forward(x),
+                None => x,
+            };
+            match angles {
+                Some(angles) => angles.rotate(x),
+                None => x,
+            }
+        };
+        let query = placed(heads(self.q_proj.forward(rows.clone()), self.num_heads), &self.q_norm);
+        let key = placed(heads(self.k_proj.forward(rows.clone()), self.num_kv_heads), &self.k_norm);
+        let value = heads(self.v_proj.forward(rows), self.num_kv_heads);
+        let (key, value) = match cache {
+            Some(cache) => cache.append(layer, key, value),
+            None => (key, value),
+        };
+
+        let mixed = if query.is_autodiff() {
+            let attention = self.attention();
+            let (key, value) = (attention.repeat(key), attention.repeat(value));
+            differentiable_attention(query, key, value, self.scale, self.score_cap)
+        } else {
+            self.attention().forward(query, key, value, padding)
+        };
+        let mixed = mixed.swap_dims(1, 2).reshape([batch * time, self.num_heads * self.head_dim]);
+        self.o_proj.forward(mixed).reshape([batch, time, width])
+    }
+
+    /// What attention needs to know of the layer.
+    fn attention(&self) -> Attention {
+        Attention {
+            num_heads: self.num_heads,
+            num_kv_heads: self.num_kv_heads,
+            scale: self.scale,
+            score_cap: self.score_cap,
+        }
+    }
+}
