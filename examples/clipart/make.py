@@ -22,9 +22,9 @@ concept: the settings of `contrast` were chosen on a part of `encoder` alone.
 
 import argparse
 import glob
+import io
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -85,13 +85,29 @@ def members(packages, wanted):
                 name = member.name.removeprefix(prefix)
                 if member.isfile() and (source, name) in wanted:
                     yield source, name, archive.extractfile(member)
-    # A .deb is an `ar` archive; dpkg-deb writes the tar in it to a pipe.
-    pipe = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", packages["openclipart"]], stdout=subprocess.PIPE)
+    # A picture of several categories is a file in one and a link in the others.
+    root = "./usr/share/openclipart/png/"
+    links = {}
+    for member, _ in deb(packages["openclipart"]):
+        name = member.name.removeprefix(root)
+        if member.issym() and ("openclipart", name) in wanted:
+            target = os.path.normpath(os.path.join(os.path.dirname(member.name), member.linkname))
+            links.setdefault("./" + target, []).append(name)
+    for member, archive in deb(packages["openclipart"]):
+        if member.isfile():
+            names = [member.name.removeprefix(root), *links.get(member.name, [])]
+            names = [name for name in names if ("openclipart", name) in wanted]
+            data = archive.extractfile(member).read() if names else b""
+            for name in names:
+                yield "openclipart", name, io.BytesIO(data)
+
+
+def deb(path):
+    """The members of a .deb, an `ar` archive whose tar dpkg-deb writes to a pipe; each can be read before the next."""
+    pipe = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", path], stdout=subprocess.PIPE)
     with tarfile.open(fileobj=pipe.stdout, mode="r|") as archive:
         for member in archive:
-            name = re.sub(r"^\./usr/share/openclipart/png/", "", member.name)
-            if member.isfile() and ("openclipart", name) in wanted:
-                yield "openclipart", name, archive.extractfile(member)
+            yield member, archive
     pipe.wait()
 
 

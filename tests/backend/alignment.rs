@@ -49,7 +49,7 @@ fn rows(dtype: DType, device: &Device) -> Tensor<2> {
 /// The type whose rounding a method has: functions beyond a square root are no wider than float32 on a device that is no
 /// processor.
 fn held_to(name: &str, dtype: DType) -> DType {
-    let has_functions = name == "anisoalign";
+    let has_functions = ["anisoalign", "memory", "decap"].contains(&name);
     if has_functions && dtype == DType::F64 && !is_cpu(&device()) { DType::F32 } else { dtype }
 }
 

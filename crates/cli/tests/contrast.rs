@@ -116,7 +116,8 @@ fn features_that_overflow_a_head_are_refused_by_their_id() {
     let broken = EmbeddingTable::new(texts.ids().to_vec(), rows, texts.dim()).unwrap();
     write_table(&broken, shell.path("broken.npy")).unwrap();
     // It is no pair, so that nothing is trained on it.
-    let pairs: Vec<String> = texts.ids().iter().filter(|id| **id != texts.ids()[7]).map(|id| format!("{id},{id}")).collect();
+    let pairs: Vec<String> =
+        texts.ids().iter().filter(|id| **id != texts.ids()[7]).map(|id| format!("{id},{id}")).collect();
     fs::write(shell.path("pairs.csv"), format!("image,text\n{}", pairs.join("\n"))).unwrap();
     let contrast = CONTRAST.replace("texts.npy", "broken.npy");
     let command = format!("{contrast} --pairs pairs.csv --output mine --text-rows rows.npy");

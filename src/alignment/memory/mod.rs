@@ -10,6 +10,7 @@ use super::fitted::{Fit, fitted_method};
 use super::realign::ReAlignStatistics;
 use super::record::{self, FromStored, Stored};
 use super::{Aligner, ClosedForm, Embeddings, ReAlignConfig, fitting};
+use crate::device::function_dtype;
 use crate::embedding::{normalize, normalize_bounded};
 use crate::{Error, Result, assert_shape};
 
@@ -212,7 +213,7 @@ impl MemoryProjection {
 
     /// A step of unit rows towards their projection.
     fn project(&self, rows: Tensor<2>) -> Tensor<2> {
-        let dtype = rows.dtype();
+        let (dtype, functions) = (rows.dtype(), function_dtype(rows.dtype(), &rows.device()));
         let memory = record::value(&self.memory, dtype);
         let settings = record::host(&self.settings);
         let (temperature, step) = (f64::from(settings[0]), f64::from(settings[1]));
@@ -221,7 +222,8 @@ impl MemoryProjection {
         let mut parts = Vec::with_capacity(n.div_ceil(chunk));
         for start in (0..n).step_by(chunk) {
             let rows = rows.clone().narrow(0, start, chunk.min(n - start));
-            let weights = softmax(rows.clone().matmul(memory.clone().transpose()) / temperature, 1);
+            let scores = rows.clone().matmul(memory.clone().transpose()) / temperature;
+            let weights = softmax(scores.cast(functions), 1).cast(dtype);
             let projected = normalize_bounded(weights.matmul(memory.clone()));
             parts.push(rows * (1.0 - step) + projected * step);
         }
