@@ -107,10 +107,14 @@ fn message(info: &PanicHookInfo<'_>) -> String {
 
 /// The type in which `exp`, `atan2` and their like are computed for values of a type.
 ///
-/// Shaders have them for float32 at most, and some drivers answer for float64 with anything but an error, so that
-/// only processors are trusted with it.
+/// Half precision loses digits at each of them. Shaders have them for float32 at most, and some drivers answer for float64
+/// with anything but an error, so that only processors are trusted with it.
 pub(crate) fn function_dtype(dtype: DType, device: &Device) -> DType {
-    if dtype == DType::F64 && !is_cpu(device) { DType::F32 } else { dtype }
+    match dtype {
+        DType::F16 | DType::BF16 => DType::F32,
+        DType::F64 if !is_cpu(device) => DType::F32,
+        dtype => dtype,
+    }
 }
 
 /// Whether a device computes on the processor: several threads may use it at once, each best with small batches that stay

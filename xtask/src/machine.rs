@@ -70,6 +70,10 @@ pub fn prepare(command: &mut Command, backend: &str) {
         && let Some(driver) = software
     {
         command.env("VK_ICD_FILENAMES", driver);
+        // Each candidate for the fastest kernel is a program that a software driver compiles first.
+        if env::var_os("CUBECL_AUTOTUNE_LEVEL").is_none() {
+            command.env("CUBECL_AUTOTUNE_LEVEL", "minimal");
+        }
     }
     if backend == "tch"
         && let Some(folder) = env::var_os("LIBTORCH")

@@ -80,7 +80,8 @@ fn four_commands_lead_from_two_encoders_to_one_that_embeds_pictures_and_texts() 
     // Both are known as rows of that encoder.
     for (name, folder) in [("mine_images", "mine"), ("image_rows", "rows"), ("text_rows", "rows")] {
         let record: Value = serde_json::from_slice(&shell.bytes(&format!("{name}.encoder.json"))).unwrap();
-        assert_eq!((&record["encoder"], &record["dim"]), (&folder.into(), &6.into()), "{name}");
+        let encoder = Path::new(record["encoder"].as_str().unwrap());
+        assert!(encoder.ends_with(folder) && record["dim"] == 6, "{name}: {record}");
     }
     let features = Store::open(shell.path("images.npy")).unwrap().read_table().unwrap();
     assert_eq!(features.dim(), 64);

@@ -78,7 +78,8 @@ impl Fit for AnisoAlignConfig {
 /// that score is at home (`L_II`) while neighbouring blocks keep their differences of phase (`L_Phi`). What the paper leaves
 /// open is in [`AnisoAlignConfig`].
 ///
-/// Float64 is computed in float32 on devices that are no processor: shaders have trigonometric functions for no wider type.
+/// Half precision is computed in float32, and so is float64 on devices that are no processor: shaders have trigonometric functions
+/// for no wider type.
 ///
 /// All of it are constants of the module: saved with it, moved with it, and never trained, even after `unfreeze()`.
 ///
@@ -261,9 +262,11 @@ impl Aligner for AnisoAlign {
         let dim = self.dim();
         assert_shape!(text, [_, dim], "AnisoAlign: text rows");
         let dtype = text.dtype();
-        let functions = function_dtype(dtype, &text.device());
-        let placed = self.placed(self.refined(self.initial(normalize(text).cast(functions)))).cast(dtype);
-        let row = |param: &Param<Tensor<1>>| record::value(param, dtype).unsqueeze::<2>();
-        normalize_bounded(placed) - row(&self.centroid) + row(&self.image_mean)
+        let device = text.device();
+        let rows = normalize(text.cast(function_dtype(dtype, &device)));
+        let functions = rows.dtype();
+        let placed = self.placed(self.refined(self.initial(rows)));
+        let row = |param: &Param<Tensor<1>>| record::value(param, functions).unsqueeze::<2>();
+        (normalize_bounded(placed) - row(&self.centroid) + row(&self.image_mean)).cast(dtype)
     }
 }
