@@ -3,13 +3,15 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Device, FloatDType};
 use serde::{Deserialize, Serialize};
 
-use super::{ALIGNMENT, DESCRIPTION, PROJECTOR, SavedReVision};
 use crate::alignment::{Method, Statistics};
 use crate::encoder::EncoderRecord;
-use crate::language::{LanguageModel, Pretrained};
 use crate::revision::tuned::Tuned;
 use crate::revision::{Projector, ProjectorKind, ReVisionConfig, Template};
 use crate::{Error, Result};
+
+pub(super) const DESCRIPTION: &str = "revision.json";
+pub(super) const PROJECTOR: &str = "projector.safetensors";
+pub(super) const ALIGNMENT: &str = "alignment.safetensors";
 
 /// The content of `revision.json`.
 #[derive(Serialize, Deserialize)]
@@ -43,7 +45,7 @@ impl Description {
         serde_json::from_slice(&json).map_err(|source| Error::format(&path, source.to_string()))
     }
 
-    fn alignment(&self, folder: &Path) -> Result<Option<Statistics>> {
+    pub(super) fn alignment(&self, folder: &Path) -> Result<Option<Statistics>> {
         let Some(note) = &self.alignment else { return Ok(None) };
         let path = folder.join(ALIGNMENT);
         let statistics = Statistics::load(&path)?;
@@ -68,40 +70,5 @@ impl Description {
             }
             _ => Projector::read(&folder.join(PROJECTOR), device),
         }
-    }
-
-    /// The model of a folder on its language model as it was published.
-    pub(super) fn assembled<L: LanguageModel>(
-        self,
-        folder: &Path,
-        language: Pretrained<L>,
-        device: &Device,
-    ) -> Result<SavedReVision<L>> {
-        let Pretrained { model: language, tokenizer } = language;
-        let mut model = self.revision.init(language, device)?;
-        model.projector = self.projector(folder, device)?;
-        let (expected, found) = (self.revision.embedding_dim, model.projector.input());
-        if expected != found {
-            return Err(Error::mismatch("width of the embeddings for the projector", expected, found));
-        }
-        model.check_widths()?;
-        let alignment = self.alignment(folder)?;
-        let Self { language_model, precision, template, tuned, encoder, .. } = self;
-        let saved = SavedReVision {
-            model,
-            tokenizer,
-            template,
-            language_model,
-            precision,
-            tuned,
-            alignment,
-            encoder,
-        };
-        if let Some(encoder) = &saved.encoder {
-            saved
-                .check_encoder(encoder)
-                .map_err(|error| Error::format(folder.join(DESCRIPTION), error.to_string()))?;
-        }
-        Ok(saved)
     }
 }

@@ -40,7 +40,7 @@ impl SavedReVision<InferenceDecoder> {
             Tuned::Nothing => {
                 let (path, precision) = (&description.language_model, description.precision);
                 let language = Pretrained::load_for_inference(path, precision, storage, device)?;
-                return description.assembled(folder, language, device);
+                return Self::assembled(description, folder, language, device);
             }
             Tuned::Lora(_) => "has adapters, which are merged into its weights",
             Tuned::Everything => "has weights of its own",

@@ -18,7 +18,7 @@ use crate::embedding::{FloatType, Store};
 use crate::encoder::EncoderRecord;
 use crate::language::{LanguageModel, LlamaDecoder, Pretrained, Tokenizer};
 use crate::{Error, Result, atomic};
-use description::{AlignmentNote, Description};
+use description::{ALIGNMENT, AlignmentNote, DESCRIPTION, Description, PROJECTOR};
 
 /// A [`ReVision`] on a published language model, and its folder, which contains only what training changed.
 ///
@@ -60,10 +60,7 @@ pub struct SavedReVision<L: LanguageModel = LlamaDecoder> {
     encoder: Option<EncoderRecord>,
 }
 
-const DESCRIPTION: &str = "revision.json";
-const PROJECTOR: &str = "projector.safetensors";
 const LANGUAGE: &str = "language";
-const ALIGNMENT: &str = "alignment.safetensors";
 
 impl<L: LanguageModel> SavedReVision<L> {
     /// The encoder that made the embeddings of the training data, where it is known.
@@ -271,12 +268,40 @@ impl SavedReVision {
     pub fn load(folder: &Path, device: &Device) -> Result<Self> {
         let description = Description::read(folder)?;
         let language = Pretrained::load(&description.language_model, description.precision, device)?;
-        let mut saved = description.assembled(folder, language, device)?;
+        let mut saved = Self::assembled(description, folder, language, device)?;
         if let Tuned::Lora(lora) = &saved.tuned {
             saved.model = lora.attach(saved.model)?;
         }
         if let Some(group) = tuned_group(&saved.tuned) {
             saved.model.language = tensor_file::read(folder, LANGUAGE, saved.model.language, group)?;
+        }
+        Ok(saved)
+    }
+}
+
+impl<L: LanguageModel> SavedReVision<L> {
+    /// The model of a folder on its language model as it was published.
+    fn assembled(
+        description: Description,
+        folder: &Path,
+        language: Pretrained<L>,
+        device: &Device,
+    ) -> Result<Self> {
+        let Pretrained { model: language, tokenizer } = language;
+        let mut model = description.revision.init(language, device)?;
+        model.projector = description.projector(folder, device)?;
+        let (expected, found) = (description.revision.embedding_dim, model.projector.input());
+        if expected != found {
+            return Err(Error::mismatch("width of the embeddings for the projector", expected, found));
+        }
+        model.check_widths()?;
+        let alignment = description.alignment(folder)?;
+        let Description { language_model, precision, template, tuned, encoder, .. } = description;
+        let saved = Self { model, tokenizer, template, language_model, precision, tuned, alignment, encoder };
+        if let Some(encoder) = &saved.encoder {
+            saved
+                .check_encoder(encoder)
+                .map_err(|error| Error::format(folder.join(DESCRIPTION), error.to_string()))?;
         }
         Ok(saved)
     }

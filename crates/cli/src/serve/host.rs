@@ -1,5 +1,4 @@
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::header;
@@ -7,7 +6,6 @@ use axum::http::uri::Authority;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::app::App;
 use super::args::ServeCommand;
 use super::body::drain;
 use super::error::ApiError;
@@ -53,7 +51,7 @@ fn bare(host: &str) -> String {
 }
 
 /// Refuses requests for other hosts.
-pub async fn check_host(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+pub async fn check_host(State(hosts): State<Hosts>, request: Request, next: Next) -> Response {
     let mut asked: Vec<String> = request
         .headers()
         .get_all(header::HOST)
@@ -63,8 +61,8 @@ pub async fn check_host(State(app): State<Arc<App>>, request: Request, next: Nex
     asked.extend(request.uri().authority().map(|authority| authority.to_string()));
     // What has no name at all is no page of a browser, but is no request of HTTP/1.1 either.
     let refused = match asked.is_empty() {
-        true => (!app.hosts.allow("")).then(String::new),
-        false => asked.into_iter().find(|host| !app.hosts.allow(host)),
+        true => (!hosts.allow("")).then(String::new),
+        false => asked.into_iter().find(|host| !hosts.allow(host)),
     };
     match refused {
         None => next.run(request).await,

@@ -37,7 +37,7 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/", get(page).fallback(wrong_method("GET")))
         .route("/health", get(health).fallback(wrong_method("GET")))
         .fallback(async |request: Request| ApiError::not_found(request.uri().path()))
-        .layer(middleware::from_fn_with_state(Arc::clone(app), check_host))
+        .layer(middleware::from_fn_with_state(app.hosts.clone(), check_host))
         .layer(middleware::from_fn_with_state(Arc::clone(app), watched))
         .with_state(Arc::clone(app))
 }

@@ -1,6 +1,10 @@
 //! The values of blocks, as several vectors are multiplied with them.
 
-use super::{BLOCK, LANES};
+/// The values of a block of the simple types.
+pub(super) const BLOCK: usize = 32;
+
+/// The partial sums of a product, as many as fill some vector registers.
+pub(super) const LANES: usize = 16;
 
 /// The scale or minimum that a block begins with.
 #[inline(always)]

@@ -15,13 +15,7 @@ use rayon::prelude::*;
 
 use super::dequant::dequantise;
 use super::tensor::TensorType;
-use decode::{decode_q4_0, decode_q4_1, decode_q8_0};
-
-/// The values of a block of the simple types.
-const BLOCK: usize = 32;
-
-/// The partial sums of a product, as many as fill some vector registers.
-const LANES: usize = 16;
+use decode::{BLOCK, LANES, decode_q4_0, decode_q4_1, decode_q8_0};
 
 /// The rows that a thread takes at once.
 const ROWS: usize = 32;
