@@ -3,11 +3,12 @@
     python run_embed.py --program ../../target/debug/burn-revision [--model b32|l14] [--pictures 256] [--runs 3]
 
 The packages are in `tests/reference/requirements-transformers.txt`, and pillow. Weights are random and of real
-size, pictures are drawn; both read the same files, in float32. Runs alternate, each in a process of its own, and
-medians are printed with the peak memory of the processes.
+size, pictures are drawn; both read the same files, in float32. Runs alternate, each in a process of its own. Printed are
+medians: of the rate once the model is there, and of that from the start of the process to its end; and of peak memory.
 """
 
 import argparse
+import json
 import os
 import resource
 import statistics
@@ -68,13 +69,14 @@ def reference(folder, batch):
 
 
 def run(command):
-    """What a process prints, and its peak memory in MB."""
+    """What a process prints, its peak memory in MB, and the seconds from its start to its end."""
+    begun = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     printed = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         sys.exit(f"{command} failed")
-    return printed, usage.ru_maxrss / 1024
+    return printed, usage.ru_maxrss / 1024, time.perf_counter() - begun
 
 
 def main():
@@ -101,19 +103,18 @@ def main():
             output = folder / "ours.npy"
             command = [options.program, "embed", "--encoder", folder / "encoder", "--images", folder / "photos"]
             command += ["--output", output, "--overwrite", "--json", "--quiet"]
-            begun = time.perf_counter()
-            _, memory = run([str(part) for part in command])
-            # From the start of the process: reading the weights is part of it.
-            ours.append((options.pictures / (time.perf_counter() - begun), memory))
-            printed, memory = run([sys.executable, __file__, "--reference", name, "--batch", str(options.batch)])
-            theirs.append((float(printed), memory))
+            printed, memory, whole = run([str(part) for part in command])
+            ours.append((options.pictures / json.loads(printed)["seconds"], options.pictures / whole, memory))
+            printed, memory, whole = run([sys.executable, __file__, "--reference", name, "--batch", str(options.batch)])
+            theirs.append((float(printed), options.pictures / whole, memory))
         import numpy as np
 
         apart = np.abs(np.load(folder / "ours.npy") - np.load(folder / "reference.npy")).max()
-        rate = [statistics.median(rate for rate, _ in runs) for runs in (ours, theirs)]
-        peak = [statistics.median(memory for _, memory in runs) for runs in (ours, theirs)]
-        print(f"{options.model}: ours {rate[0]:.1f} pictures/s ({peak[0]:.0f} MB), transformers {rate[1]:.1f} ({peak[1]:.0f} MB)")
-        print(f"ratio {rate[0] / rate[1]:.2f}, memory {peak[0] / peak[1]:.2f}, largest difference of a value {apart:.1e}")
+        for at, what in enumerate(["model at hand", "whole process", "peak MB"]):
+            our, their = (statistics.median(run[at] for run in runs) for runs in (ours, theirs))
+            unit = "" if at == 2 else " pictures/s"
+            print(f"{options.model}, {what}: ours {our:.1f}{unit}, transformers {their:.1f}, ratio {our / their:.2f}")
+        print(f"largest difference of a value {apart:.1e}")
         print("ours", ours, "theirs", theirs)
 
 

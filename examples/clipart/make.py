@@ -165,27 +165,6 @@ def cut(images, texts, out):
         print(f"{name}: {len(kept)} rows, {len(listed) - len(kept)} left out")
 
 
-def questions(out):
-    """Conversations about captions and about pictures: the title, then the keywords."""
-    captions = {record["id"]: record["text"] for record in lines(HERE / "captions.jsonl")}
-
-    def conversation(id, text):
-        title, _, keywords = text.partition(": ")
-        # Some captions are a number and keywords.
-        if not keywords or title.startswith("0x"):
-            return []
-        turns = ["<image>\nWhat is this?", title, "Which words describe it?", keywords]
-        turns = [{"from": ["human", "gpt"][at % 2], "value": value} for at, value in enumerate(turns)]
-        return [{"id": id, "image": id, "conversations": turns}]
-
-    of_texts = lines(out / "encoder_texts.jsonl") + lines(out / "stage1_texts.jsonl")
-    write_lines(out / "questions_stage1.jsonl", sum((conversation(r["id"], r["text"]) for r in of_texts), []))
-    for split in ["stage2", "test"]:
-        pictures = lines(out / f"{split}_images.jsonl")
-        found = sum((conversation(r["id"], captions[r["text_id"]]) for r in pictures), [])
-        write_lines(out / f"questions_{split}.jsonl", found)
-
-
 def share(encoder, images, out):
     """The heads, and the record by which models that learn from the files here know their encoder."""
     (out / "encoder").mkdir(exist_ok=True)
@@ -245,7 +224,6 @@ def main():
         *CONTRAST, "--image-rows", rows["images"], "--text-rows", rows["texts"], "--output", work / "clip", "--overwrite",
     )  # fmt: skip
     cut(rows["images"], rows["texts"], options.out)
-    questions(options.out)
     share(work / "clip", rows["images"], options.out)
     held_out(options.out)
 
