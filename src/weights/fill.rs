@@ -4,6 +4,7 @@ use std::path::Path;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 
+use super::module_path::{ModulePath, PublishedNames, transposed};
 use crate::device::require_dtype;
 use crate::{Error, Result};
 
@@ -33,18 +34,6 @@ impl<S: WeightSource> WeightSource for &S {
     }
 }
 
-/// What the parameters of a module are called where their weights were published.
-pub(crate) trait PublishedNames {
-    /// The published name of the parameter at a path such as `layers.0.norm.weight`. The last part is PyTorch's name for
-    /// it: the gain and the offset of a norm are `weight` and `bias`.
-    fn published(&self, path: &str) -> String;
-
-    /// Whether the weight of this name may be left unread.
-    fn is_optional(&self, _name: &str) -> bool {
-        false
-    }
-}
-
 /// `module` with the weights of `source` in `precision`, read tensor by tensor.
 ///
 /// # Errors
@@ -60,7 +49,8 @@ pub(crate) fn fill<M: Module>(
 ) -> Result<M> {
     require_dtype(device, precision.into(), "precision")?;
     let unused = source.names().into_iter().filter(|name| !names.is_optional(name)).collect();
-    let mut fill = Fill { names, source, precision, device, path: Vec::new(), unused, failed: None };
+    let mut fill =
+        Fill { names, source, precision, device, path: ModulePath::default(), unused, failed: None };
     let module = module.map(&mut fill);
     if let Some(error) = fill.failed {
         return Err(error);
@@ -84,36 +74,16 @@ struct Fill<'a, N, S> {
     source: &'a S,
     precision: FloatDType,
     device: &'a Device,
-    /// The fields and indices that lead to a parameter, each with the kind of module it belongs to.
-    path: Vec<(String, String)>,
+    path: ModulePath,
     unused: HashSet<String>,
     failed: Option<Error>,
 }
 
-const LINEAR: &str = "Struct:Linear";
-const NORMS: [&str; 5] =
-    ["Struct:BatchNorm", "Struct:GroupNorm", "Struct:InstanceNorm", "Struct:LayerNorm", "Struct:RmsNorm"];
-
 impl<N: PublishedNames, S: WeightSource> Fill<'_, N, S> {
-    /// The published name of the parameter at the path.
-    fn name(&self) -> String {
-        let parts: Vec<&str> = self
-            .path
-            .iter()
-            .map(|(name, kind)| match name.as_str() {
-                "gamma" if NORMS.contains(&kind.as_str()) => "weight",
-                "beta" if NORMS.contains(&kind.as_str()) => "bias",
-                name => name,
-            })
-            .collect();
-        self.names.published(&parts.join("."))
-    }
-
     fn tensor<const D: usize>(&mut self, shape: [usize; D]) -> Result<Tensor<D>> {
-        let name = self.name();
+        let name = self.path.published(self.names);
         self.unused.remove(&name);
-        // PyTorch keeps linear layers as [out, in], Burn as [in, out].
-        let is_linear = D == 2 && self.path.last().is_some_and(|(_, kind)| kind == LINEAR);
+        let is_linear = self.path.is_linear(D);
         let values = match is_linear {
             true => self.source.read(&name, &[shape[1], shape[0]])?,
             false => self.source.read(&name, &shape)?,
@@ -130,29 +100,13 @@ impl<N: PublishedNames, S: WeightSource> Fill<'_, N, S> {
     }
 }
 
-/// `[rows, columns]` to `[columns, rows]`, in tiles that fit the cache.
-fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
-    const TILE: usize = 32;
-    let mut transposed = vec![0.0; values.len()];
-    for top in (0..rows).step_by(TILE) {
-        for left in (0..columns).step_by(TILE) {
-            for row in top..(top + TILE).min(rows) {
-                for column in left..(left + TILE).min(columns) {
-                    transposed[column * rows + row] = values[row * columns + column];
-                }
-            }
-        }
-    }
-    transposed
-}
-
 impl<N: PublishedNames, S: WeightSource> ModuleMapper for Fill<'_, N, S> {
     fn enter_module(&mut self, name: &str, container_type: &str) {
-        self.path.push((name.to_string(), container_type.to_string()));
+        self.path.enter(name, container_type);
     }
 
     fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
+        self.path.exit();
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
@@ -181,14 +135,6 @@ mod tests {
     use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 
     use super::*;
-
-    #[test]
-    fn transposing_twice_changes_nothing() {
-        let values: Vec<f32> = (0..70 * 45).map(|value| value as f32).collect();
-        let once = transposed(&values, 70, 45);
-        assert_eq!(once[1], values[45]);
-        assert_eq!(transposed(&once, 45, 70), values);
-    }
 
     #[derive(Module, Debug)]
     struct Tower {

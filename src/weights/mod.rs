@@ -7,6 +7,7 @@
 //! shards       the files of a model's folder, and their index
 //! gguf         GGUF files, the format of llama.cpp
 //! fill         the parameters of a Burn module from any of these, every weight accounted for
+//! write        the parameters of a Burn module, to be filled in again
 //! hub          folders of the Hugging Face Hub by their names
 //! ```
 //!
@@ -18,9 +19,13 @@ mod fill;
 pub(crate) mod gguf;
 #[cfg(feature = "hub")]
 pub(crate) mod hub;
+mod module_path;
 pub(crate) mod safetensors;
 mod shards;
 pub(crate) mod torch;
+mod write;
 
-pub(crate) use fill::{PublishedNames, WeightSource, fill};
+pub(crate) use fill::{WeightSource, fill};
+pub(crate) use module_path::{OwnNames, PublishedNames};
 pub(crate) use shards::{Shards, is_derived};
+pub(crate) use write::write;

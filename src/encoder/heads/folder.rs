@@ -2,13 +2,11 @@ use std::io::Write;
 use std::path::{Component, Path, PathBuf};
 
 use burn::module::Module;
-use burn::tensor::{Device, FloatDType, Tensor};
+use burn::tensor::{Device, FloatDType};
 use serde::{Deserialize, Serialize};
 
 use super::{ContrastiveHeads, ContrastiveHeadsConfig};
-use crate::embedding::FloatType;
-use crate::weights::array::ArrayView;
-use crate::weights::{PublishedNames, Shards, fill, safetensors};
+use crate::weights::{self, OwnNames, Shards, fill};
 use crate::{Error, Result, atomic};
 
 /// The kind of encoder that `config.json` names.
@@ -72,14 +70,6 @@ fn relative(to: &Path, from: &Path) -> Option<PathBuf> {
     Some(up.chain(to[common..].iter().copied()).collect())
 }
 
-struct Names;
-
-impl PublishedNames for Names {
-    fn published(&self, path: &str) -> String {
-        path.to_string()
-    }
-}
-
 impl HeadsFolder {
     /// Heads of this configuration on these towers.
     pub fn new(
@@ -115,30 +105,7 @@ impl HeadsFolder {
     /// [`Error::Io`] where a file cannot be written.
     pub fn write(&self, folder: &Path, heads: &ContrastiveHeads) -> Result<()> {
         std::fs::create_dir_all(folder).map_err(|source| Error::io(folder, source))?;
-        let mut arrays = Vec::new();
-        for (side, head) in [("image", &heads.image), ("text", &heads.text)] {
-            let mut add = |name: &str, (shape, values): (Vec<usize>, Vec<f32>)| {
-                arrays.push((format!("{side}.{name}"), shape, values));
-            };
-            add("mean", values(head.mean.val()));
-            add("deviation", values(head.deviation.val()));
-            for (name, layer) in [("fc1", &head.fc1), ("fc2", &head.fc2)] {
-                // As PyTorch keeps them: [out, in].
-                add(&format!("{name}.weight"), values(layer.weight.val().transpose()));
-                add(&format!("{name}.bias"), values(layer.bias.as_ref().expect("layers have one").val()));
-            }
-        }
-        let (shape, scale) = values(heads.logit_scale.log());
-        arrays.push(("logit_scale.log_scale".to_string(), shape, scale));
-        let views: Vec<ArrayView<'_>> = arrays
-            .iter()
-            .map(|(name, shape, values)| ArrayView {
-                name: name.as_str().into(),
-                shape: shape.clone(),
-                values,
-            })
-            .collect();
-        safetensors::write(&folder.join("model.safetensors"), &views, FloatType::F32)?;
+        weights::write(&folder.join("model.safetensors"), heads, &OwnNames)?;
         let json = serde_json::to_string_pretty(self).expect("a configuration is plain data");
         atomic::write(&folder.join("config.json"), |file| file.write_all(json.as_bytes()))
     }
@@ -152,13 +119,8 @@ impl HeadsFolder {
         let columns = |dim| vec![(0.0, 1.0); dim];
         let (image, text) = (columns(self.heads.image.input_dim), columns(self.heads.text.input_dim));
         let heads = self.heads.init(&image, &text, device)?;
-        Ok(fill(heads, &Names, &Shards::open(folder)?, FloatDType::F32, device)?.freeze())
+        Ok(fill(heads, &OwnNames, &Shards::open(folder)?, FloatDType::F32, device)?.freeze())
     }
-}
-
-fn values<const D: usize>(tensor: Tensor<D>) -> (Vec<usize>, Vec<f32>) {
-    let data = tensor.into_data();
-    (data.shape().to_vec(), data.try_into_vec().expect("heads are float32"))
 }
 
 #[cfg(test)]
@@ -199,7 +161,8 @@ mod tests {
         let read = HeadsFolder::read(folder.path()).unwrap();
         assert_eq!(read.image_tower, written.image_tower);
         let back = read.heads(folder.path(), &device).unwrap();
-        let rows = |dim| Tensor::<2>::random([7, dim], burn::tensor::Distribution::Default, &device);
+        let rows =
+            |dim| burn::tensor::Tensor::<2>::random([7, dim], burn::tensor::Distribution::Default, &device);
         let (images, texts) = (rows(5), rows(3));
         assert_eq!(back.embed_images(images.clone()).into_data(), heads.embed_images(images).into_data());
         assert_eq!(back.embed_texts(texts.clone()).into_data(), heads.embed_texts(texts).into_data());
