@@ -29,7 +29,8 @@ pub struct DualEncoderConfig {
 /// Embeddings have unit length. Only the loss, a function of dot products, attracts the two clouds of embeddings; the
 /// distance that remains after training is the modality gap.
 ///
-/// A trained encoder is saved with [`Module::save_file`] and loaded with [`Module::load_file`].
+/// A trained encoder is saved with [`save_pretrained`](Self::save_pretrained), for
+/// [`PretrainedEncoder`](crate::encoder::PretrainedEncoder), or with [`Module::save_file`] and loaded with [`Module::load_file`].
 ///
 /// # Example
 ///
@@ -46,12 +47,25 @@ pub struct DualEncoderConfig {
 /// ```
 #[derive(Module, Debug)]
 pub struct DualEncoder {
-    image: ImageTower,
-    text: TextTower,
+    pub(super) image: ImageTower,
+    pub(super) text: TextTower,
     logit_scale: LogitScale,
 }
 
 impl DualEncoderConfig {
+    /// Whether there is such an encoder; otherwise what is wrong.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let (image, text) = (&self.image, &self.text);
+        image.check().map_err(|detail| format!("image: {detail}"))?;
+        text.check().map_err(|detail| format!("text: {detail}"))?;
+        match (image.embed_dim, text.embed_dim) {
+            (image, text) if image != text => {
+                Err(format!("embed_dim: the towers end in different widths, {image} and {text}"))
+            }
+            _ => self.logit_scale.check(),
+        }
+    }
+
     /// Initializes an encoder on `device`.
     ///
     /// # Panics
@@ -60,10 +74,9 @@ impl DualEncoderConfig {
     /// `strides`, a stride is zero, `group_size` does not divide the channels, `n_heads` does not divide `d_model`, or the
     /// logit scale is not positive and finite or starts above its maximum.
     pub fn init(&self, device: &Device) -> DualEncoder {
-        assert_eq!(
-            self.image.embed_dim, self.text.embed_dim,
-            "dual encoder: the towers end in different widths"
-        );
+        if let Err(detail) = self.check() {
+            panic!("dual encoder: {detail}");
+        }
         DualEncoder {
             image: self.image.init(device),
             text: self.text.init(device),

@@ -51,6 +51,25 @@ pub(super) struct ImageTower {
 }
 
 impl ImageTowerConfig {
+    /// Whether there is such a tower; otherwise what is wrong.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.channels.is_empty() {
+            return Err("channels: expected at least 1 convolution, found 0".into());
+        }
+        if self.channels.len() != self.strides.len() {
+            let (channels, strides) = (self.channels.len(), self.strides.len());
+            return Err(format!("channels and strides: expected as many, found {channels} and {strides}"));
+        }
+        if self.strides.contains(&0) {
+            return Err("strides: expected at least 1, found 0".into());
+        }
+        let size = self.group_size;
+        match self.channels.iter().find(|channels| size == 0 || !channels.is_multiple_of(size)) {
+            Some(channels) => Err(format!("group_size: {size} does not divide {channels} channels")),
+            None => Ok(()),
+        }
+    }
+
     /// Initializes a tower on `device`.
     ///
     /// # Panics
@@ -58,21 +77,12 @@ impl ImageTowerConfig {
     /// If `channels` is empty or `strides` has another length, a stride is zero, or `group_size` does not divide
     /// the channels.
     pub(super) fn init(&self, device: &Device) -> ImageTower {
-        assert!(!self.channels.is_empty(), "image tower: needs at least one convolution");
-        assert_eq!(
-            self.channels.len(),
-            self.strides.len(),
-            "image tower: channels and strides differ in length"
-        );
+        if let Err(detail) = self.check() {
+            panic!("image tower: {detail}");
+        }
         let mut blocks = Vec::with_capacity(self.channels.len());
         let mut input = self.in_channels;
         for (&output, &stride) in self.channels.iter().zip(&self.strides) {
-            assert!(stride > 0, "image tower: a stride is zero");
-            assert!(
-                self.group_size > 0 && output.is_multiple_of(self.group_size),
-                "image tower: groups of {} do not divide {output} channels",
-                self.group_size
-            );
             let (kernel, padding) = match stride {
                 1 | 2 => (3, PaddingConfig2d::Explicit(1, 1, 1, 1)),
                 patch => (patch, PaddingConfig2d::Valid),

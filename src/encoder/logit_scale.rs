@@ -44,20 +44,34 @@ pub(super) struct LogitScale {
 }
 
 impl LogitScaleConfig {
+    fn bounds(&self) -> (f64, f64) {
+        match *self {
+            Self::Fixed(value) => (value, value),
+            Self::Learned { init, max } => (init, max),
+        }
+    }
+
+    /// Whether there is such a scale; otherwise what is wrong.
+    pub(super) fn check(&self) -> Result<(), String> {
+        match self.bounds() {
+            (init, max) if 0.0 < init && init <= max && max.is_finite() => Ok(()),
+            (init, max) => {
+                Err(format!("logit scale: needs 0 < init <= max, found init {init} and max {max}"))
+            }
+        }
+    }
+
     /// Initializes the scale on `device`.
     ///
     /// # Panics
     ///
     /// If a value is not positive and finite, or `init` is above `max`.
     pub(super) fn init(&self, device: &Device) -> LogitScale {
-        let (init, max, learned) = match *self {
-            Self::Fixed(value) => (value, value, false),
-            Self::Learned { init, max } => (init, max, true),
-        };
-        assert!(
-            0.0 < init && init <= max && max.is_finite(),
-            "logit scale: needs 0 < init <= max, found init {init} and max {max}"
-        );
+        if let Err(detail) = self.check() {
+            panic!("{detail}");
+        }
+        let (init, max) = self.bounds();
+        let learned = matches!(self, Self::Learned { .. });
         let log_scale = Tensor::<1>::from_data([init.ln()], device);
         LogitScale {
             log_scale: Param::from_tensor(log_scale).set_require_grad(learned),
@@ -76,11 +90,6 @@ impl LogitScale {
     pub fn forward(&self) -> Tensor<1> {
         let log_scale = self.log_scale.val();
         if self.learned { log_scale.clamp_max(self.log_max).exp() } else { log_scale.detach().exp() }
-    }
-
-    /// Its logarithm.
-    pub(super) fn log(&self) -> Tensor<1> {
-        self.log_scale.val()
     }
 
     /// The scale with a learned value above `max` set back to it.

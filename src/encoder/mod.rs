@@ -24,6 +24,7 @@
 mod bert;
 mod clip;
 mod dual_encoder;
+mod dual_folder;
 mod efficientnet;
 mod embed;
 mod gradients;

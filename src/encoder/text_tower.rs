@@ -41,6 +41,18 @@ pub(super) struct TextTower {
 }
 
 impl TextTowerConfig {
+    /// Whether there is such a tower; otherwise what is wrong.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let (width, heads) = (self.d_model, self.n_heads);
+        if heads == 0 || width == 0 || !width.is_multiple_of(heads) {
+            return Err(format!("n_heads: {heads} heads do not divide a width of {width}"));
+        }
+        match self.max_len {
+            0 => Err("max_len: expected at least 1, found 0".into()),
+            _ => Ok(()),
+        }
+    }
+
     /// Initializes a tower on `device`.
     ///
     /// # Panics

@@ -5,10 +5,11 @@ use serde_json::{Map, Value};
 
 use super::sentence::Sentence;
 use crate::encoder::HeadsFolder;
+use crate::encoder::dual_folder::DUAL_MODEL_TYPE;
 use crate::encoder::heads::HEADS_MODEL_TYPE;
 use crate::encoder::{
-    BertConfig, ClipConfig, ClipTextConfig, ClipVisionConfig, EfficientNetLiteConfig, SiglipConfig,
-    SiglipTextConfig, SiglipVisionConfig,
+    BertConfig, ClipConfig, ClipTextConfig, ClipVisionConfig, DualEncoderConfig, EfficientNetLiteConfig,
+    SiglipConfig, SiglipTextConfig, SiglipVisionConfig,
 };
 use crate::{Error, Result};
 
@@ -26,6 +27,8 @@ pub(super) enum Architecture {
     Bert(BertConfig, Sentence),
     /// With the processing of pictures that a `config.json` of timm describes.
     EfficientNetLite(EfficientNetLiteConfig, Map<String, Value>),
+    /// One that was trained here.
+    Dual(Box<DualEncoderConfig>),
     /// Heads on towers that other folders hold.
     Heads(Box<HeadsFolder>),
 }
@@ -76,6 +79,7 @@ impl Architecture {
             return Self::of_timm(name, config);
         }
         match model_type {
+            DUAL_MODEL_TYPE => Ok(Self::Dual(Box::new(DualEncoderConfig::from_file(config.clone())?))),
             "bert" | "roberta" | "xlm-roberta" | "camembert" => bert(config, model_type),
             "efficientnet_lite" => {
                 let tower = overlaid(EfficientNetLiteConfig::new(), config, "config")?;
@@ -108,7 +112,7 @@ impl Architecture {
             ),
             other => {
                 let known = "clip, clip_text_model, clip_vision_model, siglip, siglip_text_model, siglip_vision_model, bert, \
-                    roberta, xlm-roberta, camembert, efficientnet_lite or contrastive_heads";
+                    roberta, xlm-roberta, camembert, efficientnet_lite, dual_encoder or contrastive_heads";
                 Err(format!("key \"model_type\": expected {known}, found {other:?}"))
             }
         }
@@ -247,6 +251,13 @@ mod tests {
             (
                 json!({"model_type": "efficientnet_lite", "strides": 3}),
                 "\"strides\": expected a list, found 3",
+            ),
+            (json!({"model_type": "dual_encoder"}), "missing field `image`"),
+            (
+                json!({"model_type": "dual_encoder", "logit_scale": {"Fixed": 5.0},
+                    "image": {"channels": [16], "strides": [4, 2], "embed_dim": 8, "in_channels": 3, "image_size": 32, "group_size": 16},
+                    "text": {"vocab_size": 9, "max_len": 8, "d_model": 16, "n_layers": 1, "n_heads": 2, "embed_dim": 8, "dropout": 0.0}}),
+                "channels and strides: expected as many, found 1 and 2",
             ),
             (json!({"model_type": "bert", "position_embedding_type": "relative_key"}), "relative_key"),
             (json!({"model_type": "bert", "is_decoder": true}), "is_decoder"),

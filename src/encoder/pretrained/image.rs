@@ -4,7 +4,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use super::unit_rows::{raw_rows, unit_rows};
 #[cfg(feature = "image")]
 use crate::encoder::PictureProcessor;
-use crate::encoder::{ClipVision, EfficientNetLite, Head, SiglipVision};
+use crate::encoder::{ClipVision, EfficientNetLite, Head, SiglipVision, image_tower};
 
 /// A published image tower, and what it wants done to pictures first.
 ///
@@ -30,6 +30,7 @@ pub(super) enum ImageTower {
     Clip(ClipVision),
     Siglip(SiglipVision),
     EfficientNet(EfficientNetLite),
+    Dual(image_tower::ImageTower),
 }
 
 impl ImageEncoder {
@@ -71,6 +72,7 @@ impl ImageEncoder {
             ImageTower::Clip(tower) => tower.forward(pixels),
             ImageTower::Siglip(tower) => tower.forward(pixels),
             ImageTower::EfficientNet(tower) => tower.forward(pixels),
+            ImageTower::Dual(tower) => tower.forward(pixels),
         };
         let rows = rows.cast(DType::F32);
         match &self.head {

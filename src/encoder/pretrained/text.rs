@@ -3,7 +3,7 @@ use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
 
 use super::tokenizer::TextTokenizer;
 use super::unit_rows::{raw_rows, unit_rows};
-use crate::encoder::{Bert, ClipText, Head, SiglipText};
+use crate::encoder::{Bert, ClipText, Head, SiglipText, text_tower};
 use crate::{Error, Result};
 
 /// A published text tower and its tokenizer.
@@ -26,6 +26,7 @@ pub(super) enum TextTower {
     Clip(ClipText),
     Siglip(SiglipText),
     Bert(Bert),
+    Dual(text_tower::TextTower),
 }
 
 impl TextEncoder {
@@ -48,7 +49,8 @@ impl TextEncoder {
     ///
     /// # Shapes
     ///
-    /// - tokens: `[n, length]`, see [`TextTokenizer`]; for towers of the BERT family any length up to it
+    /// - tokens: `[n, length]`, see [`TextTokenizer`]; for towers of the BERT family and those trained here any length
+    ///   up to it
     /// - output: `[n, dim]` in float32, not normalised
     pub fn forward(&self, tokens: Tensor<2, Int>) -> Tensor<2> {
         let padding = tokens.clone().equal_elem(self.tokenizer.pad());
@@ -61,6 +63,7 @@ impl TextEncoder {
             TextTower::Clip(tower) => tower.forward(tokens),
             TextTower::Siglip(tower) => tower.forward(tokens),
             TextTower::Bert(tower) => tower.forward(tokens, padding),
+            TextTower::Dual(tower) => tower.forward(tokens, padding),
         };
         let rows = rows.cast(DType::F32);
         match &self.head {
@@ -101,7 +104,7 @@ impl TextEncoder {
         }
         let Some(longest) = encoded.iter().map(Vec::len).max() else { return Ok((None, 0)) };
         let time = match &self.tower {
-            TextTower::Bert(_) => longest.max(1),
+            TextTower::Bert(_) | TextTower::Dual(_) => longest.max(1),
             // These were trained on rows of one length.
             TextTower::Clip(_) | TextTower::Siglip(_) => self.tokenizer.length(),
         };
