@@ -3,7 +3,7 @@ use std::path::Path;
 use burn::tensor::{Device, FloatDType};
 
 use super::gguf::LlamaGguf;
-use super::hugging_face::HuggingFaceFolder;
+use super::hugging_face::{self, HuggingFaceFolder};
 use super::{InferenceDecoder, LlamaDecoder, QuantizedLlama, Tokenizer, WeightStorage};
 use crate::device::is_cpu;
 #[cfg(feature = "hub")]
@@ -106,6 +106,39 @@ impl Pretrained {
         device: &Device,
     ) -> Result<LlamaDecoder> {
         Published::open(path.as_ref())?.model(precision, device)
+    }
+}
+
+impl Pretrained {
+    /// Writes a folder as Hugging Face stores a model, its weights in float32: for a model that was trained from nothing or
+    /// tuned here, which `transformers`, llama.cpp's converter and [`load`](Self::load) then read. `config.json`, which is written
+    /// last, describes a `LlamaForCausalLM`, or where that has not all of its settings a `Qwen2ForCausalLM`, `Qwen3ForCausalLM` or
+    /// `SmolLM3ForCausalLM`. Each file is complete or not there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`](crate::Error::Config) for settings that none of these has;
+    /// [`Error::Io`](crate::Error::Io) where a file cannot be written.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use burn::tensor::{Device, FloatDType};
+    /// use burn_revision::language::{LanguageModel, LlamaConfig, Pretrained, Tokenizer};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let folder = folder.path();
+    /// let device = Device::default();
+    /// let tokenizer = Tokenizer::train(&["a red apple", "a green apple"], 280)?;
+    /// let config = LlamaConfig::new(tokenizer.vocab_size(), 32, 64, 2, 4);
+    /// Pretrained { model: config.init(&device)?, tokenizer }.save(folder)?;
+    /// assert_eq!(Pretrained::load(folder, FloatDType::F32, &device)?.model.width(), 32);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn save(&self, folder: &Path) -> Result<()> {
+        hugging_face::write(folder, &self.model, &self.tokenizer)
     }
 }
 

@@ -53,6 +53,13 @@ impl Family {
         NAMES.iter().find(|(_, _, model_type)| *model_type == name).map(|(family, _, _)| *family)
     }
 
+    /// Its name in `architectures`, and its `model_type`.
+    pub(super) fn names(self) -> (&'static str, &'static str) {
+        let found = NAMES.iter().find(|(family, ..)| *family == self);
+        let (_, architecture, model_type) = found.expect("every family has names");
+        (architecture, model_type)
+    }
+
     /// The names of all in `architectures`, for messages.
     pub(super) fn architectures() -> String {
         NAMES.map(|(_, architecture, _)| architecture).join(", ")

@@ -6,6 +6,7 @@
 //! rope        the keys about rotary positions
 //! multimodal  language models within multimodal ones
 //! weights     weights under the names that the decoder knows
+//! write       a folder of a model that was made here
 //! ```
 
 mod config;
@@ -15,6 +16,7 @@ mod rope;
 #[cfg(test)]
 mod tests;
 mod weights;
+mod write;
 
 use std::path::{Path, PathBuf};
 
@@ -24,6 +26,7 @@ use self::config::{ConfigFile, Described};
 use self::family::Family;
 use self::multimodal::Layout;
 use self::weights::Weights;
+pub(super) use self::write::write;
 use super::{LlamaConfig, LlamaDecoder, Tokenizer};
 use crate::weights::{Shards, fill};
 use crate::{Error, Result};

@@ -227,6 +227,11 @@ impl Tokenizer {
         &self.stop
     }
 
+    /// The text of a token, as the vocabulary has it.
+    pub(super) fn token_text(&self, token: u32) -> Option<String> {
+        self.inner.id_to_token(token)
+    }
+
     /// The id of a token, special ones included.
     ///
     /// ```
