@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Brings the package easy-vqa 1.0 (MIT, 3.2 MB: 5,000 pictures with 48,248 questions) to target/easy-vqa, where
-# `cargo run --example revision_tiny -- --questions` finds it.
+# `cargo run --example revision_tiny` finds it.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 folder=target/easy-vqa

@@ -1,15 +1,16 @@
-//! The whole idea on real pictures, in minutes: captions of emoji, and with `--questions` a task with right and wrong answers.
+//! The whole idea on real pictures, in minutes: questions about pictures, which have right and wrong answers, and with
+//! `--captions` captions of emoji.
 //!
 //! Pictures with texts train a small contrastive encoder, which leaves a gap between the two. A small language model reads
 //! texts. Then a projector learns, *from text alone*, to tell the language model what an embedding shows (stage 1), a few
-//! real pictures tune it (stage 2), and pictures that nothing has seen are captioned, or asked about. The rows of the tables
+//! real pictures tune it (stage 2), and pictures that nothing has seen are asked about, or captioned. The rows of the tables
 //! differ only in how text embeddings are moved towards the pictures before stage 1.
 //!
 //! ```text
 //! cargo run --example revision_tiny                  one seed
 //! cargo run --example revision_tiny -- --seeds 3     with deviations and paired differences
-//! cargo run --example revision_tiny -- --replay      captions again, from the saved weights
-//! cargo run --example revision_tiny -- --questions   another task: questions about shapes; its settings are not tuned yet
+//! cargo run --example revision_tiny -- --replay      answers again, from the saved weights
+//! cargo run --example revision_tiny -- --captions    another task: captions of emoji
 //! ```
 
 mod emoji;
@@ -37,26 +38,26 @@ struct Arguments {
     /// Where report.json, the sheets and the weights go.
     #[arg(long, default_value = "target/revision_tiny", value_name = "FOLDER")]
     output: PathBuf,
-    /// Trains nothing: writes the captions again from the weights in the output folder and compares them.
+    /// Trains nothing: answers again with the weights in the output folder, and compares.
     #[arg(long)]
     replay: bool,
-    /// Questions about shapes instead of captions of emoji. Its settings are not tuned yet.
-    #[arg(long = "questions")]
-    asks: bool,
+    /// Captions of emoji instead of questions about shapes, in a folder `captions` of the output.
+    #[arg(long)]
+    captions: bool,
     #[command(flatten)]
     questions: questions::Options,
 }
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::parse();
-    if arguments.asks {
-        arguments.output.push("questions");
+    if arguments.captions {
+        arguments.output.push("captions");
     }
-    let done = match (arguments.asks, arguments.replay) {
-        (false, false) => emoji::run(&arguments),
-        (false, true) => emoji::replay(&arguments),
-        (true, false) => questions::run(&arguments),
-        (true, true) => questions::replay(&arguments),
+    let done = match (arguments.captions, arguments.replay) {
+        (false, false) => questions::run(&arguments),
+        (false, true) => questions::replay(&arguments),
+        (true, false) => emoji::run(&arguments),
+        (true, true) => emoji::replay(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,12 +6,10 @@ use burn::data::dataset::Dataset;
 use burn::tensor::{Device, Int, Tensor};
 use burn_revision::Result;
 use burn_revision::language::{LanguageModel, LlamaDecoder};
-use burn_revision::revision::{
-    Batch, Conversation, ConversationDataset, ReVision, Role, Sample, Template, Turn,
-};
+use burn_revision::revision::{Batch, Conversation, ConversationDataset, ReVision, Role, Sample, Turn};
 use serde::{Deserialize, Serialize};
 
-use super::language::{MAX_LEN, answer_tokens};
+use super::language::{MAX_LEN, TEMPLATE, answer_tokens};
 use super::pictures::Picture;
 use super::words::{ANSWERS, Concept, Kind};
 use super::world::World;
@@ -159,12 +157,6 @@ fn without_pictures<'a>(
             Conversation { id: number.to_string(), image: None, turns }
         })
         .collect();
-    let data = ConversationDataset::new(
-        &conversations,
-        Template::Completion,
-        &world.language.tokenizer,
-        MAX_LEN,
-        None,
-    )?;
+    let data = ConversationDataset::new(&conversations, TEMPLATE, &world.language.tokenizer, MAX_LEN, None)?;
     answer(&world.language.model, &data, &answer_tokens(&world.language.tokenizer)?, &world.device)
 }

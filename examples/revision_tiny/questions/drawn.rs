@@ -27,7 +27,7 @@ pub fn draw() -> PictureSet {
     };
     let train = (0..TRAIN).map(|number| picture("train", number)).collect();
     let test = (0..TEST).map(|number| picture("test", number)).collect();
-    PictureSet { source: "pictures drawn like those of easy-vqa".into(), train, test }
+    PictureSet { source: "pictures drawn like those of easy-vqa".into(), is_drawn: true, train, test }
 }
 
 /// One shape of any size at any place, on a background that is nearly white.

@@ -1,6 +1,7 @@
 //! The contrastive encoder of a seed: half of the training pictures with captions make it, and the gap with it.
 
 use std::path::Path;
+use std::time::Instant;
 
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use burn_revision::Result;
@@ -21,7 +22,7 @@ use super::words::Concept;
 /// The most tokens of a caption.
 const MAX_LEN: usize = 24;
 /// Pictures and captions that are embedded together.
-const BATCH: usize = 128;
+pub const BATCH: usize = 128;
 
 /// The configuration of the encoder, which the replay needs again.
 pub fn config(settings: &Settings, vocab_size: usize) -> DualEncoderConfig {
@@ -32,7 +33,16 @@ pub fn config(settings: &Settings, vocab_size: usize) -> DualEncoderConfig {
     DualEncoderConfig::new(image, text).with_logit_scale(LogitScaleConfig::Fixed(settings.logit_scale))
 }
 
-/// Trains an encoder on pictures and their mirror images, with one of their captions each. Pictures of one concept are no negatives of each other.
+/// An encoder, and what it was trained with.
+pub struct TrainedEncoder {
+    pub encoder: DualEncoder,
+    pub settings: Settings,
+    pub device: Device,
+    pub seconds: f64,
+}
+
+/// Trains an encoder on pictures and their mirror images, with one of their captions each. Pictures of one concept are no
+/// negatives of each other.
 pub fn train(
     pictures: &[&Picture],
     tokenizer: &Tokenizer,
@@ -41,7 +51,8 @@ pub fn train(
     device: &Device,
     folder: &Path,
     label: &str,
-) -> Result<DualEncoder> {
+) -> Result<TrainedEncoder> {
+    let started = Instant::now();
     let mut rng = StdRng::seed_from_u64(seed);
     let (mut pairs, mut groups) = (Vec::new(), Vec::new());
     for picture in pictures {
@@ -58,10 +69,12 @@ pub fn train(
     let steps = settings.encoder_epochs * pairs.len().div_ceil(settings.encoder_batch);
     let progress = ProgressLine::new(format!("{label}encoder"), 0, steps);
     let none = PairDataset::new(Vec::new(), [3, SIZE, SIZE])?;
-    DualEncoderTraining::new(settings.encoder_epochs, settings.encoder_batch)
+    let encoder = DualEncoderTraining::new(settings.encoder_epochs, settings.encoder_batch)
         .with_learning_rate(settings.encoder_rate)
         .with_seed(seed)
-        .fit(encoder, &pairs, &none, folder, Some(Box::new(progress)), device)
+        .fit(encoder, &pairs, &none, folder, Some(Box::new(progress)), device)?;
+    let (settings, device, seconds) = (settings.clone(), device.clone(), started.elapsed().as_secs_f64());
+    Ok(TrainedEncoder { encoder, settings, device, seconds })
 }
 
 /// The embeddings of pictures, by their ids.

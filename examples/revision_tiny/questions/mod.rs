@@ -8,8 +8,10 @@ mod language;
 mod options;
 mod package;
 mod page;
+mod parallel;
 mod pictures;
 mod report;
+mod scaling;
 mod settings;
 mod sheet;
 mod steps;
@@ -18,22 +20,27 @@ mod words;
 mod world;
 
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
-use burn::module::Module;
+use burn::tensor::{Device, FloatDType};
 use burn_revision::device::from_environment;
-use burn_revision::revision::ReVision;
+use burn_revision::embedding::EmbeddingTable;
+use burn_revision::encoder::PretrainedEncoder;
+use burn_revision::revision::SavedReVision;
 use burn_revision::{Error, Result};
 
 use crate::{Arguments, write};
-use language::Language;
+use answers::Accuracy;
+use encoder::TrainedEncoder;
+use language::{Language, Reading};
 pub use options::Options;
 use pictures::{Picture, PictureSet, Shares};
-use report::{Point, Report, SeedReport};
-use variants::{Shown, Stages, Variant};
+use report::{Point, Report, Run, SeedReport};
+use settings::Settings;
+use variants::{Shown, Stages, Variant, VariantResult};
 use words::Concept;
-use world::World;
+use world::{ENCODER, World};
 
 /// Seeds below served to choose the sizes; figures to be reported start here.
 const FIRST_SEED: u64 = 100;
@@ -53,7 +60,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let scratch = tempfile::tempdir().map_err(|source| Error::io(std::env::temp_dir(), source))?;
     let first = if options.validate { FIRST_VALIDATION_SEED } else { FIRST_SEED };
     let mut seeds = Vec::new();
-    let mut steps = Vec::new();
+    let (mut steps, mut scaling) = (Vec::new(), Vec::new());
     let mut questions = 0;
     for seed in first..first + arguments.seeds {
         let label = match arguments.seeds {
@@ -61,43 +68,47 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             count => format!("seed {}/{count}  ", seed - first + 1),
         };
         let scratch = scratch.path().join(format!("seed-{seed}"));
-        let language = Rc::new(Language::new(&settings, seed, &device, &scratch, &label)?);
-        let world = |scale: f64, scratch: &Path| {
-            let mut settings = settings.clone();
-            settings.logit_scale = scale;
-            let held_out = options.held_out();
-            World::new(
-                set,
-                language.clone(),
-                &settings,
-                &held_out,
-                options.validate,
-                seed,
-                &device,
-                scratch,
-                &label,
-            )
+        let held_out = options.held_out();
+        let shares = || Shares::new(set, &settings, &held_out, seed);
+        let scales = match options.steps.as_slice() {
+            [] => &[settings.logit_scale],
+            scales => scales,
         };
-        for scale in &options.steps {
-            let scratch = scratch.join(format!("scale {scale}"));
-            let world = world(*scale, &scratch)?;
-            steps.push(steps::run(&Stages { world: &world, scratch: &scratch, label: &label })?);
-        }
-        if options.steps.is_empty() {
-            let world = world(settings.logit_scale, &scratch)?;
+        let (language, encoders) = train(&shares(), scales, &settings, seed, &device, &scratch, &label)?;
+        let language = Arc::new(language);
+        for encoder in encoders {
+            let world =
+                World::new(set, shares(), language.clone(), encoder, seed, &held_out, options.validate)?;
+            let scratch = scratch.join(format!("scale {}", world.settings.logit_scale));
+            let stages = Stages { world: &world, scratch: &scratch, label: &label };
+            if !options.steps.is_empty() {
+                steps.push(steps::run(&stages)?);
+                continue;
+            }
+            if options.scaling {
+                scaling.push(scaling::run(&stages, set.is_drawn)?);
+                continue;
+            }
             questions = world.test.iter().map(|picture| picture.questions.len()).sum();
             // The weights of the first seed are kept, for the replay.
             let save = (seed == first).then(|| arguments.output.join("weights"));
-            let stages = Stages { world: &world, scratch: &scratch, label: &label };
             let report = one_seed(&stages, options, save.as_deref())?;
             if seed == first {
                 write(&arguments.output.join("answers.svg"), sheet(&world.test, &report).as_bytes())?;
+                // Some to ask the saved model about.
+                for picture in world.test.iter().step_by((world.test.len() / SHEET_ROWS).max(1)) {
+                    write(&arguments.output.join(format!("pictures/{}.png", picture.id)), &picture.png)?;
+                }
             }
             seeds.push(report);
         }
     }
+    let run = Run { settings: &settings, pictures: &set.source, validation: options.validate };
     if !options.steps.is_empty() {
-        return steps::finish(&arguments.output, &settings, &set.source, options.validate, steps);
+        return steps::finish(&arguments.output, &run, &steps);
+    }
+    if options.scaling {
+        return scaling::finish(&arguments.output, &run, &scaling);
     }
     let report = Report {
         burn_revision: env!("CARGO_PKG_VERSION").into(),
@@ -115,16 +126,48 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let sheet = std::fs::read_to_string(arguments.output.join("answers.svg")).unwrap_or_default();
     write(&arguments.output.join("report.html"), page::html(&report, &sheet).as_bytes())?;
     write(&arguments.output.join("variants.svg"), page::rows(&report).as_bytes())?;
-    write(&arguments.output.join("curve.svg"), page::curve(&report).as_bytes())?;
+    if options.curve {
+        write(&arguments.output.join("curve.svg"), page::curve(&report).as_bytes())?;
+    }
     println!("\n{}\n{}\n{}", report.table(), report.curve(), report.findings());
     println!("{:.0} s in all. Written to {}:", report.seconds, arguments.output.display());
     println!(
         "  report.html, report.json, answers.svg (pictures, questions and answers to look at), weights/"
     );
+    println!(
+        "Ask the model that learned from aligned text (`cargo install --locked --path crates/cli --profile dev`):\n  \
+         burn-revision ask --model {0}/weights/realign-noise {0}/pictures 'what color is the shape?'\n  \
+         burn-revision serve --model {0}/weights/realign-noise",
+        arguments.output.display()
+    );
     if arguments.quick {
         println!("This was --quick: too little training for numbers that mean something.");
     }
     Ok(())
+}
+
+/// The language model of a seed and, meanwhile, an encoder for each scale of the contrastive loss.
+fn train(
+    shares: &Shares,
+    scales: &[f64],
+    settings: &Settings,
+    seed: u64,
+    device: &Device,
+    scratch: &Path,
+    label: &str,
+) -> Result<(Language, Vec<TrainedEncoder>)> {
+    let reading = Reading::new(settings, seed, device)?;
+    let tokenizer = reading.tokenizer.clone();
+    let encoder = |scale: &f64| {
+        let settings = Settings { logit_scale: *scale, ..settings.clone() };
+        let folder = scratch.join(format!("encoder {scale}"));
+        encoder::train(&shares.encoder, &tokenizer, &settings, seed, device, &folder, label)
+    };
+    parallel::join(
+        device,
+        || reading.train(settings, seed, scratch, label),
+        || scales.iter().map(encoder).collect::<Result<Vec<_>>>(),
+    )
 }
 
 /// All variants of a seed, and the curve. Weights are saved where a folder is given.
@@ -135,40 +178,13 @@ fn one_seed(stages: &Stages, options: &Options, save: Option<&Path>) -> Result<S
     }
     let (gap, scale) = world.gap()?;
     let blind = answers::blind(world)?;
-    let mut variants = Vec::new();
-    let mut curve = Vec::new();
-    for variant in Variant::all(world.settings.noise) {
-        if !options.rows.is_empty() && !options.rows.contains(&variant.title) {
-            continue;
-        }
-        let (result, stage1) = stages.run(&variant, save)?;
-        let after =
-            |accuracy: Option<&answers::Accuracy>| accuracy.map_or("-".into(), |a| format!("{:.3}", a.all));
-        println!(
-            "{}{}: {} of the answers right after stage 1, {} after stage 2 ({:.0} s)",
-            stages.label,
-            variant.title,
-            after(result.stage1.as_ref()),
-            after(Some(&result.stage2)),
-            result.seconds
-        );
-        if !options.no_curve && (variant.in_curve || variant.shown == Shown::Nothing) {
-            let start = stage1.unwrap_or_else(|| world.language.model.clone());
-            let mut point =
-                |pictures, accuracy| curve.push(Point { title: variant.title.clone(), pictures, accuracy });
-            point(0, result.stage1.as_ref().unwrap_or(&blind).all);
-            for pictures in &world.settings.curve {
-                let accuracy = if *pictures == world.settings.stage2_pictures {
-                    result.stage2.all
-                } else {
-                    let title = format!("{}, {pictures} pictures", variant.title);
-                    stages.ask(&stages.stage2(&title, start.clone(), *pictures)?.0)?.all
-                };
-                point(*pictures, accuracy);
-            }
-        }
-        variants.push(result);
-    }
+    let asked = Variant::all(world.settings.noise)
+        .into_iter()
+        .filter(|variant| options.rows.is_empty() || options.rows.contains(&variant.title));
+    let done = parallel::map(&world.device, &asked.collect::<Vec<_>>(), |variant| {
+        one_variant(stages, variant, options, &blind, save)
+    })?;
+    let (variants, curves): (Vec<_>, Vec<_>) = done.into_iter().unzip();
     Ok(SeedReport {
         seed: world.seed,
         concept_accuracy: world.concept_accuracy()?,
@@ -178,10 +194,48 @@ fn one_seed(stages: &Stages, options: &Options, save: Option<&Path>) -> Result<S
         blind,
         told: answers::told(world)?,
         variants,
-        curve,
+        curve: curves.concat(),
         encoder_seconds: world.encoder_seconds,
         language_seconds: world.language.seconds,
     })
+}
+
+/// Both stages of a variant, and its part of the curve.
+fn one_variant(
+    stages: &Stages,
+    variant: &Variant,
+    options: &Options,
+    blind: &Accuracy,
+    save: Option<&Path>,
+) -> Result<(VariantResult, Vec<Point>)> {
+    let world = stages.world;
+    let (result, stage1) = stages.run(variant, save)?;
+    let after = |accuracy: Option<&Accuracy>| accuracy.map_or("-".into(), |a| format!("{:.3}", a.all));
+    println!(
+        "{}{}: {} of the answers right after stage 1, {} after stage 2 ({:.0} s)",
+        stages.label,
+        variant.title,
+        after(result.stage1.as_ref()),
+        after(Some(&result.stage2)),
+        result.seconds
+    );
+    let mut curve = Vec::new();
+    if options.curve && (variant.in_curve || variant.shown == Shown::Nothing) {
+        let start = stage1.unwrap_or_else(|| world.language.model.clone());
+        let mut point =
+            |pictures, accuracy| curve.push(Point { title: variant.title.clone(), pictures, accuracy });
+        point(0, result.stage1.as_ref().unwrap_or(blind).all);
+        for pictures in &world.settings.curve {
+            let accuracy = if *pictures == world.settings.stage2_pictures {
+                result.stage2.all
+            } else {
+                let title = format!("{}, {pictures} pictures", variant.title);
+                stages.ask(&stages.stage2(&title, start.clone(), *pictures)?.0)?.all
+            };
+            point(*pictures, accuracy);
+        }
+    }
+    Ok((result, curve))
 }
 
 /// Test pictures with questions, and the answers after stage 1, on text or on real pairs.
@@ -214,12 +268,7 @@ pub fn replay(arguments: &Arguments) -> Result<()> {
     }
     let weights = arguments.output.join("weights");
     let device = from_environment()?;
-    let tokenizer = burn_revision::language::Tokenizer::load_trained(weights.join("tokenizer.json"))?;
-    let file = weights.join("encoder.bpk");
-    let encoder = encoder::config(&report.settings, tokenizer.vocab_size())
-        .init(&device)
-        .try_load_file(&file)
-        .map_err(|source| Error::format(&file, source.to_string()))?;
+    let encoder = PretrainedEncoder::open(weights.join(ENCODER))?.image(FloatDType::F32, &device)?;
     let held_out: Vec<Concept> =
         Concept::all().filter(|concept| report.held_out.contains(&concept.to_string())).collect();
     let mut pictures: Vec<&Picture> = match report.validation {
@@ -227,11 +276,16 @@ pub fn replay(arguments: &Arguments) -> Result<()> {
         false => set.test.iter().collect(),
     };
     pictures.truncate(report.settings.test_pictures);
-    let rows = encoder::embed_pictures(&encoder, &pictures, &device)?;
-    let data = variants::questions(&pictures, &rows, &tokenizer)?;
+    let rows = pictures.chunks(encoder::BATCH).flat_map(|pictures| {
+        encoder.embed(pictures.iter().flat_map(|picture| picture.pixels.iter().copied()).collect())
+    });
+    let ids = pictures.iter().map(|picture| picture.id.clone()).collect();
+    let rows = EmbeddingTable::new(ids, rows.collect(), encoder.dim())?;
     let mut differences = 0;
     for result in &seed.variants {
-        let model = ReVision::load(&weights.join(result.variant.folder()), &device)?;
+        let SavedReVision { model, tokenizer, .. } =
+            SavedReVision::load(&weights.join(result.variant.folder()), &device)?;
+        let data = variants::questions(&pictures, &rows, &tokenizer)?;
         let found = answers::answer(&model, &data, &language::answer_tokens(&tokenizer)?, &device)?;
         let saved = &result.stage2.answers;
         if found.len() != saved.len() {

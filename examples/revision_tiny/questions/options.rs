@@ -8,32 +8,35 @@ use super::words::Concept;
 
 /// The options of the questions.
 #[derive(Args)]
-#[command(next_help_heading = "With --questions")]
+#[command(next_help_heading = "About the questions")]
 pub struct Options {
     /// Draws the pictures, also where the package easy-vqa is in target/easy-vqa.
-    #[arg(long, requires = "asks")]
+    #[arg(long, conflicts_with = "captions")]
     pub drawn: bool,
     /// Another scale of the contrastive loss: the larger, the more of the gap is left.
-    #[arg(long, requires = "asks", value_name = "SCALE")]
+    #[arg(long, conflicts_with = "captions", value_name = "SCALE")]
     pub logit_scale: Option<f64>,
     /// Measures on training pictures that nothing else uses, with other seeds: for choosing settings.
-    #[arg(long, requires = "asks")]
+    #[arg(long, conflicts_with = "captions")]
     pub validate: bool,
     /// Every fourth pair of colour and shape is never seen by encoder and stage 1, and measured apart.
-    #[arg(long, requires = "asks")]
+    #[arg(long, conflicts_with = "captions")]
     pub held_out: bool,
-    /// Without the curve over the number of real pictures in stage 2.
-    #[arg(long, requires = "asks")]
-    pub no_curve: bool,
+    /// Also the curve over the number of real pictures in stage 2.
+    #[arg(long, conflicts_with = "captions")]
+    pub curve: bool,
     /// Only the rows with these titles.
-    #[arg(long, requires = "asks", value_delimiter = ',', value_name = "TITLES")]
+    #[arg(long, conflicts_with = "captions", value_delimiter = ',', value_name = "TITLES")]
     pub rows: Vec<String>,
     /// Changes settings, by their names in report.json.
-    #[arg(long, requires = "asks", value_name = "NAME=JSON")]
+    #[arg(long, conflicts_with = "captions", value_name = "NAME=JSON")]
     pub set: Vec<String>,
     /// Which step of ReAlign helps, at each of these scales of the contrastive loss.
-    #[arg(long, requires = "asks", value_delimiter = ',', value_name = "SCALES")]
+    #[arg(long, conflicts_with = "captions", value_delimiter = ',', value_name = "SCALES")]
     pub steps: Vec<f64>,
+    /// How many texts are worth how many real pairs, and how many unpaired pictures ReAlign needs.
+    #[arg(long, conflicts_with_all = ["captions", "steps"])]
+    pub scaling: bool,
 }
 
 impl Options {

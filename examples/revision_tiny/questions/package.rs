@@ -45,6 +45,7 @@ pub fn load() -> Result<PictureSet, String> {
     });
     Ok(PictureSet {
         source: format!("easy-vqa {VERSION}"),
+        is_drawn: false,
         train: train.map_err(in_wheel)?,
         test: test.map_err(in_wheel)?,
     })

@@ -37,9 +37,11 @@ pub fn html(report: &Report, sheet: &str) -> String {
         line is the most frequent answer to each question, whatever is shown.</p>\n");
     body.push_str(&rows(report));
     table(&mut body, &report.table());
-    body.push_str("<h2>How many real pictures does text replace?</h2>\n");
-    body.push_str(&curve(report));
-    table(&mut body, &report.curve());
+    if !report.curve().is_empty() {
+        body.push_str("<h2>How many real pictures does text replace?</h2>\n");
+        body.push_str(&curve(report));
+        table(&mut body, &report.curve());
+    }
     body.push_str("<h2>Differences within a seed</h2>\n");
     table(&mut body, &report.findings());
     body.push_str("<h2>Pictures, questions, answers</h2>\n<p>After stage 1; test pictures at equal distances, kinds of questions in \

@@ -64,6 +64,8 @@ impl Picture {
 pub struct PictureSet {
     /// Where they come from.
     pub source: String,
+    /// Whether they were drawn here.
+    pub is_drawn: bool,
     pub train: Vec<Picture>,
     pub test: Vec<Picture>,
 }

@@ -1,12 +1,15 @@
 //! What a run found: `report.json`, and the table that is printed.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
+use burn_revision::Result;
 use serde::{Deserialize, Serialize};
 
 use super::answers::Accuracy;
 use super::variants::VariantResult;
 use crate::table::{figure, markdown, summary};
+use crate::write;
 
 /// The columns of the table.
 const HEAD: [&str; 9] =
@@ -60,6 +63,27 @@ pub struct Report {
     pub questions: usize,
     pub seeds: Vec<SeedReport>,
     pub seconds: f64,
+}
+
+/// What a run was made of, for the files of the comparisons that are no [`Report`].
+pub struct Run<'a> {
+    pub settings: &'a super::settings::Settings,
+    pub pictures: &'a str,
+    pub validation: bool,
+}
+
+impl Run<'_> {
+    /// Writes a file with what was found under `name`.
+    pub fn write(&self, path: &Path, name: &str, found: &impl Serialize) -> Result<()> {
+        let json = serde_json::json!({
+            "burn_revision": env!("CARGO_PKG_VERSION"),
+            "pictures": self.pictures,
+            "validation": self.validation,
+            "settings": self.settings,
+            name: found,
+        });
+        write(path, &serde_json::to_vec_pretty(&json).expect("plain data"))
+    }
 }
 
 impl Report {

@@ -8,9 +8,9 @@ use burn_revision::Result;
 use burn_revision::alignment::{Aligner, Identity, MeanShiftConfig, ReAlign, ReAlignConfig, WithNoise};
 use serde::{Deserialize, Serialize};
 
-use super::charts;
-use super::settings::Settings;
+use super::report::Run;
 use super::variants::Stages;
+use super::{charts, parallel};
 use crate::table::{figure, markdown};
 use crate::write;
 
@@ -73,7 +73,7 @@ pub fn run(stages: &Stages) -> Result<Place> {
     let realign = ReAlignConfig::new().fit(texts, images)?;
     let none = Identity::new(texts.dim());
     let noise = world.settings.noise;
-    let steps: [(&str, Box<dyn Aligner>); 6] = [
+    let steps: [(&str, Box<dyn Aligner + Sync>); 6] = [
         ("as it is", Box::new(none)),
         ("noise alone", Box::new(WithNoise::new(none, noise))),
         ("anchor", Box::new(MeanShiftConfig::new().fit(texts, images)?)),
@@ -82,18 +82,16 @@ pub fn run(stages: &Stages) -> Result<Place> {
         ("all three, noise", Box::new(WithNoise::new(realign.clone(), noise))),
     ];
     let (gap, scale) = world.gap()?;
-    let mut found = Vec::new();
-    for (title, aligner) in steps {
-        let title = title.to_string();
-        let (model, _) = stages.train(&title, stages.texts(&*aligner)?)?;
+    let found = parallel::map(&world.device, &steps, |(title, aligner)| {
+        let (model, _) = stages.train(title, stages.texts(&**aligner)?)?;
         let accuracy = stages.ask(&model)?.all;
         let logit_scale = world.settings.logit_scale;
         println!(
             "{}logit scale {logit_scale}, gap {gap:.2}, s {scale:.2}: {title}: {accuracy:.3}",
             stages.label
         );
-        found.push(Step { title, accuracy });
-    }
+        Ok(Step { title: title.to_string(), accuracy })
+    })?;
     Ok(Place {
         seed: world.seed,
         logit_scale: world.settings.logit_scale,
@@ -105,15 +103,9 @@ pub fn run(stages: &Stages) -> Result<Place> {
 }
 
 /// Writes what was found, and prints it.
-pub fn finish(
-    output: &Path,
-    settings: &Settings,
-    pictures: &str,
-    validation: bool,
-    places: Vec<Place>,
-) -> Result<()> {
+pub fn finish(output: &Path, run: &Run, places: &[Place]) -> Result<()> {
     let mut scales: Vec<f64> = Vec::new();
-    for place in &places {
+    for place in places {
         if !scales.contains(&place.logit_scale) {
             scales.push(place.logit_scale);
         }
@@ -142,14 +134,7 @@ pub fn finish(
     });
     let lines: Vec<charts::Line> = lines.collect();
     write(&output.join("steps.svg"), charts::curves(&lines, "scale of the contrastive loss").as_bytes())?;
-    let json = serde_json::json!({
-        "burn_revision": env!("CARGO_PKG_VERSION"),
-        "pictures": pictures,
-        "validation": validation,
-        "settings": settings,
-        "places": places,
-    });
-    write(&output.join("steps.json"), &serde_json::to_vec_pretty(&json).expect("plain data"))?;
+    run.write(&output.join("steps.json"), "places", &places)?;
     println!("Written to {}: steps.json, steps.svg", output.display());
     Ok(())
 }

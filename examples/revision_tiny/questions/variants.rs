@@ -4,21 +4,23 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use burn_revision::Result;
+use burn::tensor::FloatDType;
 use burn_revision::alignment::{Aligner, MemoryProjectionConfig, Method, WithNoise, transport_table};
 use burn_revision::embedding::{EmbeddingTable, NonFinite};
+use burn_revision::encoder::PretrainedEncoder;
 use burn_revision::language::{LlamaDecoder, Tokenizer};
 use burn_revision::revision::{
-    Conversation, ConversationDataset, ReVision, ReVisionLearner, Template, VisualSource,
+    Conversation, ConversationDataset, ReVision, ReVisionLearner, SavedReVision, VisualSource,
 };
+use burn_revision::{Error, Result};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
 
 use super::answers::{Accuracy, answer, score};
-use super::language::{MAX_LEN, answer_tokens};
+use super::language::{MAX_LEN, TEMPLATE, answer_tokens};
 use super::pictures::Picture;
-use super::world::{Subject, Text, World, conversations};
+use super::world::{ENCODER, LANGUAGE, Subject, Text, World, conversations};
 
 /// The temperature of "ReAlign + memory".
 const MEMORY_TEMPERATURE: f64 = 0.03;
@@ -119,8 +121,8 @@ impl Stages<'_> {
                 let fitted = config.with_seed(world.seed).fit(&world.text_rows, &world.unpaired_rows)?;
                 self.texts(&WithNoise::new(fitted, *noise))?
             }
-            Shown::Pictures => self.pictures(&world.shares.pairs, true)?,
-            Shown::FewPictures => self.pictures(self.few(), true)?,
+            Shown::Pictures => self.pictures(&world.shares.pairs)?,
+            Shown::FewPictures => self.pictures(self.few())?,
             Shown::Nothing => return Ok(None),
         };
         self.train(&variant.title, data).map(Some)
@@ -146,7 +148,7 @@ impl Stages<'_> {
         pictures: usize,
     ) -> Result<(ReVision<LlamaDecoder>, usize)> {
         let world = self.world;
-        let data = self.pictures(&world.shares.pairs[..pictures.min(world.shares.pairs.len())], false)?;
+        let data = self.pictures(&world.shares.pairs[..pictures.min(world.shares.pairs.len())])?;
         let folder = self.scratch.join(format!("{title}, stage 2, {pictures}"));
         let outcome = ReVisionLearner::new(world.settings.stage2(world.seed), folder)
             .with_label(format!("{}{title}, stage 2", self.label))
@@ -177,7 +179,7 @@ impl Stages<'_> {
         let start = stage1.clone().unwrap_or_else(|| self.world.language.model.clone());
         let (model, skipped2) = self.stage2(&variant.title, start, self.world.settings.stage2_pictures)?;
         if let Some(folder) = save {
-            model.save(&folder.join(variant.folder()))?;
+            self.save(&model, folder, variant)?;
         }
         let result = VariantResult {
             variant: variant.clone(),
@@ -189,6 +191,21 @@ impl Stages<'_> {
         Ok((result, stage1))
     }
 
+    /// Saves a model of both stages so that `burn-revision ask` and `serve` can load it.
+    fn save(&self, model: &ReVision<LlamaDecoder>, folder: &Path, variant: &Variant) -> Result<()> {
+        let (world, language) = (self.world, folder.join(LANGUAGE));
+        let language = std::path::absolute(&language).map_err(|source| Error::io(&language, source))?;
+        let tokenizer = world.language.tokenizer.clone();
+        let mut saved = SavedReVision::new(model.clone(), tokenizer, language, FloatDType::F32)
+            .with_stage(&world.settings.stage1(world.seed))?
+            .with_stage(&world.settings.stage2(world.seed))?;
+        if let Some(record) = PretrainedEncoder::open(folder.join(ENCODER))?.record()? {
+            saved = saved.with_encoder(record)?;
+        }
+        saved.template = TEMPLATE;
+        saved.save(&folder.join(variant.folder()))
+    }
+
     /// The pictures of stage 2.
     fn few(&self) -> &[&'static Picture] {
         let pairs = &self.world.shares.pairs;
@@ -197,11 +214,16 @@ impl Stages<'_> {
 
     /// Stage 1 on text: captions moved into the pictures' place, with their questions.
     pub fn texts(&self, aligner: &dyn Aligner) -> Result<ConversationDataset> {
+        self.some_texts(aligner, usize::MAX)
+    }
+
+    /// As [`texts`](Self::texts), with the first of them alone.
+    pub fn some_texts(&self, aligner: &dyn Aligner, count: usize) -> Result<ConversationDataset> {
         let world = self.world;
         let (moved, _) = transport_table(aligner, &world.text_rows, NonFinite::Error, &world.device)?;
         // Noise is drawn anew at every step, and unit length comes after it.
         let source = VisualSource::new(moved, aligner.noise(), NonFinite::Error)?;
-        let subjects = world.texts.iter().map(|Text { id, caption, questions }| Subject {
+        let subjects = world.texts.iter().take(count).map(|Text { id, caption, questions }| Subject {
             id,
             caption: Some(caption.clone()),
             questions,
@@ -209,12 +231,12 @@ impl Stages<'_> {
         dataset(&conversations(subjects), source, &world.language.tokenizer)
     }
 
-    /// Real pictures with their questions, and with captions where they are to be said.
-    fn pictures(&self, pictures: &[&Picture], captions: bool) -> Result<ConversationDataset> {
+    /// Real pictures with their questions, and with captions where they tell what is shown.
+    pub fn pictures(&self, pictures: &[&Picture]) -> Result<ConversationDataset> {
         let mut rng = StdRng::seed_from_u64(self.world.seed);
         let subjects = pictures.iter().map(|picture| Subject {
             id: &picture.id,
-            caption: picture.concept.filter(|_| captions).map(|concept| concept.caption(&mut rng)),
+            caption: picture.concept.map(|concept| concept.caption(&mut rng)),
             questions: &picture.questions,
         });
         dataset(&conversations(subjects), images(&self.world.pair_rows)?, &self.world.language.tokenizer)
@@ -241,5 +263,5 @@ fn dataset(
     source: VisualSource,
     tokenizer: &Tokenizer,
 ) -> Result<ConversationDataset> {
-    ConversationDataset::new(conversations, Template::Completion, tokenizer, MAX_LEN, Some(Arc::new(source)))
+    ConversationDataset::new(conversations, TEMPLATE, tokenizer, MAX_LEN, Some(Arc::new(source)))
 }

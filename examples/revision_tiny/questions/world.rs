@@ -1,25 +1,27 @@
 //! What all variants of one seed have in common: the encoder, its embeddings, the language model, and the texts.
 
 use std::path::Path;
-use std::rc::Rc;
-use std::time::Instant;
+use std::sync::Arc;
 
-use burn::module::Module;
 use burn::tensor::Device;
+use burn_revision::Result;
 use burn_revision::alignment::ReAlignConfig;
 use burn_revision::embedding::EmbeddingTable;
 use burn_revision::encoder::DualEncoder;
 use burn_revision::revision::{Conversation, IMAGE_PLACEHOLDER, Role, Turn};
-use burn_revision::{Error, Result};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
-use super::encoder;
+use super::encoder::{self, TrainedEncoder};
 use super::language::Language;
 use super::pictures::{Picture, PictureSet, Shares};
 use super::settings::Settings;
 use super::words::{ANSWERS, Concept, Question};
+
+/// The folders of encoder and language model, beside those of the variants.
+pub const ENCODER: &str = "encoder";
+pub const LANGUAGE: &str = "language";
 
 /// Something to talk about: a picture, or a caption that stands for one.
 pub struct Subject<'a> {
@@ -45,7 +47,7 @@ pub struct World {
     pub shares: Shares,
     pub test: Vec<&'static Picture>,
     pub texts: Vec<Text>,
-    pub language: Rc<Language>,
+    pub language: Arc<Language>,
     pub encoder: DualEncoder,
     /// Embeddings of [`texts`](Self::texts), and of the pictures of the shares.
     pub text_rows: EmbeddingTable,
@@ -56,22 +58,19 @@ pub struct World {
 }
 
 impl World {
-    /// Trains the encoder on its share of the pictures, and draws the texts of stage 1.
+    /// Draws the texts of stage 1, and embeds everything.
     ///
     /// `validate` measures on training pictures that nothing else uses: settings are chosen there.
-    #[allow(clippy::too_many_arguments, reason = "what a run is made of")]
     pub fn new(
         set: &'static PictureSet,
-        language: Rc<Language>,
-        settings: &Settings,
+        shares: Shares,
+        language: Arc<Language>,
+        encoder: TrainedEncoder,
+        seed: u64,
         held_out: &[Concept],
         validate: bool,
-        seed: u64,
-        device: &Device,
-        scratch: &Path,
-        label: &str,
     ) -> Result<Self> {
-        let shares = Shares::new(set, settings, held_out, seed);
+        let TrainedEncoder { encoder, settings, device, seconds: encoder_seconds } = encoder;
         let mut test: Vec<&Picture> =
             if validate { shares.validation.clone() } else { set.test.iter().collect() };
         test.truncate(settings.test_pictures);
@@ -86,23 +85,17 @@ impl World {
             })
             .collect();
 
-        let started = Instant::now();
-        let folder = scratch.join("encoder");
-        let encoder =
-            encoder::train(&shares.encoder, &language.tokenizer, settings, seed, device, &folder, label)?;
-        let encoder_seconds = started.elapsed().as_secs_f64();
-
         let captions: Vec<(String, String)> =
             texts.iter().map(|text| (text.id.clone(), text.caption.clone())).collect();
-        let pictures = |pictures: &[&Picture]| encoder::embed_pictures(&encoder, pictures, device);
+        let pictures = |pictures: &[&Picture]| encoder::embed_pictures(&encoder, pictures, &device);
         Ok(Self {
-            text_rows: encoder::embed_texts(&encoder, &captions, &language.tokenizer, device)?,
+            text_rows: encoder::embed_texts(&encoder, &captions, &language.tokenizer, &device)?,
             unpaired_rows: pictures(&shares.unpaired)?,
             pair_rows: pictures(&shares.pairs)?,
             test_rows: pictures(&test)?,
             seed,
-            device: device.clone(),
-            settings: settings.clone(),
+            device,
+            settings,
             held_out: held_out.to_vec(),
             shares,
             test,
@@ -128,12 +121,13 @@ impl World {
         encoder::concept_accuracy(&self.encoder, &self.test, &self.test_rows, tokenizer, &self.device)
     }
 
-    /// Saves what the replay needs besides the variants' models.
+    /// Saves encoder and language model as folders, in the forms of published ones.
     pub fn save(&self, folder: &Path) -> Result<()> {
-        std::fs::create_dir_all(folder).map_err(|source| Error::io(folder, source))?;
-        self.language.tokenizer.save(folder.join("tokenizer.json"))?;
-        let path = folder.join("encoder.bpk");
-        self.encoder.clone().save_file(&path).map_err(|source| Error::format(&path, source.to_string()))
+        let tokenizer = &self.language.tokenizer;
+        let encoder = folder.join(ENCODER);
+        self.encoder.save_pretrained(&encoder::config(&self.settings, tokenizer.vocab_size()), &encoder)?;
+        tokenizer.save(encoder.join("tokenizer.json"))?;
+        self.language.save(&folder.join(LANGUAGE))
     }
 }
 
