@@ -46,6 +46,8 @@ use world::{ENCODER, World};
 const FIRST_SEED: u64 = 100;
 /// The first seed of `--validate`.
 const FIRST_VALIDATION_SEED: u64 = 1;
+/// The file of the sheet.
+const SHEET: &str = "answers.svg";
 /// How many test pictures the sheet shows.
 const SHEET_ROWS: usize = 9;
 
@@ -59,16 +61,25 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     println!("{}: {} and {} pictures; device {device:?}", set.source, set.train.len(), set.test.len());
     let scratch = tempfile::tempdir().map_err(|source| Error::io(std::env::temp_dir(), source))?;
     let first = if options.validate { FIRST_VALIDATION_SEED } else { FIRST_SEED };
-    let mut seeds = Vec::new();
+    let held_out = options.held_out();
     let (mut steps, mut scaling) = (Vec::new(), Vec::new());
-    let mut questions = 0;
+    let mut report = Report {
+        burn_revision: env!("CARGO_PKG_VERSION").into(),
+        device: format!("{device:?}"),
+        pictures: set.source.clone(),
+        validation: options.validate,
+        held_out: held_out.iter().map(Concept::to_string).collect(),
+        settings: settings.clone(),
+        questions: 0,
+        seeds: Vec::new(),
+        seconds: 0.0,
+    };
     for seed in first..first + arguments.seeds {
         let label = match arguments.seeds {
             1 => String::new(),
             count => format!("seed {}/{count}  ", seed - first + 1),
         };
         let scratch = scratch.path().join(format!("seed-{seed}"));
-        let held_out = options.held_out();
         let shares = || Shares::new(set, &settings, &held_out, seed);
         let scales = match options.steps.as_slice() {
             [] => &[settings.logit_scale],
@@ -89,18 +100,21 @@ pub fn run(arguments: &Arguments) -> Result<()> {
                 scaling.push(scaling::run(&stages, set.is_drawn)?);
                 continue;
             }
-            questions = world.test.iter().map(|picture| picture.questions.len()).sum();
             // The weights of the first seed are kept, for the replay.
             let save = (seed == first).then(|| arguments.output.join("weights"));
-            let report = one_seed(&stages, options, save.as_deref())?;
+            let found = one_seed(&stages, options, save.as_deref())?;
             if seed == first {
-                write(&arguments.output.join("answers.svg"), sheet(&world.test, &report).as_bytes())?;
+                write(&arguments.output.join(SHEET), sheet(&world.test, &found).as_bytes())?;
                 // Some to ask the saved model about.
                 for picture in world.test.iter().step_by((world.test.len() / SHEET_ROWS).max(1)) {
                     write(&arguments.output.join(format!("pictures/{}.png", picture.id)), &picture.png)?;
                 }
             }
-            seeds.push(report);
+            report.questions = world.test.iter().map(|picture| picture.questions.len()).sum();
+            report.seeds.push(found);
+            report.seconds = started.elapsed().as_secs_f64();
+            // What was found is kept, whatever becomes of the next seed.
+            report.write(&arguments.output)?;
         }
     }
     let run = Run { settings: &settings, pictures: &set.source, validation: options.validate };
@@ -110,35 +124,28 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if options.scaling {
         return scaling::finish(&arguments.output, &run, &scaling);
     }
-    let report = Report {
-        burn_revision: env!("CARGO_PKG_VERSION").into(),
-        device: format!("{device:?}"),
-        pictures: set.source.clone(),
-        validation: options.validate,
-        held_out: options.held_out().iter().map(Concept::to_string).collect(),
-        settings,
-        questions,
-        seeds,
-        seconds: started.elapsed().as_secs_f64(),
-    };
-    let json = serde_json::to_vec(&report).expect("a report is plain data");
-    write(&arguments.output.join("report.json"), &json)?;
-    let sheet = std::fs::read_to_string(arguments.output.join("answers.svg")).unwrap_or_default();
-    write(&arguments.output.join("report.html"), page::html(&report, &sheet).as_bytes())?;
-    write(&arguments.output.join("variants.svg"), page::rows(&report).as_bytes())?;
-    if options.curve {
-        write(&arguments.output.join("curve.svg"), page::curve(&report).as_bytes())?;
+    report.seconds = started.elapsed().as_secs_f64();
+    finish(arguments, &report)
+}
+
+/// Writes the page and the drawings, and prints the tables.
+fn finish(arguments: &Arguments, report: &Report) -> Result<()> {
+    let output = &arguments.output;
+    report.write(output)?;
+    let sheet = std::fs::read_to_string(output.join(SHEET)).unwrap_or_default();
+    write(&output.join("report.html"), page::html(report, &sheet).as_bytes())?;
+    write(&output.join("variants.svg"), page::rows(report).as_bytes())?;
+    if arguments.questions.curve {
+        write(&output.join("curve.svg"), page::curve(report).as_bytes())?;
     }
     println!("\n{}\n{}\n{}", report.table(), report.curve(), report.findings());
-    println!("{:.0} s in all. Written to {}:", report.seconds, arguments.output.display());
-    println!(
-        "  report.html, report.json, answers.svg (pictures, questions and answers to look at), weights/"
-    );
+    println!("{:.0} s in all. Written to {}:", report.seconds, output.display());
+    println!("  report.html, report.json, {SHEET} (pictures, questions and answers to look at), weights/");
     println!(
         "Ask the model that learned from aligned text (`cargo install --locked --path crates/cli --profile dev`):\n  \
          burn-revision ask --model {0}/weights/realign-noise {0}/pictures 'what color is the shape?'\n  \
          burn-revision serve --model {0}/weights/realign-noise",
-        arguments.output.display()
+        output.display()
     );
     if arguments.quick {
         println!("This was --quick: too little training for numbers that mean something.");
@@ -254,7 +261,7 @@ fn sheet(pictures: &[&Picture], report: &SeedReport) -> String {
 
 /// Asks again with the saved weights of the first seed, in a process that trained nothing.
 pub fn replay(arguments: &Arguments) -> Result<()> {
-    let path = arguments.output.join("report.json");
+    let path = arguments.output.join(Report::FILE);
     let text = std::fs::read(&path).map_err(|source| Error::io(&path, source))?;
     let report: Report =
         serde_json::from_slice(&text).map_err(|source| Error::format(&path, source.to_string()))?;

@@ -87,6 +87,14 @@ impl Run<'_> {
 }
 
 impl Report {
+    /// Its file in the output folder.
+    pub const FILE: &str = "report.json";
+
+    /// Writes its file.
+    pub fn write(&self, output: &Path) -> Result<()> {
+        write(&output.join(Self::FILE), &serde_json::to_vec(self).expect("a report is plain data"))
+    }
+
     /// A value of a variant, for each seed.
     pub fn collect(&self, title: &str, value: impl Fn(&VariantResult) -> Option<f64>) -> Vec<f64> {
         let results = self.seeds.iter().flat_map(|seed| &seed.variants);
