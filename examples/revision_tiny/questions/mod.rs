@@ -1,6 +1,7 @@
 //! Questions about pictures of shapes, which have right and wrong answers.
 
 mod answers;
+mod card;
 mod charts;
 mod drawn;
 mod encoder;
@@ -135,6 +136,9 @@ fn finish(arguments: &Arguments, report: &Report) -> Result<()> {
     let sheet = std::fs::read_to_string(output.join(SHEET)).unwrap_or_default();
     write(&output.join("report.html"), page::html(report, &sheet).as_bytes())?;
     write(&output.join("variants.svg"), page::rows(report).as_bytes())?;
+    if let Some(card) = card::card(report) {
+        write(&output.join("weights/README.md"), card.as_bytes())?;
+    }
     if arguments.questions.curve {
         write(&output.join("curve.svg"), page::curve(report).as_bytes())?;
     }
