@@ -57,6 +57,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let started = Instant::now();
     let options = &arguments.questions;
     let settings = options.settings(arguments.quick)?;
+    // Before anything is trained for rows that there are not.
+    Variant::asked(&options.rows, settings.noise)?;
     let device = from_environment()?;
     let set = PictureSet::load(options.drawn);
     println!("{}: {} and {} pictures; device {device:?}", set.source, set.train.len(), set.test.len());
@@ -189,12 +191,9 @@ fn one_seed(stages: &Stages, options: &Options, save: Option<&Path>) -> Result<S
     }
     let (gap, scale) = world.gap()?;
     let blind = answers::blind(world)?;
-    let asked = Variant::all(world.settings.noise)
-        .into_iter()
-        .filter(|variant| options.rows.is_empty() || options.rows.contains(&variant.title));
-    let done = parallel::map(&world.device, &asked.collect::<Vec<_>>(), |variant| {
-        one_variant(stages, variant, options, &blind, save)
-    })?;
+    let asked = Variant::asked(&options.rows, world.settings.noise)?;
+    let done =
+        parallel::map(&world.device, &asked, |variant| one_variant(stages, variant, options, &blind, save))?;
     let (variants, curves): (Vec<_>, Vec<_>) = done.into_iter().unzip();
     Ok(SeedReport {
         seed: world.seed,

@@ -82,6 +82,25 @@ impl Variant {
         ]
     }
 
+    /// The rows of these titles, or all where there are none; the name of a method that has no row is one more.
+    pub fn asked(titles: &[String], noise: f64) -> Result<Vec<Self>> {
+        let all = Self::all(noise);
+        if titles.is_empty() {
+            return Ok(all);
+        }
+        let find = |title: &String| match all.iter().find(|variant| variant.title == *title) {
+            Some(variant) => Ok(variant.clone()),
+            None if title.parse::<Method>().is_ok() => Ok(Self::text(title, title, 0.0)),
+            None => {
+                let known: Vec<&str> = all.iter().map(|variant| variant.title.as_str()).collect();
+                let detail =
+                    format!("expected the name of a method or one of {}, found {title:?}", known.join(", "));
+                Err(Error::config("rows", detail))
+            }
+        };
+        titles.iter().map(find).collect()
+    }
+
     /// The folder of its weights.
     pub fn folder(&self) -> String {
         self.title.to_lowercase().replace(" + ", "-").replace("'s", "").replace(' ', "-")
