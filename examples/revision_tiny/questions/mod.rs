@@ -192,6 +192,9 @@ fn one_seed(stages: &Stages, options: &Options, save: Option<&Path>) -> Result<S
     let (gap, scale) = world.gap()?;
     let blind = answers::blind(world)?;
     let asked = Variant::asked(&options.rows, world.settings.noise)?;
+    if !options.rows.is_empty() {
+        stages.check(&asked)?;
+    }
     let done =
         parallel::map(&world.device, &asked, |variant| one_variant(stages, variant, options, &blind, save))?;
     let (variants, curves): (Vec<_>, Vec<_>) = done.into_iter().unzip();

@@ -25,7 +25,7 @@ pub struct Options {
     /// Also the curve over the number of real pictures in stage 2.
     #[arg(long, conflicts_with = "captions")]
     pub curve: bool,
-    /// Only the rows with these titles, and rows for other methods by their names: decap, capdec, whitening, ...
+    /// Only the rows with these titles, and rows for other methods of text by their names: capdec, memory, ...
     #[arg(long, conflicts_with = "captions", value_delimiter = ',', value_name = "TITLES")]
     pub rows: Vec<String>,
     /// Changes settings, by their names in report.json.

@@ -126,14 +126,31 @@ pub struct Stages<'a> {
 }
 
 impl Stages<'_> {
+    /// Refuses methods that have no row, before anything is trained for the others.
+    pub fn check(&self, variants: &[Variant]) -> Result<()> {
+        variants.iter().try_for_each(|variant| match &variant.shown {
+            Shown::Text { method, .. } => self.fitted(method).map(|_| ()),
+            _ => Ok(()),
+        })
+    }
+
+    fn fitted(&self, method: &Method) -> Result<Box<dyn Aligner>> {
+        let world = self.world;
+        let fitted = method.with_seed(world.seed).fit(&world.text_rows, &world.unpaired_rows)?;
+        // Pictures are asked about as they are, and texts are moved once.
+        let lacking = match (fitted.moves_images(), fitted.has_shaped_noise()) {
+            (true, _) => "moves pictures as well",
+            (_, true) => "has noise of a shape of its own",
+            (false, false) => return Ok(fitted),
+        };
+        Err(Error::config("rows", format!("{method} {lacking}, and no row here is made for that")))
+    }
+
     /// Stage 1 of a variant, where it has one: the model, and the steps that were skipped.
     pub fn stage1(&self, variant: &Variant) -> Result<Option<(ReVision<LlamaDecoder>, usize)>> {
         let world = self.world;
         let data = match &variant.shown {
-            Shown::Text { method, noise } => {
-                let fitted = method.with_seed(world.seed).fit(&world.text_rows, &world.unpaired_rows)?;
-                self.texts(&WithNoise::new(fitted, *noise))?
-            }
+            Shown::Text { method, noise } => self.texts(&WithNoise::new(self.fitted(method)?, *noise))?,
             Shown::Memory { noise } => {
                 let config =
                     MemoryProjectionConfig::new().with_realigned(true).with_temperature(MEMORY_TEMPERATURE);
