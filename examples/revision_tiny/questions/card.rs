@@ -21,7 +21,7 @@ pub fn card(report: &Report) -> Option<String> {
          else; asked about another picture they answer with one of these words.\n\n\
          **Data**: {}. The encoder saw {} training pictures with captions made from their answers, and their mirror images; statistics \
          are of {} others without words; stage 1 had {} captions with questions, made from words alone (\"real pairs\": {} pictures with \
-         their questions); stage 2 had {} pictures.\n",
+         their questions and captions); stage 2 had {} of them.\n",
         report.burn_revision,
         report.device,
         seed.seed,
