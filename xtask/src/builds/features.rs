@@ -8,30 +8,54 @@ use crate::cargo::output;
 /// What a command selects, in the words of `cargo tree`. Examples and tests of the default packages share a selection.
 /// Procedural macros and what they depend on are left out: `cargo tree` does not tell their features apart.
 const FIRST: (&str, &[&str]) = ("cargo build --example, cargo test", &["-e", "normal,dev,no-proc-macro"]);
-const OTHERS: [(&str, &[&str]); 2] = [
+const PROGRAMS: [(&str, &[&str]); 2] = [
     ("cargo build", &["-e", "normal,no-proc-macro"]),
     ("cargo build -p burn-revision-cli", &["-p", "burn-revision-cli", "-e", "normal,no-proc-macro"]),
 ];
+/// Other backends compile Burn anew, and crates of their own, but nothing else that is there.
+const BACKENDS: [&str; 4] = ["ndarray", "wgpu", "cuda", "cpu"];
 
 pub fn run(workspace: &Workspace) -> Result<bool, String> {
     let first = tree(FIRST.1)?;
     println!("features of {} crates: {}", first.len(), FIRST.0);
-    let mut equal = true;
-    for (command, selection) in OTHERS {
-        let other = tree(selection)?;
-        let found = differences(&first, &other, |name| workspace.is_own_name(name));
+    let report = |command: &str, other: &BTreeSet<String>, found: Vec<String>| {
         println!("features of {} crates: {command}: {} other than there", other.len(), found.len());
         found.iter().for_each(|difference| println!("  {difference}"));
-        equal &= found.is_empty();
+        found.is_empty()
+    };
+    let mut equal = true;
+    for (command, selection) in PROGRAMS {
+        let other = tree(selection)?;
+        let found = differences(&first, &other, |name| workspace.is_own_name(name));
+        equal &= report(command, &other, found);
+    }
+    let known: BTreeSet<&str> = first.iter().map(|line| package(line)).collect();
+    for backend in BACKENDS {
+        let mut other = tree(&[FIRST.1, &["--features", backend]].concat())?;
+        let all = other.clone();
+        other.retain(|line| known.contains(package(line)));
+        let found = differences(&first, &other, |name| workspace.is_own_name(name) || is_of_a_backend(name));
+        equal &= report(&format!("{} --features {backend}", FIRST.0), &all, found);
     }
     Ok(equal)
 }
 
+/// Name and version in a line of [`tree`].
+fn package(line: &str) -> &str {
+    line.split('|').next().unwrap_or_default()
+}
+
+/// Whether a crate is Burn's, or of the compiler of kernels that its backends on accelerators have.
+fn is_of_a_backend(name: &str) -> bool {
+    name == "burn" || name.starts_with("burn-") || name.starts_with("cubecl-")
+}
+
 /// Crates with their features, as lines `name version|features`.
 fn tree(selection: &[&str]) -> Result<BTreeSet<String>, String> {
-    let arguments = ["tree", "--prefix", "none", "--no-dedupe", "--format", "{p}|{f}"];
-    let printed = output(&[&arguments, selection].concat())?;
-    Ok(printed.lines().filter(|line| !line.is_empty()).map(String::from).collect())
+    let printed = output(&[&["tree", "--prefix", "none", "--format", "{p}|{f}"], selection].concat())?;
+    // What was printed before has a mark.
+    let lines = printed.lines().map(|line| line.strip_suffix(" (*)").unwrap_or(line));
+    Ok(lines.filter(|line| !line.is_empty()).map(String::from).collect())
 }
 
 /// The crates of `other` that `first` has not with the same features, but for those of this repository.
