@@ -47,6 +47,7 @@ pub mod embedding;
 pub mod encoder;
 mod error;
 mod fingerprint;
+mod fused;
 pub mod geometry;
 mod json;
 pub mod language;

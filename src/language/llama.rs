@@ -5,13 +5,14 @@
 use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig, RmsNorm, RmsNormConfig};
-use burn::tensor::activation::{gelu_approximate, silu};
+use burn::tensor::activation::gelu_approximate;
 use burn::tensor::{Device, Int, Tensor};
 
 use super::attention::{CausalSelfAttention, CausalSelfAttentionConfig, Padding};
 use super::gemma::GemmaConfig;
 use super::rope::{RotaryAngles, RotaryFrequencies};
 use super::{KvCache, LanguageModel, RopeScaling};
+use crate::fused::{rms_norm, swiglu};
 use crate::weights::{PublishedNames, is_derived};
 use crate::{Error, Result};
 
@@ -93,9 +94,9 @@ impl Mlp {
         let [batch, time, width] = hidden.dims();
         // As one matrix: a batch of products with the same weights would prepare them for each sequence anew.
         let rows = hidden.reshape([batch * time, width]);
-        let gate = self.gate_proj.forward(rows.clone());
-        let gate = if self.has_gelu { gelu_approximate(gate) } else { silu(gate) };
-        self.down_proj.forward(gate * self.up_proj.forward(rows)).reshape([batch, time, width])
+        let (gate, up) = (self.gate_proj.forward(rows.clone()), self.up_proj.forward(rows));
+        let gated = if self.has_gelu { gelu_approximate(gate) * up } else { swiglu(gate, up) };
+        self.down_proj.forward(gated).reshape([batch, time, width])
     }
 }
 
@@ -120,16 +121,16 @@ impl DecoderLayer {
         cache: Option<&mut KvCache>,
         padding: Option<&Padding>,
     ) -> Tensor<3> {
-        let normed = self.input_layernorm.forward(hidden.clone());
+        let normed = rms_norm(&self.input_layernorm, hidden.clone());
         let attended = self.self_attn.forward(normed, angles, layer, cache, padding);
         let (Some(before), Some(behind)) =
             (&self.pre_feedforward_layernorm, &self.post_feedforward_layernorm)
         else {
             let hidden = hidden + attended;
-            return hidden.clone() + self.mlp.forward(self.post_attention_layernorm.forward(hidden));
+            return hidden.clone() + self.mlp.forward(rms_norm(&self.post_attention_layernorm, hidden));
         };
-        let hidden = hidden + self.post_attention_layernorm.forward(attended);
-        hidden.clone() + behind.forward(self.mlp.forward(before.forward(hidden)))
+        let hidden = hidden + rms_norm(&self.post_attention_layernorm, attended);
+        hidden.clone() + rms_norm(behind, self.mlp.forward(rms_norm(before, hidden)))
     }
 }
 
@@ -328,7 +329,7 @@ impl LanguageModel for LlamaDecoder {
             let angles = self.has_positions(index).then(|| local.unwrap_or(&global));
             layer.forward(hidden, angles, index, cache.as_deref_mut(), padding.as_ref())
         });
-        self.norm.forward(hidden)
+        rms_norm(&self.norm, hidden)
     }
 
     fn allows_padding(&self) -> bool {

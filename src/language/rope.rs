@@ -3,6 +3,7 @@ use std::f64::consts::PI;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
+use crate::fused::rotary;
 use crate::{Error, Result};
 
 /// How rotary frequencies are changed for sequences longer than those of the first training, with the field names of
@@ -158,16 +159,9 @@ impl RotaryAngles {
         }
     }
 
-    /// Rotates the heads of queries or keys, `[batch, heads, len, head_dim]`, by their positions.
+    /// Rotates the heads of queries or keys, `[batch, len, heads, head_dim]`, by their positions: `[batch, heads, len, head_dim]`.
     pub(super) fn rotate(&self, heads: Tensor<4>) -> Tensor<4> {
-        let half = self.cos.dims()[3];
-        let first = heads.clone().narrow(3, 0, half);
-        let second = heads.narrow(3, half, half);
-        let (cos, sin) = (self.cos.clone(), self.sin.clone());
-        Tensor::cat(
-            vec![first.clone() * cos.clone() - second.clone() * sin.clone(), second * cos + first * sin],
-            3,
-        )
+        rotary(heads, self.cos.clone(), self.sin.clone())
     }
 }
 
@@ -183,14 +177,14 @@ mod tests {
     }
 
     fn heads(len: usize) -> Tensor<4> {
-        Tensor::random([1, 2, len, 8], Distribution::Normal(0.0, 1.0), &Device::default())
+        Tensor::random([1, len, 2, 8], Distribution::Normal(0.0, 1.0), &Device::default())
     }
 
     #[test]
     fn a_rotation_keeps_lengths() {
         let x = heads(5);
         let norm = |x: Tensor<4>| (x.clone() * x).sum_dim(3);
-        let rotated = norm(angles(3, 5).rotate(x.clone())).into_data();
+        let rotated = norm(angles(3, 5).rotate(x.clone()).swap_dims(1, 2)).into_data();
         rotated.assert_approx_eq::<f32>(&norm(x).into_data(), Tolerance::absolute(1e-5));
     }
 

@@ -7,10 +7,10 @@
 //! `sum(hidden * gradient)`, of which value and gradient are the right ones (the fused linear cross-entropy of arXiv 2410.10989).
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{DType, Int, Tensor};
 
+use crate::fused::cross_entropy;
 use crate::language::LanguageModel;
 
 /// Bytes of the logits of a chunk in float32. Together with a few copies of them, this is small beside any model whose
@@ -57,9 +57,7 @@ fn is_trained<M: Module>(module: &M) -> bool {
 
 /// The product with the vocabulary and the cross-entropy of all rows, as a mean.
 fn whole<L: LanguageModel>(language: &L, hidden: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
-    let logits = language.logits(hidden).cast(DType::F32);
-    let device = logits.device();
-    CrossEntropyLossConfig::new().init(&device).forward(logits, targets)
+    cross_entropy(language.logits(hidden).cast(DType::F32), targets)
 }
 
 /// [`mean_nll`] with `rows` labels at a time.

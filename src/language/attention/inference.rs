@@ -8,7 +8,7 @@ use super::host::{Scoring, attention_on_host};
 use super::padding::{Padding, causal_bias};
 use crate::device::is_flex;
 
-/// How queries attend to keys, without gradients.
+/// How queries attend to keys.
 #[derive(Clone, Debug)]
 pub(in crate::language) struct Attention {
     pub(in crate::language) num_heads: usize,

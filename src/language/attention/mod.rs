@@ -14,9 +14,9 @@ use burn::tensor::{Device, Tensor};
 
 use super::KvCache;
 use super::rope::RotaryAngles;
+use crate::fused::rms_norm;
 pub(super) use inference::Attention;
 pub(super) use padding::Padding;
-use training::differentiable_attention;
 
 /// Configuration of [`CausalSelfAttention`].
 #[derive(Config, Debug)]
@@ -127,33 +127,31 @@ impl CausalSelfAttention {
         let [batch, time, width] = hidden.dims();
         // As one matrix: a batch of products with the same weights would prepare them for each sequence anew.
         let rows = hidden.reshape([batch * time, width]);
-        let heads = |x: Tensor<2>, n| x.reshape([batch, time, n, self.head_dim]).swap_dims(1, 2);
+        let heads = |x: Tensor<2>, n| x.reshape([batch, time, n, self.head_dim]);
         let placed = |x: Tensor<4>, norm: &Option<RmsNorm>| {
             let x = match norm {
-                Some(norm) => norm.forward(x),
+                Some(norm) => rms_norm(norm, x),
                 None => x,
             };
             match angles {
                 Some(angles) => angles.rotate(x),
-                None => x,
+                None => x.swap_dims(1, 2),
             }
         };
         let query = placed(heads(self.q_proj.forward(rows.clone()), self.num_heads), &self.q_norm);
         let key = placed(heads(self.k_proj.forward(rows.clone()), self.num_kv_heads), &self.k_norm);
-        let value = heads(self.v_proj.forward(rows), self.num_kv_heads);
+        let value = heads(self.v_proj.forward(rows), self.num_kv_heads).swap_dims(1, 2);
         let (key, value) = match cache {
             Some(cache) => cache.append(layer, key, value),
             None => (key, value),
         };
 
         let mixed = if query.is_autodiff() {
-            let attention = self.attention();
-            let (key, value) = (attention.repeat(key), attention.repeat(value));
-            differentiable_attention(query, key, value, self.scale, self.score_cap)
+            self.attention().differentiable(query, key, value)
         } else {
-            self.attention().forward(query, key, value, padding)
+            self.attention().forward(query, key, value, padding).swap_dims(1, 2)
         };
-        let mixed = mixed.swap_dims(1, 2).reshape([batch * time, self.num_heads * self.head_dim]);
+        let mixed = mixed.reshape([batch * time, self.num_heads * self.head_dim]);
         self.o_proj.forward(mixed).reshape([batch, time, width])
     }
 

@@ -1,6 +1,23 @@
 use burn::tensor::Tensor;
 
+use super::Attention;
 use super::padding::causal_bias;
+use crate::fused::causal_attention;
+
+impl Attention {
+    /// Causal attention with gradients: `[batch, time, heads, dim]` for queries `[batch, heads, time, dim]` over
+    /// `[batch, kv_heads, seen, dim]`, of which they are the last positions.
+    pub(super) fn differentiable(&self, query: Tensor<4>, key: Tensor<4>, value: Tensor<4>) -> Tensor<4> {
+        let scale = self.scale.unwrap_or(1.0 / (query.dims()[3] as f64).sqrt());
+        if self.score_cap.is_none()
+            && let Some(mixed) = causal_attention(&query, &key, &value, scale)
+        {
+            return mixed;
+        }
+        let (key, value) = (self.repeat(key), self.repeat(value));
+        differentiable_attention(query, key, value, Some(scale), self.score_cap).swap_dims(1, 2)
+    }
+}
 
 /// Queries that are compared with keys together: few enough for their scores to stay in the cache of a CPU.
 const BLOCK: usize = 128;
@@ -10,7 +27,7 @@ const BLOCK: usize = 128;
 ///
 /// A block of queries sees no keys beyond its own positions, which saves nearly half of the scores, and the softmax is
 /// normalised after the product with the values, where there is less to divide.
-pub(super) fn differentiable_attention(
+fn differentiable_attention(
     query: Tensor<4>,
     key: Tensor<4>,
     value: Tensor<4>,

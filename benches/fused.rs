@@ -1,0 +1,180 @@
+//! The operations of `src/fused` against Burn's operations that they replace, forward, and forward with backward.
+//!
+//! `cargo bench --profile dev --bench fused`; medians of runs that take turns. The shapes are those of a layer of
+//! SmolLM2-135M in stage 1, with 512 and with 1216 positions in a batch. Below the table is what a copy and a product of
+//! matrices reach on the same processor.
+
+// The folder is not public: it is what the decoder is made of.
+#[allow(dead_code, unused_imports)]
+#[path = "../src/fused/mod.rs"]
+mod fused;
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use burn::module::Param;
+use burn::nn::loss::CrossEntropyLossConfig;
+use burn::nn::{RmsNorm, RmsNormConfig};
+use burn::tensor::activation::silu;
+use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
+
+type Operation<'a> = &'a dyn Fn(&[Tensor<4>]) -> Tensor<4>;
+
+const HEADS: usize = 9;
+const KV_HEADS: usize = 3;
+const DIM: usize = 64;
+const WIDTH: usize = HEADS * DIM;
+const INNER: usize = 1536;
+const VOCABULARY: usize = 49152;
+
+fn main() {
+    burn_revision::training::keep_freed_memory();
+    let device = Device::default();
+    println!("| operation | positions | | composed, ms | fused, ms | times |\n|---|--:|---|--:|--:|--:|");
+    for [batch, time] in [[8, 64], [2, 608]] {
+        let positions = batch * time;
+        let hidden = [1, batch, time, WIDTH];
+        let norm = norm(&device);
+        row("RMSNorm", positions, &[hidden], &|x| norm.forward(x[0].clone()), &|x| {
+            fused::rms_norm(&norm, x[0].clone())
+        });
+        let inner = [1, batch, time, INNER];
+        row("SwiGLU", positions, &[inner, inner], &|x| silu(x[0].clone()) * x[1].clone(), &|x| {
+            fused::swiglu(x[0].clone(), x[1].clone())
+        });
+        let angles = Tensor::<4>::random([1, 1, time, DIM / 2], Distribution::Default, &device);
+        let (cos, sin) = (angles.clone().cos(), angles.sin());
+        row(
+            "rotary positions",
+            positions,
+            &[[batch, time, HEADS, DIM]],
+            &|x| rotary(x[0].clone(), cos.clone(), sin.clone()),
+            &|x| fused::rotary(x[0].clone(), cos.clone(), sin.clone()),
+        );
+        let kv = [batch, KV_HEADS, time, DIM];
+        let bias = (0..time * time).map(|at| if at % time > at / time { -3e4f32 } else { 0.0 });
+        let bias = TensorData::new(bias.collect::<Vec<_>>(), [1, 1, time, time]);
+        let bias = Tensor::<4>::from_data(bias, &device);
+        row(
+            "attention",
+            positions,
+            &[[batch, HEADS, time, DIM], kv, kv],
+            &|x| attention(x, bias.clone()),
+            &|x| fused::causal_attention(&x[0], &x[1], &x[2], 0.125).expect("on flex"),
+        );
+    }
+    for labels in [64, 256] {
+        let targets = |device: &Device| {
+            let targets = (0..labels).map(|row| (row * 131 % VOCABULARY) as i32).collect::<Vec<_>>();
+            Tensor::<1, Int>::from_data(TensorData::new(targets, [labels]), device)
+        };
+        let logits = |x: &[Tensor<4>]| x[0].clone().reshape([labels, VOCABULARY]);
+        row(
+            "cross-entropy",
+            labels,
+            &[[1, 1, labels, VOCABULARY]],
+            &|x| {
+                let device = x[0].device();
+                let loss = CrossEntropyLossConfig::new().init(&device);
+                loss.forward(logits(x), targets(&device)).reshape([1, 1, 1, 1])
+            },
+            &|x| fused::cross_entropy(logits(x), targets(&x[0].device())).reshape([1, 1, 1, 1]),
+        );
+    }
+    machine(&device);
+}
+
+fn norm(device: &Device) -> RmsNorm {
+    let mut norm = RmsNormConfig::new(WIDTH).init(device);
+    norm.gamma = Param::initialized(norm.gamma.id, Tensor::random([WIDTH], Distribution::Default, device));
+    norm
+}
+
+fn rotary(heads: Tensor<4>, cos: Tensor<4>, sin: Tensor<4>) -> Tensor<4> {
+    let heads = heads.swap_dims(1, 2);
+    let (first, second) = (heads.clone().narrow(3, 0, DIM / 2), heads.narrow(3, DIM / 2, DIM / 2));
+    let rotated = [first.clone() * cos.clone() - second.clone() * sin.clone(), second * cos + first * sin];
+    Tensor::cat(rotated.to_vec(), 3)
+}
+
+/// In blocks of queries, as the decoder composes it elsewhere.
+fn attention(x: &[Tensor<4>], bias: Tensor<4>) -> Tensor<4> {
+    const BLOCK: usize = 128;
+    let [batch, _, time, _] = x[0].dims();
+    let repeat = |x: &Tensor<4>| {
+        let shape = [batch, KV_HEADS, HEADS / KV_HEADS, time, DIM];
+        let heads = x.clone().reshape([batch, KV_HEADS, 1, time, DIM]).expand(shape);
+        heads.reshape([batch, HEADS, time, DIM])
+    };
+    let (query, key, value) = (x[0].clone().mul_scalar(0.125), repeat(&x[1]), repeat(&x[2]));
+    let blocks = (0..time).step_by(BLOCK).map(|start| {
+        let len = BLOCK.min(time - start);
+        let seen = start + len;
+        let scores = query.clone().narrow(2, start, len);
+        let scores = scores.matmul(key.clone().narrow(2, 0, seen).swap_dims(2, 3));
+        let scores = scores + bias.clone().narrow(2, start, len).narrow(3, 0, seen);
+        let highest = scores.clone().detach().max_dim(3);
+        let weights = (scores - highest).exp();
+        let total = weights.clone().sum_dim(3);
+        weights.matmul(value.clone().narrow(2, 0, seen)) / total
+    });
+    Tensor::cat(blocks.collect(), 2).swap_dims(1, 2)
+}
+
+fn row(name: &str, positions: usize, shapes: &[[usize; 4]], composed: Operation, fused: Operation) {
+    let plain = Device::default();
+    let inputs: Vec<Tensor<4>> =
+        shapes.iter().map(|shape| Tensor::random(*shape, Distribution::Normal(0.0, 1.0), &plain)).collect();
+    let forward = |operation: Operation| drop(black_box(operation(&inputs)));
+    let autodiff = plain.clone().autodiff();
+    let tracked: Vec<Tensor<4>> =
+        inputs.iter().map(|input| Tensor::from_data(input.to_data(), &autodiff).require_grad()).collect();
+    let both = |operation: Operation| {
+        let out = operation(&tracked);
+        let grads = out.sum().backward();
+        black_box(tracked[0].grad(&grads));
+    };
+    let times = |first: &dyn Fn(), second: &dyn Fn()| medians([first, second]);
+    for (pass, [composed, fused]) in [
+        ("forward", times(&|| forward(composed), &|| forward(fused))),
+        ("and backward", times(&|| both(composed), &|| both(fused))),
+    ] {
+        println!("| {name} | {positions} | {pass} | {composed:.2} | {fused:.2} | {:.1} |", composed / fused);
+    }
+}
+
+/// Milliseconds, of works that take turns.
+fn medians<const N: usize>(works: [&dyn Fn(); N]) -> [f64; N] {
+    let mut times = [(); N].map(|()| Vec::new());
+    for round in 0..23 {
+        for (work, times) in works.iter().zip(&mut times) {
+            let started = Instant::now();
+            work();
+            if round > 2 {
+                times.push(started.elapsed().as_secs_f64() * 1e3);
+            }
+        }
+    }
+    times.map(|mut times| {
+        times.sort_by(f64::total_cmp);
+        times[times.len() / 2]
+    })
+}
+
+/// What the processor reaches on what is simple.
+fn machine(device: &Device) {
+    let rows = Tensor::<2>::random([512, WIDTH], Distribution::Default, device);
+    let weights = Tensor::<2>::random([WIDTH, INNER], Distribution::Default, device);
+    let source = vec![1.0f32; 64 << 20];
+    let mut target = vec![0.0f32; source.len()];
+    let target = std::cell::RefCell::new(&mut target);
+    let [product, copy] = medians([&|| drop(black_box(rows.clone().matmul(weights.clone()))), &|| {
+        target.borrow_mut().copy_from_slice(black_box(&source))
+    }]);
+    let flops = 2.0 * 512.0 * (WIDTH * INNER) as f64;
+    println!(
+        "\nproduct [512, {WIDTH}] x [{WIDTH}, {INNER}]: {:.0} GFLOP/s; copy on one core: {:.1} GB/s",
+        flops / product / 1e6,
+        2.0 * (source.len() * 4) as f64 / copy / 1e6
+    );
+}

@@ -1,0 +1,385 @@
+//! Causal attention, of which no scores are kept: they are computed again for the gradients, from the logarithms of the sums
+//! that softmax divides by (FlashAttention, arXiv 2205.14135).
+//!
+//! A block of queries sees no keys behind its own positions; a head of keys and values serves its queries where it is.
+
+use std::sync::Arc;
+
+use burn::backend::autodiff::NodeId;
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::flex::FlexTensor;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Flex, TensorMetadata};
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef, Par};
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::kernel::{dot, exp, highest, sum, tensor};
+
+/// Queries that are compared with keys together: few enough for their scores to stay in the cache.
+const BLOCK: usize = 128;
+
+/// Heads in the storage of a tensor `[batch, heads, time, dim]`, whose coordinates follow each other.
+struct Heads {
+    tensor: FlexTensor,
+    dims: [usize; 4],
+    strides: [usize; 4],
+}
+
+impl Heads {
+    fn new(tensor: FlexTensor) -> Self {
+        let strides = tensor.layout().strides();
+        // Views that repeat or reverse positions are copied.
+        let is_plain =
+            strides[3] == 1 && strides[..3].iter().all(|stride| *stride >= tensor.shape()[3] as isize);
+        let tensor = if is_plain { tensor } else { tensor.to_contiguous() };
+        let strides = std::array::from_fn(|dim| tensor.layout().strides()[dim] as usize);
+        Self { dims: tensor.shape().dims(), strides, tensor }
+    }
+
+    /// The storage from a position of a head on.
+    fn from(&self, sequence: usize, head: usize, position: usize) -> &[f32] {
+        let [of_sequence, of_head, of_row, _] = self.strides;
+        let start = sequence * of_sequence + head * of_head + position * of_row;
+        &self.tensor.storage::<f32>()[self.tensor.layout().start_offset() + start..]
+    }
+
+    /// A position of a head.
+    #[inline(always)]
+    fn row(&self, sequence: usize, head: usize, position: usize) -> &[f32] {
+        &self.from(sequence, head, position)[..self.dims[3]]
+    }
+
+    /// Positions of a head as the rows of a matrix.
+    fn rows(&self, sequence: usize, head: usize, start: usize, count: usize) -> MatRef<'_, f32> {
+        let (dim, of_row) = (self.dims[3], self.strides[2]);
+        let storage = self.from(sequence, head, start);
+        if count == 1 {
+            // Of a single position, the distance to the next may be anything.
+            return MatRef::from_row_major_slice(&storage[..dim], 1, dim);
+        }
+        let len = (count - 1) * of_row + dim;
+        MatRef::from_row_major_slice_with_stride(&storage[..len], count, dim, of_row)
+    }
+}
+
+/// The queries, keys and values of an attention, and what is common to them.
+struct Attention {
+    query: Heads,
+    key: Heads,
+    value: Heads,
+    scale: f32,
+    batch: usize,
+    heads: usize,
+    kv_heads: usize,
+    time: usize,
+    seen: usize,
+    dim: usize,
+}
+
+/// A block of queries of a head.
+#[derive(Clone, Copy)]
+struct Block {
+    sequence: usize,
+    head: usize,
+    start: usize,
+    count: usize,
+    /// The keys that the last of them sees.
+    seen: usize,
+}
+
+impl Block {
+    /// How many keys a row sees.
+    #[inline(always)]
+    fn visible(self, row: usize) -> usize {
+        self.seen - self.count + row + 1
+    }
+}
+
+/// Makes scores `[count, seen]` the exponentials of their distance from the highest that a query sees.
+struct Weigh<'a> {
+    block: Block,
+    scores: &'a mut [f32],
+    /// Becomes the logarithms of the sums of the exponentials of the scores.
+    sums: &'a mut [f32],
+    /// Becomes the reciprocals of the sums of what the scores became.
+    scales: &'a mut [f32],
+}
+
+impl WithSimd for Weigh<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for (row, scores) in self.scores.chunks_exact_mut(self.block.seen).enumerate() {
+            let (scores, ahead) = scores.split_at_mut(self.block.visible(row));
+            let shift = highest(scores);
+            for score in scores.iter_mut() {
+                *score = exp(*score - shift);
+            }
+            ahead.fill(0.0);
+            let total = sum(scores);
+            self.sums[row] = shift + total.ln();
+            self.scales[row] = total.recip();
+        }
+    }
+}
+
+/// Makes scores the weights that they were, from the logarithms of their sums.
+struct WeighAgain<'a> {
+    block: Block,
+    scores: &'a mut [f32],
+    sums: &'a [f32],
+}
+
+impl WithSimd for WeighAgain<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for (row, scores) in self.scores.chunks_exact_mut(self.block.seen).enumerate() {
+            let (scores, ahead) = scores.split_at_mut(self.block.visible(row));
+            let sum = self.sums[row];
+            for score in scores.iter_mut() {
+                *score = exp(*score - sum);
+            }
+            ahead.fill(0.0);
+        }
+    }
+}
+
+/// Makes the gradients by the scores, before their scale, of the weights.
+struct OfScores<'a> {
+    weights: &'a mut [f32],
+    of_weights: &'a [f32],
+    /// For each row, where what it attended is, and the gradient of that.
+    out: [&'a Heads; 2],
+    block: Block,
+    scale: f32,
+}
+
+impl WithSimd for OfScores<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Block { sequence, head, start, seen, .. } = self.block;
+        let rows = self.weights.chunks_exact_mut(seen).zip(self.of_weights.chunks_exact(seen));
+        for (row, (weights, of_weights)) in rows.enumerate() {
+            let [out, grad] = self.out.map(|heads| heads.row(sequence, head, start + row));
+            let along = dot(out, grad);
+            for (weight, of_weight) in weights.iter_mut().zip(of_weights) {
+                *weight *= (of_weight - along) * self.scale;
+            }
+        }
+    }
+}
+
+impl Attention {
+    fn new([query, key, value]: [FlexTensor; 3], scale: f64) -> Self {
+        let [query, key, value] = [query, key, value].map(Heads::new);
+        let [batch, heads, time, dim] = query.dims;
+        let [_, kv_heads, seen, _] = key.dims;
+        Self { query, key, value, scale: scale as f32, batch, heads, kv_heads, time, seen, dim }
+    }
+
+    fn blocks(&self, sequence: usize, head: usize) -> impl Iterator<Item = Block> {
+        let before = self.seen - self.time;
+        let time = self.time;
+        (0..time).step_by(BLOCK).map(move |start| {
+            let count = BLOCK.min(time - start);
+            Block { sequence, head, start, count, seen: before + start + count }
+        })
+    }
+
+    /// The head of keys and values that serves a head of queries.
+    fn served_by(&self, head: usize) -> usize {
+        head / (self.heads / self.kv_heads)
+    }
+
+    fn scores<'a>(&self, block: Block, scratch: &'a mut [f32]) -> &'a mut [f32] {
+        let scores = &mut scratch[..block.count * block.seen];
+        let query = self.query.rows(block.sequence, block.head, block.start, block.count);
+        let key = self.key.rows(block.sequence, self.served_by(block.head), 0, block.seen);
+        product(rows_mut(scores, block.seen), Accum::Replace, query, key.transpose(), self.scale);
+        scores
+    }
+
+    /// The attended values `[batch, time, heads, dim]`, and for each query the logarithm of the sum of the exponentials of
+    /// its scores, `[batch, heads, time]`.
+    fn forward(&self) -> (Vec<f32>, Vec<f32>) {
+        let Self { batch, heads, time, seen, dim, .. } = *self;
+        let mut mixed = vec![0.0; batch * heads * time * dim];
+        let mut sums = vec![0.0; batch * heads * time];
+        let parts = mixed.par_chunks_mut((time * dim).max(1)).zip(sums.par_chunks_mut(time.max(1)));
+        parts.enumerate().for_each_init(
+            || vec![0.0; BLOCK.min(time) * seen],
+            |scratch, (number, (mixed, sums))| {
+                for block in self.blocks(number / heads, number % heads) {
+                    let rows = block.start * dim..(block.start + block.count) * dim;
+                    let sums = &mut sums[block.start..][..block.count];
+                    self.mix(block, scratch, &mut mixed[rows], sums);
+                }
+            },
+        );
+        // Heads behind each other, as the output projection reads them.
+        let mut out = vec![0.0; mixed.len()];
+        out.par_chunks_mut((heads * dim).max(1)).enumerate().for_each(|(position, out)| {
+            let (sequence, position) = (position / time, position % time);
+            for (head, out) in out.chunks_exact_mut(dim).enumerate() {
+                out.copy_from_slice(&mixed[((sequence * heads + head) * time + position) * dim..][..dim]);
+            }
+        });
+        (out, sums)
+    }
+
+    /// Attends with the queries of a block.
+    fn mix(&self, block: Block, scratch: &mut [f32], mixed: &mut [f32], sums: &mut [f32]) {
+        let scores = self.scores(block, scratch);
+        let mut scales = [0.0; BLOCK];
+        Arch::new().dispatch(Weigh { block, scores, sums, scales: &mut scales });
+        let value = self.value.rows(block.sequence, self.served_by(block.head), 0, block.seen);
+        let weights = MatRef::from_row_major_slice(&*scores, block.count, block.seen);
+        product(rows_mut(mixed, self.dim), Accum::Replace, weights, value, 1.0);
+        for (mixed, scale) in mixed.chunks_exact_mut(self.dim).zip(scales) {
+            mixed.iter_mut().for_each(|value| *value *= scale);
+        }
+    }
+
+    /// The gradients by queries, keys and values, of the attended values `out` with the gradient `grad`.
+    fn backward(&self, out: &Heads, grad: &Heads, sums: &[f32]) -> [Vec<f32>; 3] {
+        let Self { batch, heads, kv_heads, time, seen, dim, .. } = *self;
+        let group = heads / kv_heads;
+        let mut of_query = vec![0.0; batch * heads * time * dim];
+        let mut of_key = vec![0.0; batch * kv_heads * seen * dim];
+        let mut of_value = vec![0.0; of_key.len()];
+        let parts = of_query
+            .par_chunks_mut((group * time * dim).max(1))
+            .zip(of_key.par_chunks_mut((seen * dim).max(1)))
+            .zip(of_value.par_chunks_mut((seen * dim).max(1)));
+        parts.enumerate().for_each_init(
+            || [(); 2].map(|()| vec![0.0; BLOCK.min(time) * seen]),
+            |scratch, (number, ((of_query, of_key), of_value))| {
+                let (sequence, kv_head) = (number / kv_heads, number % kv_heads);
+                for (head, of_query) in of_query.chunks_exact_mut((time * dim).max(1)).enumerate() {
+                    let head = kv_head * group + head;
+                    let sums = &sums[(sequence * heads + head) * time..][..time];
+                    for block in self.blocks(sequence, head) {
+                        let of_query = &mut of_query[block.start * dim..][..block.count * dim];
+                        let gradients = [of_query, &mut *of_key, &mut *of_value];
+                        self.gradients(block, scratch, [out, grad], &sums[block.start..], gradients);
+                    }
+                }
+            },
+        );
+        [of_query, of_key, of_value]
+    }
+
+    /// What the queries of a block add to the gradients.
+    fn gradients(
+        &self,
+        block: Block,
+        scratch: &mut [Vec<f32>; 2],
+        [out, grad]: [&Heads; 2],
+        sums: &[f32],
+        [of_query, of_key, of_value]: [&mut [f32]; 3],
+    ) {
+        let Block { sequence, head, start, count, seen } = block;
+        let [weights, of_weights] = scratch;
+        let weights = self.scores(block, weights);
+        Arch::new().dispatch(WeighAgain { block, scores: weights, sums });
+        let grad_rows = grad.rows(sequence, head, start, count);
+        let kv_head = self.served_by(head);
+        let key = self.key.rows(sequence, kv_head, 0, seen);
+        let value = self.value.rows(sequence, kv_head, 0, seen);
+        let [of_key, of_value] =
+            [of_key, of_value].map(|all| rows_mut(&mut all[..seen * self.dim], self.dim));
+        product(
+            of_value,
+            Accum::Add,
+            MatRef::from_row_major_slice(&*weights, count, seen).transpose(),
+            grad_rows,
+            1.0,
+        );
+        let of_weights = &mut of_weights[..count * seen];
+        product(rows_mut(of_weights, seen), Accum::Replace, grad_rows, value.transpose(), 1.0);
+        Arch::new().dispatch(OfScores { weights, of_weights, out: [out, grad], block, scale: self.scale });
+        let gradient = MatRef::from_row_major_slice(&*weights, count, seen);
+        product(rows_mut(of_query, self.dim), Accum::Replace, gradient, key, 1.0);
+        let query = self.query.rows(sequence, head, start, count);
+        product(of_key, Accum::Add, gradient.transpose(), query, 1.0);
+    }
+}
+
+fn rows_mut(values: &mut [f32], width: usize) -> MatMut<'_, f32> {
+    let rows = values.len() / width;
+    MatMut::from_row_major_slice_mut(values, rows, width)
+}
+
+/// On this thread: there are as many products as heads for the others.
+fn product(out: MatMut<'_, f32>, add: Accum, a: MatRef<'_, f32>, b: MatRef<'_, f32>, factor: f32) {
+    matmul(out, add, a, b, factor, Par::Seq);
+}
+
+/// `[batch, time, heads, dim]` for queries `[batch, heads, time, dim]` over keys and values `[batch, kv_heads, seen, dim]`,
+/// of which the queries are the last positions.
+pub(super) fn forward(query: FlexTensor, key: FlexTensor, value: FlexTensor, scale: f64) -> FlexTensor {
+    attend(&Attention::new([query, key, value], scale)).0
+}
+
+fn attend(attention: &Attention) -> (FlexTensor, Vec<f32>) {
+    let (out, sums) = attention.forward();
+    (tensor(out, [attention.batch, attention.time, attention.heads, attention.dim]), sums)
+}
+
+/// [`forward`] with its backward pass.
+pub(super) fn tracked<C: CheckpointStrategy>(
+    query: FloatTensor<Autodiff<Flex, C>>,
+    key: FloatTensor<Autodiff<Flex, C>>,
+    value: FloatTensor<Autodiff<Flex, C>>,
+    scale: f64,
+) -> FloatTensor<Autodiff<Flex, C>> {
+    #[derive(Debug)]
+    struct CausalAttention;
+
+    #[derive(Clone, Debug)]
+    struct Kept {
+        inputs: [NodeId; 3],
+        scale: f64,
+        out: FlexTensor,
+        sums: Arc<Vec<f32>>,
+    }
+
+    impl Backward<Flex, 3> for CausalAttention {
+        type State = Kept;
+
+        fn backward(self, ops: Ops<Kept, 3>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
+            let grad = grads.consume::<Flex>(&ops.node);
+            let Kept { inputs, scale, out, sums } = ops.state;
+            let inputs = inputs.map(|node| checkpointer.retrieve_node_output::<FlexTensor>(node));
+            let attention = Attention::new(inputs, scale);
+            let [out, grad] = [out, grad].map(|tensor| Heads::new(tensor.transpose(1, 2)));
+            let gradients = attention.backward(&out, &grad, &sums);
+            let shapes = [&attention.query, &attention.key, &attention.value].map(|heads| heads.dims);
+            for ((node, gradient), shape) in ops.parents.into_iter().zip(gradients).zip(shapes) {
+                if let Some(node) = node {
+                    grads.register::<Flex>(node.id, tensor(gradient, shape));
+                }
+            }
+        }
+    }
+
+    let primitives = || [&query, &key, &value].map(|tensor| tensor.primitive().clone());
+    match CausalAttention.prepare::<C>([query.node(), key.node(), value.node()]).compute_bound().stateful() {
+        OpsKind::Tracked(mut prep) => {
+            let inputs = [&query, &key, &value].map(|tensor| prep.checkpoint(tensor));
+            let (out, sums) = attend(&Attention::new(primitives(), scale));
+            prep.finish(Kept { inputs, scale, out: out.clone(), sums: Arc::new(sums) }, out)
+        }
+        OpsKind::UnTracked(prep) => prep.finish(attend(&Attention::new(primitives(), scale)).0),
+    }
+}

@@ -1,0 +1,191 @@
+//! What the kernels share: rows over threads, sums and exponentials that compilers turn into vector instructions.
+
+use burn::backend::flex::FlexTensor;
+use burn::tensor::{Shape, TensorData};
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+/// Below so many numbers, threads take longer to start than to compute.
+const SERIAL: usize = 1 << 14;
+
+/// Sums that do not wait for each other.
+const LANES: usize = 32;
+
+/// The numbers of a tensor in the order of its dimensions, copied only where they lie in another.
+pub(super) struct Numbers(FlexTensor);
+
+impl Numbers {
+    pub(super) fn new(tensor: FlexTensor) -> Self {
+        Self(if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() })
+    }
+
+    pub(super) fn as_slice(&self) -> &[f32] {
+        self.0.as_slice().expect("a contiguous tensor of float32")
+    }
+}
+
+/// A tensor of float32.
+pub(super) fn tensor(values: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
+    FlexTensor::from_data(TensorData::new(values, shape))
+}
+
+/// What computes the parts of an output.
+///
+/// Methods have `#[inline(always)]`, and so has what they call: what is not inlined is compiled without the vectors of the
+/// processor that the program finds when it runs, and closures and function items may not be.
+pub(super) trait Parts: Sync {
+    /// Writes the part of this number.
+    fn write(&self, number: usize, out: &mut [f32]);
+}
+
+/// Writes each part of `out`, where a part is `len` numbers, with the widest vectors of this processor and over threads where
+/// there is enough to do. `cost` is how many numbers are read or written for a part.
+pub(super) fn write_parts(out: &mut [f32], len: usize, cost: usize, parts: &impl Parts) {
+    if len == 0 || out.is_empty() {
+        return;
+    }
+    let together = (SERIAL / cost.max(1)).clamp(1, out.len() / len);
+    out.par_chunks_mut(together * len).enumerate().for_each(|(group, out)| {
+        Arch::new().dispatch(Group { first: group * together, out, len, parts });
+    });
+}
+
+struct Group<'a, P> {
+    first: usize,
+    out: &'a mut [f32],
+    len: usize,
+    parts: &'a P,
+}
+
+impl<P: Parts> WithSimd for Group<'_, P> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for (number, out) in self.out.chunks_exact_mut(self.len).enumerate() {
+            self.parts.write(self.first + number, out);
+        }
+    }
+}
+
+/// The sum of products.
+#[inline(always)]
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    let mut sums = [0.0; LANES];
+    for (a, b) in a.iter().zip(b) {
+        for lane in 0..LANES {
+            sums[lane] = a[lane].mul_add(b[lane], sums[lane]);
+        }
+    }
+    sums.iter().sum::<f32>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
+}
+
+/// The sum.
+#[inline(always)]
+pub(super) fn sum(values: &[f32]) -> f32 {
+    let (whole, rest) = values.as_chunks::<LANES>();
+    let mut sums = [0.0; LANES];
+    for values in whole {
+        for lane in 0..LANES {
+            sums[lane] += values[lane];
+        }
+    }
+    sums.iter().chain(rest).sum()
+}
+
+/// The largest number; NaN is passed over.
+#[inline(always)]
+pub(super) fn highest(values: &[f32]) -> f32 {
+    let (whole, rest) = values.as_chunks::<LANES>();
+    let mut found = [f32::NEG_INFINITY; LANES];
+    for values in whole {
+        for lane in 0..LANES {
+            found[lane] = if values[lane] > found[lane] { values[lane] } else { found[lane] };
+        }
+    }
+    found.iter().chain(rest).fold(f32::NEG_INFINITY, |highest, value| highest.max(*value))
+}
+
+/// The sum of `exp(value - shift)`.
+#[inline(always)]
+pub(super) fn sum_exp(values: &[f32], shift: f32) -> f32 {
+    let (whole, rest) = values.as_chunks::<LANES>();
+    let mut sums = [0.0; LANES];
+    for values in whole {
+        for lane in 0..LANES {
+            sums[lane] += exp(values[lane] - shift);
+        }
+    }
+    sums.iter().sum::<f32>() + rest.iter().map(|value| exp(value - shift)).sum::<f32>()
+}
+
+/// `e^x` to within two units in the last place from -87 to 88, where it stays what it is at these ends; NaN for NaN.
+///
+/// `x = n ln 2 + r` with `|r| <= ln 2 / 2`: a polynomial in `r`, times a power of two that is made of its bits.
+#[inline(always)]
+pub(super) fn exp(x: f32) -> f32 {
+    // Adding it rounds to a whole number, which is then in the last bits of the sum.
+    const ROUND: f32 = 12_582_912.0;
+    // The logarithm of two, in a part with few bits, whose multiples are exact, and the rest.
+    const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
+    const TERMS: [f32; 8] = [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
+    let x = if x < -87.0 { -87.0 } else { x };
+    let x = if x > 88.0 { 88.0 } else { x };
+    let rounded = x.mul_add(std::f32::consts::LOG2_E, ROUND);
+    let n = rounded - ROUND;
+    let r = n.mul_add(-LN_2[1], n.mul_add(-LN_2[0], x));
+    let mut sum = TERMS[0];
+    for term in &TERMS[1..] {
+        sum = sum.mul_add(r, *term);
+    }
+    sum * f32::from_bits((rounded.to_bits() << 23).wrapping_add(1.0f32.to_bits()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn exponentials_have_the_digits_of_float32(x in -87.0f32..88.0) {
+            let exact = (x as f64).exp();
+            prop_assert!((exp(x) as f64 / exact - 1.0).abs() < 2.5e-7, "{x}: {} for {exact}", exp(x));
+        }
+
+        #[test]
+        fn sums_do_not_depend_on_their_parts(values in prop::collection::vec(-9.0f32..9.0, 0..200)) {
+            let exact: f64 = values.iter().map(|value| (*value as f64).powi(2)).sum();
+            prop_assert!((dot(&values, &values) as f64 - exact).abs() <= 1e-5 * exact + 1e-6);
+            let exact: f64 = values.iter().map(|value| (*value as f64 - 1.0).exp()).sum();
+            prop_assert!((sum_exp(&values, 1.0) as f64 - exact).abs() <= 1e-5 * exact);
+            let largest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            prop_assert_eq!(highest(&values), largest);
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_is_not_hidden() {
+        assert!(exp(f32::NAN).is_nan());
+        assert!(exp(f32::NEG_INFINITY) < 1e-37 && exp(f32::INFINITY) > 1e38);
+        assert!(sum_exp(&[0.0, f32::NAN], 0.0).is_nan());
+        assert!(dot(&[0.0, f32::NAN], &[1.0; 2]).is_nan());
+    }
+
+    struct Numbered;
+    impl Parts for Numbered {
+        fn write(&self, number: usize, out: &mut [f32]) {
+            out.iter_mut().for_each(|value| *value += number as f32 + 1.0)
+        }
+    }
+
+    #[test]
+    fn every_part_is_written_once() {
+        for (parts, len) in [(0, 3), (1, 5), (7, 3), (5000, 40)] {
+            let mut out = vec![0.0; parts * len];
+            write_parts(&mut out, len, len, &Numbered);
+            assert!(out.iter().enumerate().all(|(at, value)| *value == (at / len + 1) as f32));
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What decoders compute besides products of matrices, in one pass over memory and over threads where the backend is flex:
+//! forward and backward, as an extension of Burn's backends. Elsewhere, and in other types than float32, each is the
+//! composition of Burn's operations, which is also what it is tested against.
+//!
+//! | operation | passes of the composition (forward, backward) |
+//! |---|---|
+//! | RMSNorm | 5, 8 |
+//! | SwiGLU | 3, 8 |
+//! | rotary positions, and heads before positions | 7, 14 |
+//! | causal attention | 7 and all scores kept |
+//! | cross-entropy | 6 and two copies of the logits kept |
+
+#[cfg(feature = "flex")]
+mod attention;
+#[cfg(feature = "flex")]
+mod cross_entropy;
+#[cfg(feature = "flex")]
+mod flex;
+#[cfg(feature = "flex")]
+mod kernel;
+#[cfg(feature = "flex")]
+mod rms_norm;
+#[cfg(feature = "flex")]
+mod rotary;
+#[cfg(feature = "flex")]
+mod swiglu;
+#[cfg(all(test, feature = "flex"))]
+mod tests;
+
+use burn::nn::RmsNorm;
+use burn::nn::loss::CrossEntropyLossConfig;
+use burn::tensor::activation::silu;
+use burn::tensor::{Int, Tensor};
+
+#[cfg(feature = "flex")]
+use burn::{
+    backend::{Dispatch, DispatchTensorKind},
+    tensor::DType,
+};
+#[cfg(feature = "flex")]
+use flex::FusedOps;
+
+/// [`RmsNorm::forward`].
+pub(crate) fn rms_norm<const D: usize>(norm: &RmsNorm, x: Tensor<D>) -> Tensor<D> {
+    #[cfg(feature = "flex")]
+    if is_fused(&x) && is_fused(&norm.gamma.val()) {
+        let gamma = norm.gamma.val().into_dispatch();
+        return Tensor::from_dispatch(Dispatch::fused_rms_norm(x.into_dispatch(), gamma, norm.epsilon));
+    }
+    norm.forward(x)
+}
+
+/// `silu(gate) * up`, of equal shapes.
+pub(crate) fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
+    #[cfg(feature = "flex")]
+    if is_fused(&gate) && is_fused(&up) {
+        return Tensor::from_dispatch(Dispatch::fused_swiglu(gate.into_dispatch(), up.into_dispatch()));
+    }
+    silu(gate) * up
+}
+
+/// Rotates heads by their positions, and puts heads before positions.
+///
+/// # Shapes
+///
+/// - heads: `[batch, time, heads, dim]`
+/// - cos, sin: `[batch or 1, 1, time, dim / 2]`, without autodiff
+/// - output: `[batch, heads, time, dim]`
+pub(crate) fn rotary(heads: Tensor<4>, cos: Tensor<4>, sin: Tensor<4>) -> Tensor<4> {
+    #[cfg(feature = "flex")]
+    if [&heads, &cos, &sin].into_iter().all(is_fused) {
+        let [heads, cos, sin] = [heads, cos, sin].map(Tensor::into_dispatch);
+        return Tensor::from_dispatch(Dispatch::fused_rotary(heads, cos, sin));
+    }
+    let heads = heads.swap_dims(1, 2);
+    let half = cos.dims()[3];
+    let first = heads.clone().narrow(3, 0, half);
+    let second = heads.narrow(3, half, half);
+    Tensor::cat(
+        vec![first.clone() * cos.clone() - second.clone() * sin.clone(), second * cos + first * sin],
+        3,
+    )
+}
+
+/// Causal attention of the last positions of a sequence; `None` where there is none in one pass.
+///
+/// # Shapes
+///
+/// - query: `[batch, heads, time, dim]`
+/// - key, value: `[batch, kv_heads, seen, dim]`, where each serves `heads / kv_heads` heads of queries that follow each other
+/// - output: `[batch, time, heads, dim]`
+pub(crate) fn causal_attention(
+    query: &Tensor<4>,
+    key: &Tensor<4>,
+    value: &Tensor<4>,
+    scale: f64,
+) -> Option<Tensor<4>> {
+    #[cfg(feature = "flex")]
+    if [query, key, value].into_iter().all(is_fused) {
+        let [query, key, value] = [query, key, value].map(|tensor| tensor.clone().into_dispatch());
+        return Some(Tensor::from_dispatch(Dispatch::fused_attention(query, key, value, scale)));
+    }
+    let _ = (query, key, value, scale);
+    None
+}
+
+/// The mean cross-entropy of logits, `[rows, vocabulary]` in float32, with a token for each row: `[1]`.
+pub(crate) fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
+    #[cfg(feature = "flex")]
+    if is_fused(&logits) {
+        let targets = targets.into_data().iter::<i64>().map(|target| target as usize).collect();
+        return Tensor::from_dispatch(Dispatch::fused_cross_entropy(logits.into_dispatch(), targets));
+    }
+    let device = logits.device();
+    CrossEntropyLossConfig::new().init(&device).forward(logits, targets)
+}
+
+/// Whether a tensor is one of flex in float32, with autodiff or without.
+#[cfg(feature = "flex")]
+fn is_fused<const D: usize>(tensor: &Tensor<D>) -> bool {
+    let kind = tensor.clone().into_dispatch().kind;
+    let is_flex = |kind: &DispatchTensorKind| matches!(kind, DispatchTensorKind::Flex(_));
+    tensor.dtype() == DType::F32
+        && match &kind {
+            DispatchTensorKind::Autodiff(inner) => is_flex(inner),
+            kind => is_flex(kind),
+        }
+}

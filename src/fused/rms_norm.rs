@@ -1,0 +1,157 @@
+//! RMSNorm (arXiv 1910.07467), `y = x / rms(x) * gamma` with `rms(x)^2 = mean(x^2) + eps`: a row is read once, and written.
+
+use burn::backend::autodiff::NodeId;
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::retro_forward::RetroForward;
+use burn::backend::autodiff::checkpoint::state::BackwardStates;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::flex::FlexTensor;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Flex, TensorMetadata};
+
+use super::kernel::{Numbers, Parts, dot, tensor, write_parts};
+
+/// The norm of the rows of `x`, `[.., width]`, with gains `gamma`, `[width]`.
+pub(super) fn forward(x: FlexTensor, gamma: FlexTensor, eps: f64) -> FlexTensor {
+    let shape = x.shape();
+    let (x, gamma) = (Numbers::new(x), Numbers::new(gamma));
+    let rows = Rows { x: x.as_slice(), gamma: gamma.as_slice(), eps };
+    let (width, len) = (rows.gamma.len(), rows.x.len());
+    let mut out = vec![0.0; len];
+    write_parts(&mut out, width, width, &Forward(rows));
+    tensor(out, shape)
+}
+
+struct Rows<'a> {
+    x: &'a [f32],
+    gamma: &'a [f32],
+    eps: f64,
+}
+
+impl Rows<'_> {
+    /// A row of `x`, and `1 / rms`.
+    #[inline(always)]
+    fn row(&self, row: usize) -> (&[f32], f32) {
+        let width = self.gamma.len();
+        let x = &self.x[row * width..][..width];
+        (x, (dot(x, x) / width as f32 + self.eps as f32).sqrt().recip())
+    }
+}
+
+struct Forward<'a>(Rows<'a>);
+
+impl Parts for Forward<'_> {
+    #[inline(always)]
+    fn write(&self, row: usize, out: &mut [f32]) {
+        let (x, scale) = self.0.row(row);
+        for ((out, x), gamma) in out.iter_mut().zip(x).zip(self.0.gamma) {
+            *out = x * scale * gamma;
+        }
+    }
+}
+
+/// The gradients by `x`, and by `gamma` where it is asked for.
+fn backward(
+    x: FlexTensor,
+    gamma: FlexTensor,
+    eps: f64,
+    grad: FlexTensor,
+    by_gamma: bool,
+) -> (FlexTensor, Option<FlexTensor>) {
+    let shape = x.shape();
+    let [x, gamma, grad] = [x, gamma, grad].map(Numbers::new);
+    let (rows, grad) = (Rows { x: x.as_slice(), gamma: gamma.as_slice(), eps }, grad.as_slice());
+    let width = rows.gamma.len();
+    let mut of_x = vec![0.0; rows.x.len()];
+    write_parts(&mut of_x, width, 2 * width, &Backwards(&rows, grad));
+    let of_gamma = by_gamma.then(|| {
+        // Sums over many rows, in float64 so that they do not lose what single rows add.
+        let mut sums = vec![0.0f64; width];
+        for (row, grad) in grad.chunks_exact(width).enumerate() {
+            let (x, scale) = rows.row(row);
+            for ((sum, x), grad) in sums.iter_mut().zip(x).zip(grad) {
+                *sum += (x * scale * grad) as f64;
+            }
+        }
+        tensor(sums.into_iter().map(|sum| sum as f32).collect(), [width])
+    });
+    (tensor(of_x, shape), of_gamma)
+}
+
+/// The gradient by `x`, of rows and the gradient of their norms.
+struct Backwards<'a>(&'a Rows<'a>, &'a [f32]);
+
+impl Parts for Backwards<'_> {
+    #[inline(always)]
+    fn write(&self, row: usize, of_x: &mut [f32]) {
+        let Self(rows, grad) = self;
+        let (x, scale) = rows.row(row);
+        let width = x.len();
+        for ((of_x, grad), gamma) in of_x.iter_mut().zip(&grad[row * width..]).zip(rows.gamma) {
+            *of_x = grad * gamma;
+        }
+        let along = dot(of_x, x) * scale * scale / width as f32;
+        for (of_x, x) in of_x.iter_mut().zip(x) {
+            *of_x = (*of_x - along * x) * scale;
+        }
+    }
+}
+
+/// [`forward`] with its backward pass.
+pub(super) fn tracked<C: CheckpointStrategy>(
+    x: FloatTensor<Autodiff<Flex, C>>,
+    gamma: FloatTensor<Autodiff<Flex, C>>,
+    eps: f64,
+) -> FloatTensor<Autodiff<Flex, C>> {
+    #[derive(Debug)]
+    struct RmsNorm;
+
+    impl Backward<Flex, 2> for RmsNorm {
+        type State = (NodeId, NodeId, f64);
+
+        fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
+            let grad = grads.consume::<Flex>(&ops.node);
+            let (x, gamma, eps) = ops.state;
+            let [x, gamma] = [x, gamma].map(|node| checkpointer.retrieve_node_output::<FlexTensor>(node));
+            let [by_x, by_gamma] = ops.parents;
+            let (of_x, of_gamma) = backward(x, gamma, eps, grad, by_gamma.is_some());
+            if let Some(node) = by_x {
+                grads.register::<Flex>(node.id, of_x);
+            }
+            if let (Some(node), Some(of_gamma)) = (by_gamma, of_gamma) {
+                grads.register::<Flex>(node.id, of_gamma);
+            }
+        }
+    }
+
+    #[derive(Debug)]
+    struct Again {
+        x: NodeId,
+        gamma: NodeId,
+        eps: f64,
+    }
+
+    impl RetroForward for Again {
+        fn forward(&self, states: &mut BackwardStates, out: NodeId) {
+            let [x, gamma] = [&self.x, &self.gamma].map(|node| states.get_state::<FlexTensor>(node));
+            states.save(out, forward(x, gamma, self.eps));
+        }
+    }
+
+    let again = Again { x: x.id(), gamma: gamma.id(), eps };
+    match RmsNorm
+        .prepare::<C>([x.node(), gamma.node()])
+        .memory_bound()
+        .retro_forward(again)
+        .parents([&x, &gamma])
+        .stateful()
+    {
+        OpsKind::Tracked(mut prep) => {
+            let state = (prep.checkpoint(&x), prep.checkpoint(&gamma), eps);
+            prep.finish(state, forward(x.into_primitive(), gamma.into_primitive(), eps))
+        }
+        OpsKind::UnTracked(prep) => prep.finish(forward(x.into_primitive(), gamma.into_primitive(), eps)),
+    }
+}

@@ -1,0 +1,272 @@
+//! Each operation and its gradients against the composition of Burn's operations, and against finite differences.
+
+use burn::module::Param;
+use burn::nn::loss::CrossEntropyLossConfig;
+use burn::nn::{RmsNorm, RmsNormConfig};
+use burn::tensor::activation::{silu, softmax};
+use burn::tensor::{Device, Distribution, Int, Tensor, TensorData, Tolerance};
+use proptest::prelude::*;
+
+use super::*;
+
+/// Tensors that are tracked, with all of their dimensions.
+type Inputs = Vec<Tensor<4>>;
+
+fn random(shape: [usize; 4], device: &Device) -> Tensor<4> {
+    Tensor::random(shape, Distribution::Normal(0.0, 1.0), device)
+}
+
+/// The output and the gradients by all inputs of a sum of the output with weights.
+fn evaluate(
+    inputs: &[Tensor<4>],
+    device: &Device,
+    operation: &dyn Fn(Inputs) -> Tensor<4>,
+) -> (TensorData, Vec<TensorData>) {
+    let inputs: Inputs =
+        inputs.iter().map(|input| Tensor::from_data(input.to_data(), device).require_grad()).collect();
+    let out = operation(inputs.clone());
+    let weights = (0..out.shape().num_elements()).map(|at| ((at * 31 % 17) as f32 - 8.0) / 8.0);
+    let weights = TensorData::new(weights.collect::<Vec<f32>>(), out.shape());
+    let grads = (out.clone() * Tensor::from_data(weights, device)).sum().backward();
+    let gradients = inputs.iter().map(|input| input.grad(&grads).expect("a gradient").into_data());
+    (out.into_data(), gradients.collect())
+}
+
+/// Fused and composed agree, with every strategy of autodiff, and without autodiff.
+#[track_caller]
+fn assert_agree(
+    shapes: &[[usize; 4]],
+    fused: &dyn Fn(Inputs) -> Tensor<4>,
+    composed: &dyn Fn(Inputs) -> Tensor<4>,
+) {
+    let plain = Device::default();
+    let inputs: Inputs = shapes.iter().map(|shape| random(*shape, &plain)).collect();
+    let tolerance = Tolerance::<f32>::rel_abs(1e-4, 2e-5);
+    let autodiff = plain.clone().autodiff();
+    let (expected, gradients) = evaluate(&inputs, &autodiff, composed);
+    for device in [autodiff.clone(), autodiff.gradient_checkpointing()] {
+        let (out, found) = evaluate(&inputs, &device, fused);
+        out.assert_approx_eq(&expected, tolerance);
+        for (found, gradient) in found.iter().zip(&gradients) {
+            found.assert_approx_eq(gradient, tolerance);
+        }
+    }
+    fused(inputs).into_data().assert_approx_eq(&expected, tolerance);
+}
+
+fn norm(gamma: Tensor<4>) -> RmsNorm {
+    let width = gamma.dims()[3];
+    let mut norm = RmsNormConfig::new(width).with_epsilon(1e-3).init(&gamma.device());
+    norm.gamma = Param::initialized(norm.gamma.id, gamma.reshape([width]));
+    norm
+}
+
+fn attend(inputs: Inputs) -> Tensor<4> {
+    let [query, key, value] = inputs.try_into().expect("three inputs");
+    causal_attention(&query, &key, &value, 0.3).expect("flex has it")
+}
+
+/// The plain formula, with keys and values repeated.
+fn attend_plainly(inputs: Inputs) -> Tensor<4> {
+    let [query, key, value] = inputs.try_into().expect("three inputs");
+    let ([batch, heads, time, dim], [_, kv_heads, seen, _]) = (query.dims(), key.dims());
+    let repeat = |x: Tensor<4>| {
+        let group = heads / kv_heads;
+        x.reshape([batch, kv_heads, 1, seen * dim])
+            .expand([batch, kv_heads, group, seen * dim])
+            .reshape([batch, heads, seen, dim])
+    };
+    let scores = query.matmul(repeat(key).swap_dims(2, 3)).mul_scalar(0.3);
+    let before = seen - time;
+    let bias = (0..time * seen).map(|at| if at % seen > at / seen + before { -3e4f32 } else { 0.0 });
+    let bias = TensorData::new(bias.collect::<Vec<f32>>(), [1, 1, time, seen]);
+    let bias = Tensor::from_data(bias, &scores.device());
+    softmax(scores + bias, 3).matmul(repeat(value)).swap_dims(1, 2)
+}
+
+fn angles(rows: usize, time: usize, half: usize, of: fn(f32) -> f32) -> Tensor<4> {
+    let values = (0..rows * time * half).map(|at| of(at as f32 * 0.37)).collect::<Vec<f32>>();
+    Tensor::from_data(TensorData::new(values, [rows, 1, time, half]), &Device::default())
+}
+
+fn rotate(rows: usize) -> impl Fn(Inputs) -> Tensor<4> {
+    move |inputs| {
+        let [heads] = inputs.try_into().expect("one input");
+        let [_, time, _, dim] = heads.dims();
+        rotary(heads, angles(rows, time, dim / 2, f32::cos), angles(rows, time, dim / 2, f32::sin))
+    }
+}
+
+/// As complex numbers, whose product with `cos + i sin` is a rotation.
+fn rotate_plainly(rows: usize) -> impl Fn(Inputs) -> Tensor<4> {
+    move |inputs| {
+        let [heads] = inputs.try_into().expect("one input");
+        let [_, time, _, dim] = heads.dims();
+        let of = |function| {
+            let angles = angles(rows, time, dim / 2, function);
+            Tensor::from_data(angles.into_data(), &heads.device())
+        };
+        let (cos, sin): (Tensor<4>, Tensor<4>) = (of(f32::cos), of(f32::sin));
+        let mut parts = heads.clone().swap_dims(1, 2).chunk(2, 3).into_iter();
+        let (re, im) = (parts.next().unwrap(), parts.next().unwrap());
+        let rotated = [re.clone() * cos.clone() - im.clone() * sin.clone(), im * cos + re * sin];
+        Tensor::cat(rotated.to_vec(), 3)
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn norms_agree(batch in 1usize..3, rows in 1usize..40, width in 1usize..100) {
+        assert_agree(
+            &[[batch, 1, rows, width], [1, 1, 1, width]],
+            &|inputs| rms_norm(&norm(inputs[1].clone()), inputs[0].clone()),
+            &|inputs| norm(inputs[1].clone()).forward(inputs[0].clone()),
+        );
+    }
+
+    #[test]
+    fn gated_units_agree(rows in 1usize..60, width in 1usize..100) {
+        let shape = [1, 1, rows, width];
+        assert_agree(
+            &[shape, shape],
+            &|inputs| swiglu(inputs[0].clone(), inputs[1].clone()),
+            &|inputs| silu(inputs[0].clone()) * inputs[1].clone(),
+        );
+    }
+
+    #[test]
+    fn rotations_agree(batch in 1usize..4, time in 1usize..30, heads in 1usize..5, half in 1usize..20) {
+        for rows in [1, batch] {
+            assert_agree(&[[batch, time, heads, 2 * half]], &rotate(rows), &rotate_plainly(rows));
+        }
+    }
+
+    /// Blocks that divide the positions and that do not, continuations, and heads that are shared.
+    #[test]
+    fn attentions_agree(
+        batch in 1usize..3, kv_heads in 1usize..3, group in 1usize..4, time in 1usize..300, before in 0usize..40,
+        dim in 1usize..20,
+    ) {
+        let kv = [batch, kv_heads, before + time, dim];
+        assert_agree(&[[batch, kv_heads * group, time, dim], kv, kv], &attend, &attend_plainly);
+    }
+
+    #[test]
+    fn cross_entropies_agree(rows in 1usize..40, classes in 1usize..200) {
+        let targets = |device: &Device| {
+            let targets = (0..rows).map(|row| (row * 7 % classes) as i32).collect::<Vec<_>>();
+            Tensor::<1, Int>::from_data(TensorData::new(targets, [rows]), device)
+        };
+        let logits = |inputs: Inputs| inputs[0].clone().reshape([rows, classes]);
+        assert_agree(
+            &[[1, 1, rows, classes]],
+            &|inputs| {
+                let logits = logits(inputs);
+                let targets = targets(&logits.device());
+                cross_entropy(logits, targets).reshape([1, 1, 1, 1])
+            },
+            &|inputs| {
+                let logits = logits(inputs);
+                let (targets, device) = (targets(&logits.device()), logits.device());
+                CrossEntropyLossConfig::new().init(&device).forward(logits, targets).reshape([1, 1, 1, 1])
+            },
+        );
+    }
+}
+
+/// Views, as a projection's rows are one of heads.
+#[test]
+fn what_is_not_contiguous_is_read_as_it_is_meant() {
+    let swapped = |inputs: Inputs| -> Inputs { inputs.into_iter().map(|x| x.swap_dims(1, 2)).collect() };
+    let shapes = [[2, 9, 4, 6], [2, 12, 2, 6], [2, 12, 2, 6]];
+    assert_agree(&shapes, &|inputs| attend(swapped(inputs)), &|inputs| attend_plainly(swapped(inputs)));
+    assert_agree(
+        &[[2, 5, 3, 8], [2, 5, 3, 8]],
+        &|inputs| {
+            let inputs = swapped(inputs);
+            swiglu(inputs[0].clone(), inputs[1].clone())
+        },
+        &|inputs| {
+            let inputs = swapped(inputs);
+            silu(inputs[0].clone()) * inputs[1].clone()
+        },
+    );
+    assert_agree(&[[2, 5, 3, 8]], &|inputs| rotate(1)(swapped(inputs)), &|inputs| {
+        rotate_plainly(1)(swapped(inputs))
+    });
+}
+
+/// An operation on inputs of these shapes.
+type Differentiated<'a> = (&'a [[usize; 4]], &'a dyn Fn(Inputs) -> Tensor<4>);
+
+/// The gradients are those of the functions themselves, whatever a composition does.
+#[test]
+fn gradients_are_finite_differences() {
+    let device = Device::default();
+    let autodiff = device.clone().autodiff();
+    let operations: [Differentiated; 4] = [
+        (&[[1, 1, 3, 6], [1, 1, 1, 6]], &|inputs| rms_norm(&norm(inputs[1].clone()), inputs[0].clone())),
+        (&[[1, 1, 3, 5], [1, 1, 3, 5]], &|inputs| swiglu(inputs[0].clone(), inputs[1].clone())),
+        (&[[1, 4, 2, 6]], &rotate(1)),
+        (&[[1, 2, 3, 4], [1, 1, 4, 4], [1, 1, 4, 4]], &attend),
+    ];
+    for (shapes, operation) in operations {
+        let inputs: Inputs = shapes.iter().map(|shape| random(*shape, &device)).collect();
+        let (out, gradients) = evaluate(&inputs, &autodiff, operation);
+        let weigh = |out: TensorData| -> f64 {
+            out.iter::<f64>().enumerate().map(|(at, value)| value * ((at * 31 % 17) as f64 - 8.0) / 8.0).sum()
+        };
+        assert!(weigh(out).is_finite());
+        for (number, gradient) in gradients.iter().enumerate() {
+            for (at, gradient) in gradient.iter::<f64>().enumerate() {
+                const STEP: f32 = 1e-2;
+                let moved = |step: f32| {
+                    let mut moved = inputs.clone();
+                    let mut values = moved[number].to_data().try_into_vec::<f32>().unwrap();
+                    values[at] += step;
+                    let data = TensorData::new(values, moved[number].shape());
+                    moved[number] = Tensor::from_data(data, &device);
+                    weigh(operation(moved).into_data())
+                };
+                let slope = (moved(STEP) - moved(-STEP)) / (2.0 * STEP as f64);
+                assert!((slope - gradient).abs() < 2e-2 * (1.0 + slope.abs()), "{slope} {gradient}");
+            }
+        }
+    }
+}
+
+/// What is not finite must reach the loss, where training finds it.
+#[test]
+fn what_is_not_finite_stays_so() {
+    let device = Device::default();
+    for bad in [f32::NAN, f32::INFINITY] {
+        let mut values = vec![0.5; 12];
+        values[5] = bad;
+        let x = Tensor::<4>::from_data(TensorData::new(values, [1, 1, 3, 4]), &device);
+        let ones = Tensor::<4>::ones([1, 1, 3, 4], &device);
+        let targets = || Tensor::<1, Int>::from_data([0, 1, 2], &device);
+        let not_finite = [
+            rms_norm(&norm(Tensor::ones([1, 1, 1, 4], &device)), x.clone()).sum(),
+            swiglu(x.clone(), ones.clone()).sum(),
+            swiglu(ones.clone(), x.clone()).sum(),
+            attend(vec![x.clone(), ones.clone(), ones.clone()]).sum(),
+            attend(vec![ones.clone(), x.clone(), ones.clone()]).sum(),
+            attend(vec![ones.clone(), ones, x.clone()]).sum(),
+            cross_entropy(x.reshape([3, 4]), targets()),
+        ];
+        for (number, sum) in not_finite.into_iter().enumerate() {
+            assert!(!sum.into_scalar::<f32>().is_finite(), "operation {number} hides {bad}");
+        }
+    }
+}
+
+/// Other types than float32 are the composition's.
+#[test]
+fn other_types_are_composed() {
+    let device = Device::default();
+    let x = random([1, 1, 3, 4], &device).cast(burn::tensor::DType::BF16);
+    assert_eq!(swiglu(x.clone(), x.clone()).dtype(), burn::tensor::DType::BF16);
+    assert!(causal_attention(&x, &x, &x, 1.0).is_none());
+}
