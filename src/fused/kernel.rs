@@ -1,7 +1,8 @@
 //! What the kernels share: rows over threads, sums and exponentials that compilers turn into vector instructions.
 
+use burn::backend::DispatchTensorKind;
 use burn::backend::flex::FlexTensor;
-use burn::tensor::{Shape, TensorData};
+use burn::tensor::{DType, Shape, Tensor, TensorData};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -10,6 +11,17 @@ const SERIAL: usize = 1 << 14;
 
 /// Sums that do not wait for each other.
 const LANES: usize = 32;
+
+/// Whether a tensor is one of flex in float32, with autodiff or without.
+pub(super) fn is_fused<const D: usize>(tensor: &Tensor<D>) -> bool {
+    let kind = tensor.clone().into_dispatch().kind;
+    let is_flex = |kind: &DispatchTensorKind| matches!(kind, DispatchTensorKind::Flex(_));
+    tensor.dtype() == DType::F32
+        && match &kind {
+            DispatchTensorKind::Autodiff(inner) => is_flex(inner),
+            kind => is_flex(kind),
+        }
+}
 
 /// The numbers of a tensor in the order of its dimensions, copied only where they lie in another.
 pub(super) struct Numbers(FlexTensor);

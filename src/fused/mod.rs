@@ -9,7 +9,9 @@
 //! | rotary positions, and heads before positions | 7, 14 |
 //! | causal attention | 7 and all scores kept |
 //! | cross-entropy | 6 and two copies of the logits kept |
+//! | AdamW | 14 |
 
+mod adamw;
 #[cfg(feature = "flex")]
 mod attention;
 #[cfg(feature = "flex")]
@@ -26,6 +28,8 @@ mod rotary;
 mod swiglu;
 #[cfg(all(test, feature = "flex"))]
 mod tests;
+#[cfg(feature = "flex")]
+mod update;
 
 use burn::nn::RmsNorm;
 use burn::nn::loss::CrossEntropyLossConfig;
@@ -33,12 +37,13 @@ use burn::tensor::activation::silu;
 use burn::tensor::{Int, Tensor};
 
 #[cfg(feature = "flex")]
-use burn::{
-    backend::{Dispatch, DispatchTensorKind},
-    tensor::DType,
-};
+use burn::backend::Dispatch;
 #[cfg(feature = "flex")]
 use flex::FusedOps;
+#[cfg(feature = "flex")]
+use kernel::is_fused;
+
+pub(crate) use adamw::FusedAdamW;
 
 /// [`RmsNorm::forward`].
 pub(crate) fn rms_norm<const D: usize>(norm: &RmsNorm, x: Tensor<D>) -> Tensor<D> {
@@ -113,16 +118,4 @@ pub(crate) fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tenso
     }
     let device = logits.device();
     CrossEntropyLossConfig::new().init(&device).forward(logits, targets)
-}
-
-/// Whether a tensor is one of flex in float32, with autodiff or without.
-#[cfg(feature = "flex")]
-fn is_fused<const D: usize>(tensor: &Tensor<D>) -> bool {
-    let kind = tensor.clone().into_dispatch().kind;
-    let is_flex = |kind: &DispatchTensorKind| matches!(kind, DispatchTensorKind::Flex(_));
-    tensor.dtype() == DType::F32
-        && match &kind {
-            DispatchTensorKind::Autodiff(inner) => is_flex(inner),
-            kind => is_flex(kind),
-        }
 }

@@ -69,6 +69,7 @@ struct Text<'a> {
 }
 
 impl<'a> Answers<'a> {
+    #[cfg_attr(not(feature = "image"), allow(dead_code))]
     pub(super) fn new(model: &'a InferenceDecoder, tokenizer: &'a Tokenizer, end: &'a [u32]) -> Self {
         Self { batch: BatchDecoder::new(model), tokenizer, end, texts: HashMap::new() }
     }

@@ -1,6 +1,7 @@
 use burn::module::ParamGroup;
-use burn::optim::{AdamWConfig, ModuleOptimizer};
+use burn::optim::ModuleOptimizer;
 
+use crate::fused::FusedAdamW;
 use crate::{Error, Result};
 
 /// AdamW with the settings of Hugging Face's trainer: `epsilon` 1e-8, and no weight decay of biases and gains of norms.
@@ -15,11 +16,10 @@ pub(crate) fn adamw(weight_decay: f32, beta_2: f32) -> Result<ModuleOptimizer> {
             format!("must be finite and at least 0, found {weight_decay}"),
         ));
     }
-    let adamw = AdamWConfig::new().with_beta_2(beta_2).with_epsilon(1e-8);
+    let adamw = |weight_decay| FusedAdamW::new([0.9, beta_2], 1e-8, weight_decay);
     let without_decay =
         ParamGroup::from_regex(r"(^|\.)(bias|gamma|beta|log_scale)$").expect("the pattern is valid");
-    let plain = adamw.clone().with_weight_decay(0.0).build();
-    Ok(adamw.with_weight_decay(weight_decay).init().with_group(without_decay, plain, None))
+    Ok(ModuleOptimizer::from(adamw(weight_decay)).with_group(without_decay, adamw(0.0), None))
 }
 
 #[cfg(test)]

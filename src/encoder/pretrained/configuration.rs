@@ -26,6 +26,7 @@ pub(super) enum Architecture {
     SiglipVision(SiglipVisionConfig),
     Bert(BertConfig, Sentence),
     /// With the processing of pictures that a `config.json` of timm describes.
+    #[cfg_attr(not(feature = "image"), allow(dead_code))]
     EfficientNetLite(EfficientNetLiteConfig, Map<String, Value>),
     /// One that was trained here.
     Dual(Box<DualEncoderConfig>),

@@ -138,7 +138,11 @@ fn a_folder_of_timm_is_read() {
     let reference = Reference::of("efficientnet");
     let pixels = Tensor::from_data(reference.data("even_pixels").unwrap(), (&device, DType::F32));
     reference.compare("even_features", tower.forward(pixels));
+}
 
+#[cfg(feature = "image")]
+#[test]
+fn a_tower_of_timm_says_how_pictures_are_processed() {
     let json = serde_json::json!({"architecture": "tf_efficientnet_lite0", "pretrained_cfg": {"input_size": [3, 192, 192],
         "interpolation": "bicubic", "crop_pct": 0.875, "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}});
     let folder = tempfile::tempdir().unwrap();

@@ -7,6 +7,7 @@ use burn::tensor::ops::AttentionModuleOptions;
 use super::host::{Scoring, attention_on_host};
 use super::padding::{Padding, causal_bias};
 use crate::device::is_flex;
+use crate::fused::causal_attention;
 
 /// How queries attend to keys.
 #[derive(Clone, Debug)]
@@ -41,6 +42,12 @@ impl Attention {
             };
             return attention_of_few(query, key, value, bias, self.scale, self.score_cap);
         }
+        if padding.is_none()
+            && self.score_cap.is_none()
+            && let Some(mixed) = causal_attention(&query, &key, &value, self.scale_of(&query))
+        {
+            return mixed.swap_dims(1, 2);
+        }
         let options =
             |is_causal| AttentionModuleOptions { is_causal, scale: self.scale, softcap: self.score_cap };
         let from_the_beginning = seen == time && padding.is_none();
@@ -60,6 +67,11 @@ impl Attention {
         attention(query, self.repeat(key), self.repeat(value), None, bias, options(from_the_beginning))
     }
 
+    /// What scores are multiplied by.
+    pub(super) fn scale_of(&self, query: &Tensor<4>) -> f64 {
+        self.scale.unwrap_or(1.0 / (query.dims()[3] as f64).sqrt())
+    }
+
     /// As [`attention_on_host`] computes it.
     #[cfg(feature = "flex")]
     fn on_host(
@@ -69,11 +81,8 @@ impl Attention {
         value: &Tensor<4>,
         padding: Option<&Padding>,
     ) -> Option<Tensor<4>> {
-        let dim = query.dims()[3] as f64;
-        let scoring = Scoring {
-            scale: self.scale.unwrap_or(1.0 / dim.sqrt()) as f32,
-            cap: self.score_cap.map(|cap| cap as f32),
-        };
+        let scoring =
+            Scoring { scale: self.scale_of(query) as f32, cap: self.score_cap.map(|cap| cap as f32) };
         let before = padding.map_or(&[][..], |padding| &padding.before);
         attention_on_host(query, key, value, before, scoring)
     }

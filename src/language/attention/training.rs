@@ -8,7 +8,7 @@ impl Attention {
     /// Causal attention with gradients: `[batch, time, heads, dim]` for queries `[batch, heads, time, dim]` over
     /// `[batch, kv_heads, seen, dim]`, of which they are the last positions.
     pub(super) fn differentiable(&self, query: Tensor<4>, key: Tensor<4>, value: Tensor<4>) -> Tensor<4> {
-        let scale = self.scale.unwrap_or(1.0 / (query.dims()[3] as f64).sqrt());
+        let scale = self.scale_of(&query);
         if self.score_cap.is_none()
             && let Some(mixed) = causal_attention(&query, &key, &value, scale)
         {

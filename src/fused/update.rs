@@ -1,0 +1,111 @@
+//! A step of AdamW on flex, in one pass.
+
+use burn::backend::Flex;
+use burn::backend::flex::FlexTensor;
+use burn::optim::{AdamWState, AdaptiveMomentumState, LearningRate};
+use burn::tensor::Tensor;
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::adamw::Settings;
+use super::kernel::{Numbers, is_fused, tensor};
+
+/// Numbers that a thread takes at once.
+const PART: usize = 1 << 15;
+
+/// Whether all tensors of a step are flex's in float32, and the state is of this AdamW.
+pub(super) fn is_possible<const D: usize>(
+    weights: &Tensor<D>,
+    gradient: &Tensor<D>,
+    state: &AdamWState<D>,
+) -> bool {
+    let momentum = &state.momentum;
+    let all = [weights, gradient, &momentum.moment_1, &momentum.moment_2];
+    momentum.max_moment_2.is_none() && all.into_iter().all(is_fused)
+}
+
+/// The weights and the state after a step that [`is_possible`].
+pub(super) fn step<const D: usize>(
+    settings: Settings,
+    rate: LearningRate,
+    weights: Tensor<D>,
+    gradient: Tensor<D>,
+    state: AdamWState<D>,
+) -> (Tensor<D>, AdamWState<D>) {
+    let AdaptiveMomentumState { time, moment_1, moment_2, .. } = state.momentum;
+    let [weights, gradient, moment_1, moment_2] = [weights, gradient, moment_1, moment_2]
+        .map(|tensor| tensor.try_into_primitive::<Flex>().expect("tensors of flex"));
+    let shape = weights.layout().shape().clone();
+    // In their place, where nobody else has them.
+    let [mut moment_1, mut moment_2] = [moment_1, moment_2].map(whole);
+    let (weights, gradient) = (Numbers::new(weights), Numbers::new(gradient));
+    let mut updated = vec![0.0; weights.as_slice().len()];
+    let [beta_1, beta_2] = settings.betas;
+    let time = time + 1;
+    let factors = Factors {
+        betas: settings.betas,
+        epsilon: settings.epsilon,
+        bias: [1.0 - beta_1.powi(time as i32), 1.0 - beta_2.powi(time as i32)],
+        kept: (1.0 - rate * settings.weight_decay as f64) as f32,
+        rate: rate as f32,
+    };
+    updated
+        .par_chunks_mut(PART)
+        .zip(moment_1.storage_mut::<f32>().par_chunks_mut(PART))
+        .zip(moment_2.storage_mut::<f32>().par_chunks_mut(PART))
+        .zip(weights.as_slice().par_chunks(PART))
+        .zip(gradient.as_slice().par_chunks(PART))
+        .for_each(|((((updated, moment_1), moment_2), weights), gradient)| {
+            Arch::new().dispatch(Part { updated, moments: [moment_1, moment_2], weights, gradient, factors })
+        });
+    let [moment_1, moment_2] = [moment_1, moment_2].map(Tensor::from_primitive::<Flex>);
+    let momentum = AdaptiveMomentumState::new(time, moment_1, moment_2);
+    (Tensor::from_primitive::<Flex>(tensor(updated, shape)), AdamWState::new(momentum))
+}
+
+/// A tensor that is all of its storage.
+fn whole(tensor: FlexTensor) -> FlexTensor {
+    let len = tensor.storage::<f32>().len();
+    let is_whole = tensor.as_slice::<f32>().is_some_and(|values| values.len() == len);
+    if is_whole { tensor } else { tensor.to_contiguous() }
+}
+
+#[derive(Clone, Copy)]
+struct Factors {
+    betas: [f32; 2],
+    epsilon: f32,
+    /// What the moments are divided by, since they began at zero.
+    bias: [f32; 2],
+    /// The share of a weight that its decay leaves.
+    kept: f32,
+    rate: f32,
+}
+
+struct Part<'a> {
+    updated: &'a mut [f32],
+    moments: [&'a mut [f32]; 2],
+    weights: &'a [f32],
+    gradient: &'a [f32],
+    factors: Factors,
+}
+
+impl WithSimd for Part<'_> {
+    type Output = ();
+
+    /// In the order in which Burn computes it, so that the numbers are the same.
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Factors { betas, epsilon, bias, kept, rate } = self.factors;
+        let [moment_1, moment_2] = self.moments;
+        let len = self.updated.len();
+        let (moment_1, moment_2) = (&mut moment_1[..len], &mut moment_2[..len]);
+        let (weights, gradient) = (&self.weights[..len], &self.gradient[..len]);
+        for at in 0..len {
+            let gradient = gradient[at];
+            moment_1[at] = moment_1[at] * betas[0] + gradient * (1.0 - betas[0]);
+            moment_2[at] = moment_2[at] * betas[1] + gradient * gradient * (1.0 - betas[1]);
+            let delta = (moment_1[at] / bias[0]) / ((moment_2[at] / bias[1]).sqrt() + epsilon);
+            self.updated[at] = weights[at] * kept - delta * rate;
+        }
+    }
+}
