@@ -9,17 +9,8 @@ use super::update;
 #[derive(Clone)]
 pub(crate) struct FusedAdamW {
     composed: AdamW,
-    #[cfg_attr(not(feature = "flex"), allow(dead_code))]
-    settings: Settings,
-}
-
-/// The settings of AdamW.
-#[derive(Clone, Copy)]
-#[cfg_attr(not(feature = "flex"), allow(dead_code))]
-pub(super) struct Settings {
-    pub(super) betas: [f32; 2],
-    pub(super) epsilon: f32,
-    pub(super) weight_decay: f32,
+    #[cfg(feature = "flex")]
+    settings: update::Settings,
 }
 
 impl FusedAdamW {
@@ -27,7 +18,8 @@ impl FusedAdamW {
         let config = AdamWConfig::new().with_beta_1(betas[0]).with_beta_2(betas[1]);
         Self {
             composed: config.with_epsilon(epsilon).with_weight_decay(weight_decay).build(),
-            settings: Settings { betas, epsilon, weight_decay },
+            #[cfg(feature = "flex")]
+            settings: update::Settings { betas, epsilon, weight_decay },
         }
     }
 }

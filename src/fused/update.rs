@@ -7,11 +7,18 @@ use burn::tensor::Tensor;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::adamw::Settings;
 use super::kernel::{Numbers, is_fused, tensor};
 
 /// Numbers that a thread takes at once.
 const PART: usize = 1 << 15;
+
+/// The settings of AdamW.
+#[derive(Clone, Copy)]
+pub(super) struct Settings {
+    pub(super) betas: [f32; 2],
+    pub(super) epsilon: f32,
+    pub(super) weight_decay: f32,
+}
 
 /// Whether all tensors of a step are flex's in float32, and the state is of this AdamW.
 pub(super) fn is_possible<const D: usize>(
