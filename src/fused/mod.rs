@@ -49,6 +49,7 @@ pub(crate) use adamw::FusedAdamW;
 pub(crate) fn rms_norm<const D: usize>(norm: &RmsNorm, x: Tensor<D>) -> Tensor<D> {
     #[cfg(feature = "flex")]
     if is_fused(&x) && is_fused(&norm.gamma.val()) {
+        assert_eq!(x.dims()[D - 1], norm.gamma.dims()[0], "rows are as wide as the gains of their norm");
         let gamma = norm.gamma.val().into_dispatch();
         return Tensor::from_dispatch(Dispatch::fused_rms_norm(x.into_dispatch(), gamma, norm.epsilon));
     }
@@ -59,6 +60,7 @@ pub(crate) fn rms_norm<const D: usize>(norm: &RmsNorm, x: Tensor<D>) -> Tensor<D
 pub(crate) fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
     #[cfg(feature = "flex")]
     if is_fused(&gate) && is_fused(&up) {
+        assert_eq!(gate.dims(), up.dims(), "gate and up have one shape");
         return Tensor::from_dispatch(Dispatch::fused_swiglu(gate.into_dispatch(), up.into_dispatch()));
     }
     silu(gate) * up
@@ -74,6 +76,9 @@ pub(crate) fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D
 pub(crate) fn rotary(heads: Tensor<4>, cos: Tensor<4>, sin: Tensor<4>) -> Tensor<4> {
     #[cfg(feature = "flex")]
     if [&heads, &cos, &sin].into_iter().all(is_fused) {
+        let [batch, time, _, dim] = heads.dims();
+        let rows = if cos.dims()[0] == 1 { 1 } else { batch };
+        assert_eq!([cos.dims(), sin.dims()], [[rows, 1, time, dim / 2]; 2], "every position has its angles");
         let [heads, cos, sin] = [heads, cos, sin].map(Tensor::into_dispatch);
         return Tensor::from_dispatch(Dispatch::fused_rotary(heads, cos, sin));
     }
@@ -102,6 +107,14 @@ pub(crate) fn causal_attention(
 ) -> Option<Tensor<4>> {
     #[cfg(feature = "flex")]
     if [query, key, value].into_iter().all(is_fused) {
+        let ([batch, heads, time, dim], [_, kv_heads, seen, _]) = (query.dims(), key.dims());
+        assert_eq!(
+            [key.dims(), value.dims()],
+            [[batch, kv_heads, seen, dim]; 2],
+            "queries fit keys and values"
+        );
+        assert!(heads.is_multiple_of(kv_heads), "{heads} heads of queries share {kv_heads} of keys");
+        assert!(time <= seen, "{time} queries are the last of {seen} positions");
         let [query, key, value] = [query, key, value].map(|tensor| tensor.clone().into_dispatch());
         return Some(Tensor::from_dispatch(Dispatch::fused_attention(query, key, value, scale)));
     }
@@ -113,7 +126,11 @@ pub(crate) fn causal_attention(
 pub(crate) fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
     #[cfg(feature = "flex")]
     if is_fused(&logits) {
-        let targets = targets.into_data().iter::<i64>().map(|target| target as usize).collect();
+        let [rows, classes] = logits.dims();
+        let targets: Vec<usize> = targets.into_data().iter::<i64>().map(|target| target as usize).collect();
+        assert_eq!(targets.len(), rows, "every row of logits has a target");
+        let unknown = targets.iter().find(|target| **target >= classes);
+        assert_eq!(unknown, None, "targets are below {classes}");
         return Tensor::from_dispatch(Dispatch::fused_cross_entropy(logits.into_dispatch(), targets));
     }
     let device = logits.device();

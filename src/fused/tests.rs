@@ -262,6 +262,30 @@ fn what_is_not_finite_stays_so() {
     }
 }
 
+/// A kernel would read other rows than those that are meant.
+#[test]
+fn what_does_not_fit_is_refused() {
+    let device = Device::default();
+    let ones = |shape: [usize; 4]| Tensor::<4>::ones(shape, &device);
+    let logits = || Tensor::<2>::ones([2, 3], &device);
+    let targets = |targets: &[i32]| Tensor::<1, Int>::from_data(targets, &device);
+    let calls: [&dyn Fn() -> f32; 9] = [
+        &|| rms_norm(&norm(ones([1, 1, 1, 4])), ones([1, 1, 2, 8])).sum().into_scalar(),
+        &|| swiglu(ones([1, 1, 2, 3]), ones([1, 1, 4, 3])).sum().into_scalar(),
+        &|| rotary(ones([2, 3, 1, 4]), ones([1, 1, 2, 2]), ones([1, 1, 2, 2])).sum().into_scalar(),
+        &|| rotary(ones([3, 3, 1, 4]), ones([2, 1, 3, 2]), ones([2, 1, 3, 2])).sum().into_scalar(),
+        &|| attend(vec![ones([1, 3, 2, 4]), ones([1, 2, 2, 4]), ones([1, 2, 2, 4])]).sum().into_scalar(),
+        &|| attend(vec![ones([1, 2, 2, 4]), ones([2, 2, 2, 4]), ones([2, 2, 2, 4])]).sum().into_scalar(),
+        &|| cross_entropy(logits(), targets(&[0, 3])).into_scalar(),
+        &|| cross_entropy(logits(), targets(&[3, 0])).into_scalar(),
+        &|| cross_entropy(logits(), targets(&[0])).into_scalar(),
+    ];
+    for (number, call) in calls.into_iter().enumerate() {
+        let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(call));
+        assert!(refused.is_err(), "call {number} was not refused: {refused:?}");
+    }
+}
+
 /// Other types than float32 are the composition's.
 #[test]
 fn other_types_are_composed() {
