@@ -108,6 +108,13 @@ impl LanguageModel for InferenceDecoder {
         }
     }
 
+    fn forward_copies(&self, embeddings: Tensor<3>, copies: usize) -> Tensor<3> {
+        match self {
+            Self::Float(model) => model.forward_copies(embeddings, copies),
+            Self::Quantized(model) => model.forward_copies(embeddings, copies),
+        }
+    }
+
     fn allows_padding(&self) -> bool {
         match self {
             Self::Float(model) => model.allows_padding(),

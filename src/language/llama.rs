@@ -116,13 +116,14 @@ impl DecoderLayer {
     fn forward(
         &self,
         hidden: Tensor<3>,
+        copies: usize,
         angles: Option<&RotaryAngles>,
         layer: usize,
         cache: Option<&mut KvCache>,
         padding: Option<&Padding>,
     ) -> Tensor<3> {
         let normed = rms_norm(&self.input_layernorm, hidden.clone());
-        let attended = self.self_attn.forward(normed, angles, layer, cache, padding);
+        let attended = self.self_attn.forward(normed, copies, angles, layer, cache, padding);
         let (Some(before), Some(behind)) =
             (&self.pre_feedforward_layernorm, &self.post_feedforward_layernorm)
         else {
@@ -293,6 +294,25 @@ impl LlamaDecoder {
     fn is_local(&self, layer: usize) -> bool {
         self.gemma.as_ref().is_some_and(|gemma| gemma.is_local(layer))
     }
+
+    /// All layers, where the first position stands for `copies` equal ones. These attend to each other alone, whose values are
+    /// equal, so that whatever their weights they stay equal from layer to layer: one is computed, and its key is placed at each
+    /// of their positions.
+    fn states(&self, embeddings: Tensor<3>, copies: usize, mut cache: Option<&mut KvCache>) -> Tensor<3> {
+        let time = embeddings.dims()[1] + copies - 1;
+        let start = cache.as_deref().map_or(0, KvCache::len);
+        let padding = cache.as_deref().map_or(vec![], |cache| cache.padding().to_vec());
+        let (dtype, device) = (embeddings.dtype(), embeddings.device());
+        let angles = |rope| RotaryAngles::new(start, time, &padding, rope, dtype, &device);
+        let (global, local) = (angles(&self.rope), self.local_rope.as_ref().map(angles));
+        let padding = Padding::new(padding, start + time, dtype, &device);
+        let hidden = self.layers.iter().enumerate().fold(embeddings, |hidden, (index, layer)| {
+            let local = local.as_ref().filter(|_| self.is_local(index));
+            let angles = self.has_positions(index).then(|| local.unwrap_or(&global));
+            layer.forward(hidden, copies, angles, index, cache.as_deref_mut(), padding.as_ref())
+        });
+        rms_norm(&self.norm, hidden)
+    }
 }
 
 impl LanguageModel for LlamaDecoder {
@@ -316,20 +336,13 @@ impl LanguageModel for LlamaDecoder {
         }
     }
 
-    fn forward(&self, embeddings: Tensor<3>, mut cache: Option<&mut KvCache>) -> Tensor<3> {
-        let [_, time, _] = embeddings.dims();
-        let start = cache.as_deref().map_or(0, KvCache::len);
-        let padding = cache.as_deref().map_or(vec![], |cache| cache.padding().to_vec());
-        let (dtype, device) = (embeddings.dtype(), embeddings.device());
-        let angles = |rope| RotaryAngles::new(start, time, &padding, rope, dtype, &device);
-        let (global, local) = (angles(&self.rope), self.local_rope.as_ref().map(angles));
-        let padding = Padding::new(padding, start + time, dtype, &device);
-        let hidden = self.layers.iter().enumerate().fold(embeddings, |hidden, (index, layer)| {
-            let local = local.as_ref().filter(|_| self.is_local(index));
-            let angles = self.has_positions(index).then(|| local.unwrap_or(&global));
-            layer.forward(hidden, angles, index, cache.as_deref_mut(), padding.as_ref())
-        });
-        rms_norm(&self.norm, hidden)
+    fn forward(&self, embeddings: Tensor<3>, cache: Option<&mut KvCache>) -> Tensor<3> {
+        self.states(embeddings, 1, cache)
+    }
+
+    fn forward_copies(&self, embeddings: Tensor<3>, copies: usize) -> Tensor<3> {
+        assert!(copies > 0, "the first position stands for at least itself");
+        self.states(embeddings, copies, None)
     }
 
     fn allows_padding(&self) -> bool {

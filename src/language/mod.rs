@@ -106,6 +106,46 @@ pub trait LanguageModel: Module + ModuleDisplay + Sync + 'static {
     /// - output: `[batch, time, width]`
     fn forward(&self, embeddings: Tensor<3>, cache: Option<&mut KvCache>) -> Tensor<3>;
 
+    /// The final hidden states of sequences whose first position stands for `copies` equal ones, as the authors of ReVision give
+    /// every picture to the language model (arXiv 2602.07026, Sec. 5): the state at the last copy, and those that follow.
+    ///
+    /// This computes all copies. [`LlamaDecoder`] computes one: copies at the beginning of a sequence attend to nothing but each
+    /// other, so that they stay equal in all layers.
+    ///
+    /// # Shapes
+    ///
+    /// - embeddings, output: `[batch, time, width]`, for `time + copies - 1` positions
+    ///
+    /// # Panics
+    ///
+    /// Panics without a copy.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Distribution, Tensor};
+    /// use burn_revision::language::{LanguageModel, LlamaConfig};
+    ///
+    /// # fn main() -> burn_revision::Result<()> {
+    /// let device = Device::default();
+    /// let model = LlamaConfig::new(256, 64, 128, 2, 4).init(&device)?;
+    /// let [picture, text] = [1, 7].map(|time| Tensor::random([1, time, 64], Distribution::Default, &device));
+    /// let short = model.forward_copies(Tensor::cat(vec![picture.clone(), text.clone()], 1), 500);
+    /// let long = model.forward(Tensor::cat(vec![picture.repeat_dim(1, 500), text], 1), None).narrow(1, 499, 8);
+    /// assert!((short - long).abs().max().into_scalar::<f32>() < 1e-4);
+    /// # Ok(())
+    /// # }
+    /// ```
+    fn forward_copies(&self, embeddings: Tensor<3>, copies: usize) -> Tensor<3> {
+        assert!(copies > 0, "the first position stands for at least itself");
+        let [batch, time, width] = embeddings.dims();
+        let mut whole = vec![embeddings.clone().narrow(1, 0, 1).expand([batch, copies, width])];
+        if time > 1 {
+            whole.push(embeddings.narrow(1, 1, time - 1));
+        }
+        self.forward(Tensor::cat(whole, 1), None).narrow(1, copies - 1, time)
+    }
+
     /// Whether [`forward`](Self::forward) follows the [`padding`](KvCache::padding) of the cache, as sequences of unlike lengths
     /// need that are continued together. A model that does not is given one length at a time.
     fn allows_padding(&self) -> bool {

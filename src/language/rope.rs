@@ -159,6 +159,16 @@ impl RotaryAngles {
         }
     }
 
+    /// Those of the last `len` positions.
+    pub(super) fn last(&self, len: usize) -> Self {
+        let [_, _, all, _] = self.cos.dims();
+        let part = |table: &Tensor<4>| match len == all {
+            true => table.clone(),
+            false => table.clone().narrow(2, all - len, len),
+        };
+        Self { cos: part(&self.cos), sin: part(&self.sin) }
+    }
+
     /// Rotates the heads of queries or keys, `[batch, len, heads, head_dim]`, by their positions: `[batch, heads, len, head_dim]`.
     pub(super) fn rotate(&self, heads: Tensor<4>) -> Tensor<4> {
         rotary(heads, self.cos.clone(), self.sin.clone())

@@ -24,6 +24,8 @@ pub struct Batch {
     pub batch_size: usize,
     /// The length of the spliced sequences.
     pub seq_length: usize,
+    /// The visual tokens with which every sequence begins, all equal; 0 where some sequence begins with anything else.
+    pub leading: usize,
 }
 
 impl Batch {
@@ -131,7 +133,20 @@ impl Batch {
             targets: ints(targets),
             batch_size: samples.len(),
             seq_length,
+            leading: if samples.iter().all(|sample| sample.image_at == Some(0)) {
+                num_visual_tokens
+            } else {
+                0
+            },
         }
+    }
+
+    /// Of the positions that predict a labelled token, where the [`leading`](Self::leading) visual tokens have one position
+    /// together.
+    pub(super) fn predicting_after_one(&self) -> Tensor<1, Int> {
+        let saved = (self.leading - 1) as i64;
+        let rows = self.predicting.clone().div_scalar(self.seq_length as i64);
+        self.predicting.clone() - rows.add_scalar(1).mul_scalar(saved)
     }
 
     /// The number of labelled tokens.
@@ -233,6 +248,22 @@ mod tests {
         // The last visual token predicts the first word of the caption.
         assert_eq!(ints(batch.predicting), [2, 3, 5]);
         assert_eq!(ints(batch.targets), [5, 6, 7]);
+    }
+
+    /// Positions of the sequences with one visual token are found again in those with several.
+    #[test]
+    fn leading_pictures_may_have_one_position_together() {
+        let (short, long) = (sample(&[5, 6], 0, Some(0), &[0.5]), sample(&[7, 8, 9], 1, Some(0), &[0.25]));
+        let laid_out = |tokens| Batch::new(&[short.clone(), long.clone()], tokens, &Device::default());
+        let one = laid_out(1);
+        assert_eq!(ints(one.predicting.clone()), [0, 1, 5, 6]);
+        for tokens in [1, 2, 7] {
+            let batch = laid_out(tokens);
+            assert_eq!(batch.leading, tokens);
+            assert_eq!(ints(batch.predicting_after_one()), ints(one.predicting.clone()));
+        }
+        let other = sample(&[1, 5], 1, Some(1), &[0.5]);
+        assert_eq!(Batch::new(&[short, other], 2, &Device::default()).leading, 0);
     }
 
     #[test]

@@ -118,6 +118,8 @@ impl<L: LanguageModel> ReVision<L> {
 
     /// The mean negative log-likelihood of the labelled tokens, `[1]`, in nats.
     ///
+    /// Where every sequence begins with its picture, one of its visual tokens goes through the language model, whatever their
+    /// number, since all are equal in all layers ([`LanguageModel::forward_copies`]).
     /// Logits are computed only at positions that predict a label, and only for a part of them at a time where all would
     /// take more than 64 MB: then backward needs the gradient by the states in memory, but not the logits. With a
     /// vocabulary that is trained, a part has at least as many labels as the language model is wide.
@@ -127,10 +129,26 @@ impl<L: LanguageModel> ReVision<L> {
     /// Panics if no token is labelled: the mean over none would be NaN.
     pub fn loss(&self, batch: &Batch) -> Tensor<1> {
         assert!(batch.num_labels() > 0, "a batch without a labelled token has no loss");
-        let hidden = self.language.forward(self.splice(batch), None);
+        let (hidden, predicting) = match batch.leading {
+            0 | 1 => (self.language.forward(self.splice(batch), None), batch.predicting.clone()),
+            copies => {
+                let hidden = self.language.forward_copies(self.leading(batch), copies);
+                (hidden, batch.predicting_after_one())
+            }
+        };
         let [rows, time, width] = hidden.dims();
-        let hidden = hidden.reshape([rows * time, width]).select(0, batch.predicting.clone());
+        let hidden = hidden.reshape([rows * time, width]).select(0, predicting);
         label_loss::mean_nll(&self.language, hidden, batch.targets.clone())
+    }
+
+    /// The embeddings of a batch whose sequences begin with their pictures, one position for all visual tokens of each:
+    /// `[batch_size, 1 + text_length, width]`.
+    fn leading(&self, batch: &Batch) -> Tensor<3> {
+        let text = self.language.embed(batch.tokens.clone());
+        let [rows, _, width] = text.dims();
+        let visual = batch.visual.clone().expect("sequences that begin with pictures have them");
+        let visual = self.projector.forward(visual).cast(text.dtype());
+        Tensor::cat(vec![visual.reshape([rows, 1, width]), text], 1)
     }
 
     /// Continues a prompt about each picture, `[pictures, embedding_dim]`, up to one of the tokens `end`; see

@@ -1,11 +1,12 @@
 use burn::module::{Module, ModuleVisitor, Param};
+use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams};
 use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
-use burn_revision::language::LlamaDecoder;
+use burn_revision::language::{LanguageModel, LlamaDecoder};
 use burn_revision::revision::*;
 
-use crate::agreement::{assert_close, device, reference};
-use crate::tiny::{CAPTIONS, assert_same, batch, dataset, learner, measure, model, stage, weights};
+use crate::agreement::{assert_close, device, numbers, reference};
+use crate::tiny::{CAPTIONS, DIM, assert_same, batch, dataset, learner, measure, model, stage, weights};
 
 /// The gradient by every weight of a module that has one, by path.
 pub fn gradients<M: Module>(module: &M, grads: &Gradients) -> Vec<(String, TensorData)> {
@@ -36,6 +37,41 @@ pub fn gradients<M: Module>(module: &M, grads: &Gradients) -> Vec<(String, Tenso
 fn in_training(trainable: Trainable, device: &Device) -> ReVision<LlamaDecoder> {
     let device = device.clone().autodiff();
     trainable.apply(model().fork(&device).train()).unwrap()
+}
+
+/// Pictures in front of all sequences go through the language model once, whatever their number of visual tokens: loss and
+/// gradients are those of the spliced sequences.
+#[test]
+fn leading_pictures_give_the_loss_of_all_their_tokens() {
+    let samples: Vec<Sample> = [vec![3, 4, 5], vec![6, 7, 8, 9, 10], vec![11]]
+        .into_iter()
+        .enumerate()
+        .map(|(row, tokens)| {
+            let mut sample = Sample::text("s", tokens);
+            sample.image_at = Some(0);
+            sample.embedding = Some(numbers(3, DIM, 4)[row * DIM..][..DIM].to_vec());
+            sample
+        })
+        .collect();
+    for trainable in [Trainable::Projector, Trainable::ProjectorAndLanguage] {
+        let model = in_training(trainable, &device());
+        let batch = Batch::new(&samples, 40, &device().autodiff());
+        assert_eq!(batch.leading, 40);
+        let whole = {
+            let states = model.language.forward(model.splice(&batch), None);
+            let [rows, time, width] = states.dims();
+            let states = states.reshape([rows * time, width]).select(0, batch.predicting.clone());
+            let logits = model.language.logits(states);
+            CrossEntropyLossConfig::new().init(&logits.device()).forward(logits, batch.targets.clone())
+        };
+        let loss = model.loss(&batch);
+        assert_close(loss.to_data(), whole.to_data(), DType::F32, "loss");
+        let [found, expected] = [loss, whole].map(|loss| gradients(&model, &loss.backward()));
+        assert_eq!(found.len(), expected.len());
+        for ((path, found), (_, expected)) in found.into_iter().zip(expected) {
+            assert_close(found, expected, DType::F32, &path);
+        }
+    }
 }
 
 #[test]

@@ -110,8 +110,9 @@ impl CausalSelfAttention {
         self.q_norm.is_some()
     }
 
-    /// The attended hidden states. `angles` are those of these positions, `None` in a layer without positions; keys and
-    /// values are appended to those of `layer` in the `cache`. `padding` is that of the cache.
+    /// The attended hidden states. The first of these positions stands for `copies` equal ones. `angles` are those of all
+    /// positions, with the copies, `None` in a layer without positions; keys and values are appended to those of `layer` in the
+    /// `cache`. `padding` is that of the cache.
     ///
     /// # Shapes
     ///
@@ -119,6 +120,7 @@ impl CausalSelfAttention {
     pub(super) fn forward(
         &self,
         hidden: Tensor<3>,
+        copies: usize,
         angles: Option<&RotaryAngles>,
         layer: usize,
         cache: Option<&mut KvCache>,
@@ -127,32 +129,51 @@ impl CausalSelfAttention {
         let [batch, time, width] = hidden.dims();
         // As one matrix: a batch of products with the same weights would prepare them for each sequence anew.
         let rows = hidden.reshape([batch * time, width]);
-        let heads = |x: Tensor<2>, n| x.reshape([batch, time, n, self.head_dim]);
-        let placed = |x: Tensor<4>, norm: &Option<RmsNorm>| {
-            let x = match norm {
+        let heads = |x: Tensor<2>, n, norm: Option<&RmsNorm>| {
+            let x = x.reshape([batch, time, n, self.head_dim]);
+            match norm {
                 Some(norm) => rms_norm(norm, x),
                 None => x,
-            };
-            match angles {
-                Some(angles) => angles.rotate(x),
-                None => x.swap_dims(1, 2),
             }
         };
-        let query = placed(heads(self.q_proj.forward(rows.clone()), self.num_heads), &self.q_norm);
-        let key = placed(heads(self.k_proj.forward(rows.clone()), self.num_kv_heads), &self.k_norm);
-        let value = heads(self.v_proj.forward(rows), self.num_kv_heads).swap_dims(1, 2);
+        let placed = |x: Tensor<4>| match angles {
+            Some(angles) => angles.last(x.dims()[1]).rotate(x),
+            None => x.swap_dims(1, 2),
+        };
+        let query = heads(self.q_proj.forward(rows.clone()), self.num_heads, self.q_norm.as_ref());
+        let key = heads(self.k_proj.forward(rows.clone()), self.num_kv_heads, self.k_norm.as_ref());
+        let value = heads(self.v_proj.forward(rows), self.num_kv_heads, None);
+        let of_copies = (copies > 1).then(|| self.of_copies(value.clone()));
+
+        let (key, value) = (placed(with_copies(key, copies)), with_copies(value, copies).swap_dims(1, 2));
         let (key, value) = match cache {
             Some(cache) => cache.append(layer, key, value),
             None => (key, value),
         };
-
-        let mixed = if query.is_autodiff() {
-            self.attention().differentiable(query, key, value)
-        } else {
-            self.attention().forward(query, key, value, padding).swap_dims(1, 2)
+        let mixed = |query: Tensor<4>| {
+            let query = placed(query);
+            if query.is_autodiff() {
+                self.attention().differentiable(query, key, value)
+            } else {
+                self.attention().forward(query, key, value, padding).swap_dims(1, 2)
+            }
+        };
+        let mixed = match of_copies {
+            None => mixed(query),
+            Some(of_copies) if time == 1 => of_copies,
+            Some(of_copies) => Tensor::cat(vec![of_copies, mixed(query.narrow(1, 1, time - 1))], 1),
         };
         let mixed = mixed.reshape([batch * time, self.num_heads * self.head_dim]);
         self.o_proj.forward(mixed).reshape([batch, time, width])
+    }
+
+    /// What the first of the positions attends to where it stands for copies, `[batch, 1, heads, head_dim]`: nothing but values
+    /// equal to its own, `[batch, time, kv_heads, head_dim]`, of which any weighted mean is that value.
+    fn of_copies(&self, value: Tensor<4>) -> Tensor<4> {
+        let [batch, _, kv_heads, dim] = value.dims();
+        let groups = self.num_heads / kv_heads;
+        let value = value.narrow(1, 0, 1).reshape([batch, kv_heads, 1, dim]);
+        value.expand([batch, kv_heads, groups, dim]).reshape([batch, 1, self.num_heads, dim])
     }
 
     /// What attention needs to know of the layer.
@@ -163,5 +184,19 @@ impl CausalSelfAttention {
             scale: self.scale,
             score_cap: self.score_cap,
         }
+    }
+}
+
+/// Each of the copies that the first position stands for in a place of its own: `[batch, time + copies - 1, heads, head_dim]` for
+/// `[batch, time, heads, head_dim]`.
+fn with_copies(heads: Tensor<4>, copies: usize) -> Tensor<4> {
+    if copies == 1 {
+        return heads;
+    }
+    let [batch, time, count, dim] = heads.dims();
+    let first = heads.clone().narrow(1, 0, 1).expand([batch, copies, count, dim]);
+    match time {
+        1 => first,
+        _ => Tensor::cat(vec![first, heads.narrow(1, 1, time - 1)], 1),
     }
 }

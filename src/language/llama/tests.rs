@@ -159,3 +159,79 @@ fn sizes_that_do_not_fit_are_refused_with_both_values() {
     let error = config().with_gemma(Some(short)).init(&Device::default()).unwrap_err();
     assert!(error.to_string().contains("local_layers"), "{error}");
 }
+
+/// A language model that computes all copies, as any other does.
+#[derive(Module, Debug)]
+struct Plain {
+    model: LlamaDecoder,
+}
+
+impl LanguageModel for Plain {
+    fn width(&self) -> usize {
+        self.model.width()
+    }
+
+    fn vocab_size(&self) -> usize {
+        self.model.vocab_size()
+    }
+
+    fn max_positions(&self) -> usize {
+        self.model.max_positions()
+    }
+
+    fn embed(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
+        self.model.embed(tokens)
+    }
+
+    fn forward(&self, embeddings: Tensor<3>, cache: Option<&mut KvCache>) -> Tensor<3> {
+        self.model.forward(embeddings, cache)
+    }
+
+    fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
+        self.model.logits(hidden)
+    }
+}
+
+/// One copy in the place of all gives their states, and the gradients by what goes in and by the weights.
+#[test]
+fn copies_at_the_beginning_are_computed_once() {
+    let device = Device::default().autodiff();
+    for config in [
+        config(),
+        config().with_attention_bias(true).with_no_rope_layers(Some(vec![0, 1])),
+        config().with_qk_norm(Some(true)).with_gemma(Some(gemma())),
+    ] {
+        let model = config.init(&device).unwrap();
+        let plain = Plain { model: model.clone() };
+        for (copies, time) in [(1, 5), (2, 1), (2, 2), (5, 9), (140, 11)] {
+            let input = Tensor::from_inner(embeddings(2, time)).require_grad();
+            let share = Tensor::from_inner(embeddings(2, time));
+            let run = |model: &dyn Fn(Tensor<3>) -> Tensor<3>| {
+                let states = model(input.clone());
+                let mut grads = (states.clone() * share.clone()).sum().backward();
+                let of_input = input.grad_remove(&mut grads).unwrap();
+                let of_keys = plain.model.layers[0].self_attn.k_proj.weight.val().grad(&grads);
+                (states.inner(), of_input, of_keys.unwrap())
+            };
+            let found = run(&|input| model.forward_copies(input, copies));
+            let expected = run(&|input| plain.forward_copies(input, copies));
+            assert_close(found.0.clone(), expected.0, 2e-5);
+            for (found, expected) in [
+                (found.1.flatten::<1>(0, 2), expected.1.flatten::<1>(0, 2)),
+                (found.2.flatten(0, 1), expected.2.flatten(0, 1)),
+            ] {
+                let scale = expected.clone().abs().max().into_scalar::<f32>().max(1.0);
+                assert_close(found, expected, 2e-5 * scale);
+            }
+            // Without gradients, as in validation.
+            let states = model.valid().forward_copies(input.clone().inner(), copies);
+            assert_close(states, found.0, 2e-5);
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "at least itself")]
+fn no_copy_is_refused() {
+    config().init(&Device::default()).unwrap().forward_copies(embeddings(1, 2), 0);
+}
