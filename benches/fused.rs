@@ -14,7 +14,8 @@ use std::time::Instant;
 
 use burn::module::Param;
 use burn::nn::loss::CrossEntropyLossConfig;
-use burn::nn::{RmsNorm, RmsNormConfig};
+use burn::nn::{LinearConfig, RmsNorm, RmsNormConfig};
+use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::activation::silu;
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 
@@ -81,7 +82,31 @@ fn main() {
             &|x| fused::cross_entropy(logits(x), targets(&x[0].device())).reshape([1, 1, 1, 1]),
         );
     }
+    optimizer_row(&device);
     machine(&device);
+}
+
+/// A step over the matrix of an embedding of 16,384 tokens.
+fn optimizer_row(device: &Device) {
+    let matrix = LinearConfig::new(WIDTH, 16_384).with_bias(false).init(&device.clone().autodiff());
+    let gradient = Tensor::<2>::random([WIDTH, 16_384], Distribution::Default, device);
+    let step = |optimizer: ModuleOptimizer| {
+        let state = std::cell::RefCell::new((Some(matrix.clone()), optimizer));
+        let gradient = gradient.clone();
+        move || {
+            let (matrix, optimizer) = &mut *state.borrow_mut();
+            let before = matrix.take().expect("every step puts it back");
+            let mut grads = GradientsParams::new();
+            grads.register(before.weight.id, gradient.clone());
+            *matrix = Some(optimizer.step(1e-3, before, grads));
+        }
+    };
+    let composed = AdamWConfig::new().with_beta_2(0.999).with_epsilon(1e-8).with_weight_decay(0.01).init();
+    let composed = step(composed);
+    let fused = step(ModuleOptimizer::from(fused::FusedAdamW::new([0.9, 0.999], 1e-8, 0.01)));
+    let [composed, fused] = medians([&composed, &fused]);
+    let weights = WIDTH * 16_384;
+    println!("| AdamW | {weights} | step | {composed:.2} | {fused:.2} | {:.1} |", composed / fused);
 }
 
 fn norm(device: &Device) -> RmsNorm {

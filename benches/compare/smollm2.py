@@ -48,6 +48,8 @@ def parse():
     stage1.add_argument("--steps", type=int, default=12, help=f"of which the first {WARM_UP} are not timed")
     stage1.add_argument("--logits", choices=["labels", "all"], default="labels", help="positions that get logits")
     stage1.add_argument("--projector", choices=["once", "copies"], default="once", help="repeat its output or its input")
+    stage1.add_argument("--copies", choices=["all"], default="all", help="visual tokens that go through the model")
+    stage1.add_argument("--train", choices=["projector", "all"], default="projector", help="all: the language model too")
     generate = modes.add_parser("generate", help="greedy tokens with a cache of keys and values")
     generate.add_argument("--new", type=int, default=64)
     check = modes.add_parser("check", help="the mean NLL of a known text")
@@ -133,7 +135,9 @@ def stage1(model):
     width, random = model.config.hidden_size, np.random.default_rng(0)
     torch.manual_seed(0)
     projector = nn.Sequential(nn.Linear(EMBEDDING, width), nn.GELU(), nn.Linear(width, width))
-    optimizer = torch.optim.AdamW(projector.parameters(), lr=5e-4)
+    model.requires_grad_(args.train == "all")
+    trained = [*projector.parameters(), *(model.parameters() if args.train == "all" else [])]
+    optimizer = torch.optim.AdamW(trained, lr=5e-4)
 
     def batch():
         ids = torch.from_numpy(random.integers(1000, 40_000, (args.batch, args.text)))
@@ -161,7 +165,7 @@ def stage1(model):
         optimizer.zero_grad()
         loss = loss_of(ids, rows)
         loss.backward()
-        nn.utils.clip_grad_norm_(projector.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         losses.append(loss.item())
         seconds.append(time.perf_counter() - begun)
@@ -173,6 +177,7 @@ def stage1(model):
         "steps": args.steps,
         "logits": args.logits,
         "projector": args.projector,
+        "train": args.train,
         "tokens_per_second": args.batch * (args.visual + args.text) / step,
         "median_step_seconds": step,
         "min_step_seconds": min(seconds[WARM_UP:]),

@@ -8,12 +8,13 @@ use std::time::Instant;
 use burn::grad_clipping::GradientClippingConfig;
 use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
-use burn::optim::{AdamWConfig, GradientsParams};
+use burn::optim::GradientsParams;
 use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
 use burn_revision::language::{
     BatchDecoder, Decoded, GenerationConfig, LanguageModel, LlamaDecoder, Pretrained, TokenStream,
 };
 use burn_revision::revision::*;
+use burn_revision::training::adamw;
 use clap::{Parser, Subcommand, ValueEnum};
 use rand::{RngExt, SeedableRng};
 use rayon::prelude::*;
@@ -46,6 +47,11 @@ enum What {
         logits: Logits,
         #[arg(long, value_enum, default_value_t = Projected::Once)]
         projector: Projected,
+        /// Of the equal visual tokens, those that go through the language model
+        #[arg(long, value_enum, default_value_t = Copies::One)]
+        copies: Copies,
+        #[arg(long, value_enum, default_value_t = Trained::Projector)]
+        train: Trained,
     },
     /// Greedy generation with a cache
     Generate {
@@ -72,6 +78,19 @@ enum Logits {
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Copies {
+    One,
+    All,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Trained {
+    Projector,
+    /// The language model too
+    All,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum Projected {
     Once,
     Copies,
@@ -81,8 +100,8 @@ fn main() {
     burn_revision::training::keep_freed_memory();
     let arguments = Arguments::parse();
     let line = match arguments.what {
-        What::Stage1 { batch, visual, text, steps, logits, projector } => {
-            stage1([batch, visual, text, steps], logits, projector)
+        What::Stage1 { batch, visual, text, steps, logits, projector, copies, train } => {
+            stage1([batch, visual, text, steps], logits, projector, copies, train)
         }
         What::Generate { new, prompt, blocks: true, batch } => {
             let device = Device::default();
@@ -128,11 +147,17 @@ fn stage1(
     [batch, visual, text, steps]: [usize; 4],
     logits: Logits,
     projected: Projected,
+    copies: Copies,
+    trained: Trained,
 ) -> serde_json::Value {
     let device = Device::default().autodiff();
     let model = ReVisionConfig::new(DIM).with_num_visual_tokens(visual);
     let model = model.init(language(&device), &device).unwrap();
-    let mut model = Trainable::Projector.apply(model.train()).unwrap().fork(&device);
+    let trainable = match trained {
+        Trained::Projector => Trainable::Projector,
+        Trained::All => Trainable::ProjectorAndLanguage,
+    };
+    let mut model = trainable.apply(model.train()).unwrap().fork(&device);
     let mut rng = rand::rngs::StdRng::seed_from_u64(0);
     let mut draw = || {
         let samples: Vec<Sample> = (0..batch)
@@ -144,11 +169,15 @@ fn stage1(
                 sample
             })
             .collect();
-        Batch::new(&samples, visual, &device)
+        let mut batch = Batch::new(&samples, visual, &device);
+        if copies == Copies::All {
+            batch.leading = 0;
+        }
+        batch
     };
     // Of each tensor, where `clip_grad_norm_` clips all together: the same work.
-    let clipping = GradientClippingConfig::Norm(1.0);
-    let mut optimizer = AdamWConfig::new().with_grad_clipping(Some(clipping)).init();
+    let clipping = GradientClippingConfig::Norm(1.0).init();
+    let mut optimizer = adamw(0.01, 0.999).unwrap().with_grad_clipping(clipping);
     let (mut times, mut losses) = (Vec::new(), Vec::new());
     for _ in 0..WARM_UP + steps {
         let batch = draw();

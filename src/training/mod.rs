@@ -43,7 +43,7 @@ pub(crate) use journal::StepJournal;
 pub(crate) use loader::{SequentialLoader, StepBatcher, StepLoader};
 pub(crate) use log::MetricsLog;
 pub use memory::keep_freed_memory;
-pub(crate) use optimizer::adamw;
+pub use optimizer::adamw;
 pub(crate) use output::LossOutput;
 pub(crate) use plan::{Step, StepPlan};
 pub use progress::ProgressLine;

@@ -4,12 +4,33 @@ use burn::optim::ModuleOptimizer;
 use crate::fused::FusedAdamW;
 use crate::{Error, Result};
 
-/// AdamW with the settings of Hugging Face's trainer: `epsilon` 1e-8, and no weight decay of biases and gains of norms.
+/// AdamW (arXiv 1711.05101) as both stages use it, with the settings of Hugging Face's trainer: `beta_1` 0.9, `epsilon` 1e-8,
+/// and no weight decay of biases and gains of norms. Steps are those of Burn's AdamW to the bit; on flex, in float32, one goes
+/// over the memory of weights and moments once.
 ///
 /// # Errors
 ///
 /// [`Error::Config`] for a weight decay that is negative or not finite.
-pub(crate) fn adamw(weight_decay: f32, beta_2: f32) -> Result<ModuleOptimizer> {
+///
+/// # Example
+///
+/// ```
+/// use burn::nn::LinearConfig;
+/// use burn::optim::GradientsParams;
+/// use burn::tensor::{Device, Tensor};
+/// use burn_revision::training::adamw;
+///
+/// # fn main() -> burn_revision::Result<()> {
+/// let device = Device::default().autodiff();
+/// let layer = LinearConfig::new(4, 2).init(&device);
+/// let loss = layer.forward(Tensor::<2>::ones([3, 4], &device)).powi_scalar(2).mean();
+/// let grads = GradientsParams::from_grads(loss.backward(), &layer);
+/// let layer = adamw(0.01, 0.999)?.step(1e-3, layer, grads);
+/// assert_eq!(layer.weight.dims(), [4, 2]);
+/// # Ok(())
+/// # }
+/// ```
+pub fn adamw(weight_decay: f32, beta_2: f32) -> Result<ModuleOptimizer> {
     if !weight_decay.is_finite() || weight_decay < 0.0 {
         return Err(Error::config(
             "weight_decay",
