@@ -6,6 +6,7 @@ mod book;
 mod builds;
 mod cargo;
 mod check;
+mod licenses;
 mod machine;
 
 use std::path::{Path, PathBuf};
@@ -24,6 +25,8 @@ enum Command {
     Book(book::Options),
     /// Show that examples, tests and program share one build of Burn
     Builds(builds::Options),
+    /// Check the licenses and sources of all dependencies against deny.toml
+    Licenses,
     /// Draw the layers of the library for the book, and check that each folder only uses folders below it
     Architecture(architecture::Options),
 }
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
         Command::Backends(options) => backends::run(&options),
         Command::Book(options) => book::run(&options),
         Command::Builds(options) => builds::run(&options),
+        Command::Licenses => licenses::run(),
         Command::Architecture(options) => architecture::run(&options),
     };
     match done {
