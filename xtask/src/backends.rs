@@ -17,24 +17,14 @@ pub struct Options {
     /// Run `revision_tiny --quick` on each as well
     #[arg(long)]
     example: bool,
-    /// Optimise the crates of other backends than flex less: sooner built, and right results are all that is asked here
+    /// Optimise this crate, Burn and its compilers of kernels less: sooner built, and right results are all that is asked here
     #[arg(long)]
     quick_build: bool,
 }
 
-/// What the names of crates begin with that only other backends than flex need.
-const ACCELERATORS: [&str; 10] = [
-    "burn-cubecl",
-    "burn-fusion",
-    "burn-ndarray",
-    "burn-wgpu",
-    "cubecl",
-    "cubek",
-    "naga",
-    "pliron",
-    "wgpu",
-    "rustc_apfloat",
-];
+/// What the names of crates begin with that are compiled anew for another set of backends.
+const COMPILED_ANEW: [&str; 8] =
+    ["burn", "cubecl", "cubek", "naga", "pliron", "rustc_apfloat", "tracel", "wgpu"];
 
 const USUAL: [&str; 4] = ["flex", "ndarray", "wgpu", "tch"];
 const SUITE: &str = "backend";
@@ -115,12 +105,12 @@ fn seconds(took: Duration) -> String {
     format!("{:.1} s", took.as_secs_f64())
 }
 
-/// Settings of cargo by which the crates of accelerators are optimised less.
+/// Settings of cargo by which the crates that are compiled anew are optimised less.
 fn lowered() -> Result<Vec<String>, String> {
     let path = root().join("Cargo.lock");
     let lock = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     let names = lock.lines().filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
-    let names = names.filter(|name| ACCELERATORS.iter().any(|prefix| name.starts_with(prefix)));
+    let names = names.filter(|name| COMPILED_ANEW.iter().any(|prefix| name.starts_with(prefix)));
     let settings = names.map(|name| format!("profile.dev.package.{name}.opt-level=1"));
     Ok(settings.flat_map(|setting| ["--config".to_string(), setting]).collect())
 }
