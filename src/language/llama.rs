@@ -8,7 +8,7 @@ use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig, RmsNorm, RmsNor
 use burn::tensor::activation::gelu_approximate;
 use burn::tensor::{Device, Int, Tensor};
 
-use super::attention::{CausalSelfAttention, CausalSelfAttentionConfig, Padding};
+use super::attention::{CausalBias, CausalSelfAttention, CausalSelfAttentionConfig, Padding};
 use super::gemma::GemmaConfig;
 use super::rope::{RotaryAngles, RotaryFrequencies};
 use super::{KvCache, LanguageModel, RopeScaling};
@@ -120,9 +120,10 @@ impl DecoderLayer {
         layer: usize,
         cache: Option<&mut KvCache>,
         padding: Option<&Padding>,
+        causal: &CausalBias,
     ) -> Tensor<3> {
         let normed = rms_norm(&self.input_layernorm, hidden.clone());
-        let attended = self.self_attn.forward(normed, angles, layer, cache, padding);
+        let attended = self.self_attn.forward(normed, angles, layer, cache, padding, causal);
         let (Some(before), Some(behind)) =
             (&self.pre_feedforward_layernorm, &self.post_feedforward_layernorm)
         else {
@@ -324,10 +325,11 @@ impl LanguageModel for LlamaDecoder {
         let angles = |rope| RotaryAngles::new(start, time, &padding, rope, dtype, &device);
         let (global, local) = (angles(&self.rope), self.local_rope.as_ref().map(angles));
         let padding = Padding::new(padding, start + time, dtype, &device);
+        let causal = CausalBias::default();
         let hidden = self.layers.iter().enumerate().fold(embeddings, |hidden, (index, layer)| {
             let local = local.as_ref().filter(|_| self.is_local(index));
             let angles = self.has_positions(index).then(|| local.unwrap_or(&global));
-            layer.forward(hidden, angles, index, cache.as_deref_mut(), padding.as_ref())
+            layer.forward(hidden, angles, index, cache.as_deref_mut(), padding.as_ref(), &causal)
         });
         rms_norm(&self.norm, hidden)
     }

@@ -1,5 +1,6 @@
 //! Attention of the decoders: the layer, and how its queries attend to keys, for training and without gradients.
 
+mod causal;
 mod inference;
 mod padding;
 mod training;
@@ -15,6 +16,7 @@ use burn::tensor::{Device, Tensor};
 use super::KvCache;
 use super::rope::RotaryAngles;
 use crate::fused::rms_norm;
+pub(super) use causal::CausalBias;
 pub(super) use inference::Attention;
 pub(super) use padding::Padding;
 
@@ -111,7 +113,8 @@ impl CausalSelfAttention {
     }
 
     /// The attended hidden states. `angles` are those of these positions, `None` in a layer without positions; keys and
-    /// values are appended to those of `layer` in the `cache`. `padding` is that of the cache.
+    /// values are appended to those of `layer` in the `cache`. `padding` is that of the cache, and `causal` is shared by all
+    /// layers.
     ///
     /// # Shapes
     ///
@@ -123,6 +126,7 @@ impl CausalSelfAttention {
         layer: usize,
         cache: Option<&mut KvCache>,
         padding: Option<&Padding>,
+        causal: &CausalBias,
     ) -> Tensor<3> {
         let [batch, time, width] = hidden.dims();
         // As one matrix: a batch of products with the same weights would prepare them for each sequence anew.
@@ -147,9 +151,9 @@ impl CausalSelfAttention {
         };
 
         let mixed = if query.is_autodiff() {
-            self.attention().differentiable(query, key, value)
+            self.attention().differentiable(query, key, value, causal)
         } else {
-            self.attention().forward(query, key, value, padding).swap_dims(1, 2)
+            self.attention().forward(query, key, value, padding, causal).swap_dims(1, 2)
         };
         let mixed = mixed.reshape([batch * time, self.num_heads * self.head_dim]);
         self.o_proj.forward(mixed).reshape([batch, time, width])
