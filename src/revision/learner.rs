@@ -17,8 +17,8 @@ use super::stage_model::{StageModel, StepBatch};
 use super::{ConversationDataset, ReVision, StageConfig, Trainable};
 use crate::language::LanguageModel;
 use crate::training::{
-    GradientGuard, MetricsLog, ProgressLine, SequentialLoader, StepBatcher, StepLoader, StepPlan,
-    StopRequest, TokenMetric, adamw, checkpointers, cosine_with_warmup,
+    GradientGuard, LastValidation, MetricsLog, ProgressLine, SequentialLoader, StepBatcher, StepLoader,
+    StepPlan, StopRequest, TokenMetric, adamw, checkpointers, cosine_with_warmup,
 };
 use crate::{Error, Result};
 
@@ -171,7 +171,7 @@ impl ReVisionLearner {
             guard,
             stop: self.stop.clone(),
         };
-        let training = self.training(&folder, train, loaders.valid(valid.clone()))?;
+        let (training, last_validation) = self.training(&folder, train, loaders.valid(valid.clone()))?;
         let [model_files, optimizer_files, scheduler_files] = checkpointers;
         let result = training
             .with_custom_checkpointers(model_files, optimizer_files, scheduler_files)
@@ -179,7 +179,12 @@ impl ReVisionLearner {
 
         ending.check(&result)?;
         let model = result.model.into_inner();
-        let valid_loss = valid.map(|valid| mean_nll(&model, &valid, stage.micro_batch_size, &device.inner()));
+        // A run without a step left has measured nothing.
+        let measured = last_validation.after(ending.plan.steps());
+        let valid_loss = valid.map(|valid| match measured {
+            Some(loss) => Ok(loss),
+            None => mean_nll(&model, &valid, stage.micro_batch_size, &device.inner()),
+        });
         Ok(StageOutcome {
             valid_loss: valid_loss.transpose()?,
             model,
@@ -189,14 +194,16 @@ impl ReVisionLearner {
         })
     }
 
-    /// burn-train's training over the loaders, with metrics, log, progress, and checkpoints after each segment.
+    /// burn-train's training over the loaders, with metrics, log, progress, and checkpoints after each segment; and where its
+    /// last validation will be found.
     fn training<L: LanguageModel>(
         &mut self,
         folder: &RunFolder,
         train: StepLoader<StepBatch>,
         valid: SequentialLoader<StepBatch>,
-    ) -> Result<SupervisedTraining<StageModel<L>>> {
+    ) -> Result<(SupervisedTraining<StageModel<L>>, LastValidation)> {
         let log = MetricsLog::open(&folder.metrics(), folder.first_step, self.interrupter.clone())?;
+        let last_validation = log.last_validation();
         let renderer = self.renderer.take().unwrap_or_else(|| {
             Box::new(ProgressLine::new(self.label.clone(), folder.first_step, train.steps()))
         });
@@ -210,10 +217,11 @@ impl ReVisionLearner {
             .with_checkpointing_strategy(KeepLastNCheckpoints::new(self.config.keep_checkpoints))
             .renderer(renderer)
             .num_epochs(last_checkpoint);
-        Ok(match folder.checkpoint {
+        let training = match folder.checkpoint {
             0 => training,
             checkpoint => training.checkpoint(checkpoint),
-        })
+        };
+        Ok((training, last_validation))
     }
 }
 

@@ -47,7 +47,7 @@ pub(crate) use checkpoint::{checkpoint_files, checkpointers, latest_checkpoint, 
 pub(crate) use guard::GradientGuard;
 pub(crate) use journal::StepJournal;
 pub(crate) use loader::{StepBatcher, StepLoader};
-pub(crate) use log::MetricsLog;
+pub(crate) use log::{LastValidation, MetricsLog};
 pub use memory::keep_freed_memory;
 pub(crate) use optimizer::adamw;
 pub(crate) use output::LossOutput;
