@@ -9,6 +9,7 @@ use burn::train::{InferenceStep, TrainOutput, TrainStep};
 
 use super::parameters::count_parameters;
 use super::{Batch, ReVision, Trainable};
+use crate::device::is_cpu;
 use crate::language::LanguageModel;
 use crate::training::{GradientGuard, LossOutput};
 
@@ -142,9 +143,14 @@ impl<L: LanguageModel> TrainStep for StageModel<L> {
     }
 
     fn optimize(self, optim: &mut ModuleOptimizer, rate: ModuleLearningRate, grads: GradientsParams) -> Self {
-        match self.guard.check(&self, grads) {
-            Some(grads) => optim.step(rate, self, grads),
-            None => self,
+        let guard = self.guard.clone();
+        // A processor has computed the norm when it is asked for. Where a whole language model is trained, a second state of
+        // the optimizer would be half as much memory again, and the step is short beside what is before it.
+        let is_queued = self.model.devices().first().is_some_and(|device| !is_cpu(device));
+        let is_small = matches!(self.trainable, Trainable::Projector | Trainable::ProjectorAndLora);
+        match is_queued && is_small {
+            true => guard.step_and_check(optim, rate, self, grads),
+            false => guard.step(optim, rate, self, grads),
         }
     }
 }
