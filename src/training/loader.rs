@@ -203,13 +203,14 @@ impl<O: Send + 'static> DataLoader<O> for StepLoader<O> {
         Arc::new(self.on_device(device))
     }
 
-    /// Training on several devices would slice the loader; a plan of optimizer steps cannot be sliced.
+    /// A sequence of optimizer steps has no parts that could be taken at the same time: several devices share each step, by
+    /// its micro-batches.
     ///
     /// # Panics
     ///
     /// Always.
     fn slice(&self, _start: usize, _end: usize) -> Arc<dyn DataLoader<O>> {
-        panic!("a StepLoader is a sequence of optimizer steps and cannot be sliced across devices");
+        panic!("optimizer steps follow one another: devices share each of them, and not their sequence");
     }
 }
 

@@ -57,3 +57,4 @@ pub(crate) use schedule::cosine_with_warmup;
 pub(crate) use sequential::SequentialLoader;
 pub use stop::StopRequest;
 pub(crate) use tokens::TokenMetric;
+pub(crate) use worker::{Pending, Worker};
