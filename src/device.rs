@@ -7,7 +7,7 @@
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device, DeviceType, Tensor};
 
 use crate::error::panic_message;
 use crate::{Error, Result};
@@ -136,6 +136,64 @@ pub fn is_cpu(device: &Device) -> bool {
     ["flex", "ndarray", "cpu"].iter().any(|backend| name.contains(backend))
 }
 
+/// The first `count` devices of the backend of `device`, that itself before the others.
+///
+/// # Errors
+///
+/// [`Error::Config`] with the backend and both counts where it has fewer.
+pub(crate) fn several_devices(device: &Device, count: usize) -> Result<Vec<Device>> {
+    let device = device.clone().inner();
+    if count <= 1 {
+        return Ok(vec![device]);
+    }
+    let mut devices = devices_like(&device);
+    match devices.iter().position(|found| *found == device) {
+        Some(own) => devices[..=own].rotate_right(1),
+        // A default device, which is an alias of the first.
+        None if devices.is_empty() => devices.push(device),
+        None => devices[0] = device,
+    }
+    if devices.len() < count {
+        let (backend, found) = (backend_name(&devices[0]), devices.len());
+        let detail = format!("{count} are asked for, and the backend {backend} has {found} here");
+        return Err(Error::config("devices", detail));
+    }
+    devices.truncate(count);
+    Ok(devices)
+}
+
+/// The name of the backend of a device, as Burn writes it.
+fn backend_name(device: &Device) -> String {
+    let name = format!("{device:?}");
+    name.trim_start_matches("Device<").trim_end_matches('>').to_string()
+}
+
+/// The devices of the same kind, where Burn can list several.
+fn devices_like(device: &Device) -> Vec<Device> {
+    let kinds: &[(&str, DeviceType)] = &[
+        #[cfg(feature = "tch")]
+        ("LibTorch(Cuda", DeviceType::LibTorch),
+        #[cfg(feature = "cuda")]
+        ("Cube(Cuda", DeviceType::Cuda),
+        #[cfg(feature = "rocm")]
+        ("Cube(Hip", DeviceType::Rocm),
+        #[cfg(feature = "vulkan")]
+        ("Cube(Wgpu", DeviceType::Vulkan),
+        #[cfg(feature = "metal")]
+        ("Cube(Wgpu", DeviceType::Metal),
+        #[cfg(feature = "wgpu")]
+        ("Cube(Wgpu", DeviceType::Wgpu),
+    ];
+    let name = backend_name(device);
+    match kinds.iter().find(|(kind, _)| name.starts_with(kind)) {
+        // Adapters of wgpu may be drivers that compute on the processor.
+        Some((_, kind)) => {
+            Device::enumerate(kind.clone()).into_iter().filter(|found| !is_cpu(found)).collect()
+        }
+        None => Vec::new(),
+    }
+}
+
 /// Checks that a device supports a float type; `key` is the setting that requires it.
 ///
 /// # Errors
@@ -210,6 +268,24 @@ mod tests {
         assert!(error.contains("\"gpu\"") && error.contains("flex, wgpu, cuda"), "{error}");
         let error = refused(None, &[("flex", false)]);
         assert!(error.contains("--features flex"), "{error}");
+    }
+
+    #[test]
+    fn more_devices_than_a_backend_has_are_refused_with_both_counts() {
+        let device = Device::default();
+        for count in [0, 1] {
+            assert_eq!(several_devices(&device, count).unwrap(), std::slice::from_ref(&device));
+            assert_eq!(several_devices(&device.clone().autodiff(), count).unwrap().len(), 1);
+        }
+        let error = several_devices(&device, 1000).unwrap_err().to_string();
+        let found = devices_like(&device).len().max(1);
+        assert!(error.contains("1000 are") && error.contains(&format!("has {found} here")), "{error}");
+        assert!(error.contains(&backend_name(&device)), "{error}");
+        #[cfg(feature = "flex")]
+        {
+            let error = several_devices(&Device::flex(), 2).unwrap_err().to_string();
+            assert!(error.contains("backend Flex(Cpu) has 1 here"), "{error}");
+        }
     }
 
     #[test]

@@ -141,9 +141,22 @@ fn the_last_logged_validation_loss_is_that_of_the_outcome() {
     let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let losses: Vec<f64> = lines.iter().filter_map(|line| line["valid_loss"].as_f64()).collect();
     assert!(losses.len() >= 2, "{log}");
-    for loss in losses {
-        assert_abs_diff_eq!(loss, outcome.valid_loss.unwrap(), epsilon = 1e-5);
+    for loss in &losses {
+        assert_abs_diff_eq!(*loss, outcome.valid_loss.unwrap(), epsilon = 1e-5);
     }
+    // It is not measured again: another order of the samples would round otherwise.
+    assert_eq!(losses.last().copied(), outcome.valid_loss);
+}
+
+/// A run that is resumed behind its last step measures, since no checkpoint of it does.
+#[test]
+fn a_finished_run_has_a_validation_loss_when_it_is_resumed() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = learner(stage(), folder.path()).fit(model(), dataset(0.0), Some(dataset(0.0))).unwrap();
+    let again =
+        learner(stage(), folder.path()).resume().fit(model(), dataset(0.0), Some(dataset(0.0))).unwrap();
+    assert_eq!(again.first_step, again.steps);
+    assert_abs_diff_eq!(again.valid_loss.unwrap(), first.valid_loss.unwrap(), epsilon = 1e-5);
 }
 
 /// A cut answer is trained on as far as it goes, and what is written is held against all of it.

@@ -1,5 +1,7 @@
 //! What the kernels share: rows over threads, sums and exponentials that compilers turn into vector instructions.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use burn::backend::DispatchTensorKind;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::{DType, Shape, Tensor, TensorData};
@@ -12,15 +14,41 @@ const SERIAL: usize = 1 << 14;
 /// Sums that do not wait for each other.
 const LANES: usize = 32;
 
-/// Whether a tensor is one of flex in float32, with autodiff or without.
+/// Whether a tensor is one of flex in float32, with autodiff or without. The first of flex in another type is reported in the
+/// log, once in a process: what is computed with it is slow.
 pub(super) fn is_fused<const D: usize>(tensor: &Tensor<D>) -> bool {
+    static REPORT: OtherTypes = OtherTypes::new();
     let kind = tensor.clone().into_dispatch().kind;
     let is_flex = |kind: &DispatchTensorKind| matches!(kind, DispatchTensorKind::Flex(_));
-    tensor.dtype() == DType::F32
-        && match &kind {
-            DispatchTensorKind::Autodiff(inner) => is_flex(inner),
-            kind => is_flex(kind),
+    let is_flex = match &kind {
+        DispatchTensorKind::Autodiff(inner) => is_flex(inner),
+        kind => is_flex(kind),
+    };
+    if is_flex && let Some(line) = REPORT.of(tensor.dtype()) {
+        log::warn!("{line}");
+    }
+    is_flex && tensor.dtype() == DType::F32
+}
+
+/// Reports the first type in which nothing is fused.
+struct OtherTypes(AtomicBool);
+
+impl OtherTypes {
+    const fn new() -> Self {
+        Self(AtomicBool::new(false))
+    }
+
+    /// What to say of a tensor of this type.
+    fn of(&self, dtype: DType) -> Option<String> {
+        if dtype == DType::F32 || self.0.load(Ordering::Relaxed) || self.0.swap(true, Ordering::Relaxed) {
+            return None;
         }
+        let name = format!("{dtype:?}").to_lowercase();
+        Some(format!(
+            "norms, attention, feed-forward layers or loss in {name}: flex computes them in one pass in f32 alone, and \
+             in {name} by the chain of Burn's operations, which takes longer"
+        ))
+    }
 }
 
 /// The numbers of a tensor in the order of its dimensions, copied only where they lie in another.
@@ -183,6 +211,18 @@ mod tests {
         assert!(exp(f32::NEG_INFINITY) < 1e-37 && exp(f32::INFINITY) > 1e38);
         assert!(sum_exp(&[0.0, f32::NAN], 0.0).is_nan());
         assert!(dot(&[0.0, f32::NAN], &[1.0; 2]).is_nan());
+    }
+
+    #[test]
+    fn the_first_other_type_is_reported_and_no_more() {
+        let report = OtherTypes::new();
+        assert_eq!(report.of(DType::F32), None);
+        let line = report.of(DType::BF16).unwrap();
+        assert!(line.contains("bf16") && line.contains("f32"), "{line}");
+        for dtype in [DType::BF16, DType::F64, DType::F32] {
+            assert_eq!(report.of(dtype), None);
+        }
+        assert!(OtherTypes::new().of(DType::F64).unwrap().contains("f64"));
     }
 
     struct Numbered;

@@ -8,7 +8,7 @@ use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig, RmsNorm, RmsNor
 use burn::tensor::activation::gelu_approximate;
 use burn::tensor::{Device, Int, Tensor};
 
-use super::attention::{CausalSelfAttention, CausalSelfAttentionConfig, Padding};
+use super::attention::{CausalBias, CausalSelfAttention, CausalSelfAttentionConfig, Padding, Pass};
 use super::gemma::GemmaConfig;
 use super::rope::{RotaryAngles, RotaryFrequencies};
 use super::{KvCache, LanguageModel, RopeScaling};
@@ -116,14 +116,13 @@ impl DecoderLayer {
     fn forward(
         &self,
         hidden: Tensor<3>,
-        copies: usize,
         angles: Option<&RotaryAngles>,
         layer: usize,
         cache: Option<&mut KvCache>,
-        padding: Option<&Padding>,
+        pass: &Pass,
     ) -> Tensor<3> {
         let normed = rms_norm(&self.input_layernorm, hidden.clone());
-        let attended = self.self_attn.forward(normed, copies, angles, layer, cache, padding);
+        let attended = self.self_attn.forward(normed, angles, layer, cache, pass);
         let (Some(before), Some(behind)) =
             (&self.pre_feedforward_layernorm, &self.post_feedforward_layernorm)
         else {
@@ -306,10 +305,11 @@ impl LlamaDecoder {
         let angles = |rope| RotaryAngles::new(start, time, &padding, rope, dtype, &device);
         let (global, local) = (angles(&self.rope), self.local_rope.as_ref().map(angles));
         let padding = Padding::new(padding, start + time, dtype, &device);
+        let pass = Pass { copies, padding, causal: CausalBias::default() };
         let hidden = self.layers.iter().enumerate().fold(embeddings, |hidden, (index, layer)| {
             let local = local.as_ref().filter(|_| self.is_local(index));
             let angles = self.has_positions(index).then(|| local.unwrap_or(&global));
-            layer.forward(hidden, copies, angles, index, cache.as_deref_mut(), padding.as_ref())
+            layer.forward(hidden, angles, index, cache.as_deref_mut(), &pass)
         });
         rms_norm(&self.norm, hidden)
     }

@@ -279,6 +279,8 @@ impl Dataset<Sample> for ConversationDataset {
 /// Cuts optimizer steps into micro-batches of a [`ConversationDataset`].
 pub(super) struct StageBatcher {
     pub dataset: Arc<ConversationDataset>,
+    /// The devices that take turns with the loader's in having a micro-batch.
+    pub other_devices: Vec<Device>,
     pub micro_batch_size: usize,
     pub num_visual_tokens: usize,
     pub seed: u64,
@@ -300,9 +302,11 @@ impl StepBatcher<StepBatch> for StageBatcher {
         let mut items = step.items.clone();
         items.sort_by_key(|item| self.dataset.samples[*item].tokens.len());
         let draw = if self.is_validation { FIXED_DRAW } else { (self.seed, step.index) };
+        let devices = std::iter::once(device).chain(&self.other_devices).cycle();
         let micro_batches = items
             .chunks(self.micro_batch_size)
-            .map(|items| self.dataset.batch(items, self.num_visual_tokens, draw, device))
+            .zip(devices)
+            .map(|(items, device)| self.dataset.batch(items, self.num_visual_tokens, draw, device))
             .collect::<Result<_>>()?;
         Ok(StepBatch { micro_batches })
     }

@@ -15,10 +15,11 @@ use super::run_folder::{RunFolder, RunRecord};
 use super::stage::has_lora;
 use super::stage_model::{StageModel, StepBatch};
 use super::{ConversationDataset, ReVision, StageConfig, Trainable};
+use crate::device::several_devices;
 use crate::language::LanguageModel;
 use crate::training::{
-    GradientGuard, MetricsLog, ProgressLine, SequentialLoader, StepBatcher, StepLoader, StepPlan,
-    StopRequest, TokenMetric, adamw, checkpointers, cosine_with_warmup,
+    GradientGuard, LastValidation, MetricsLog, ProgressLine, SequentialLoader, StepBatcher, StepLoader,
+    StepPlan, StopRequest, TokenMetric, adamw, checkpointers, cosine_with_warmup,
 };
 use crate::{Error, Result};
 
@@ -59,6 +60,7 @@ use crate::{Error, Result};
 pub struct ReVisionLearner {
     config: StageConfig,
     directory: PathBuf,
+    devices: Option<Vec<Device>>,
     label: String,
     resume: bool,
     interrupter: Interrupter,
@@ -87,6 +89,7 @@ impl ReVisionLearner {
         Self {
             config,
             directory: directory.as_ref().to_path_buf(),
+            devices: None,
             label: "training".into(),
             resume: false,
             interrupter: Interrupter::new(),
@@ -98,6 +101,24 @@ impl ReVisionLearner {
     /// Continues from the newest checkpoint in the folder; without one, starts at the first step.
     pub fn resume(mut self) -> Self {
         self.resume = true;
+        self
+    }
+
+    /// Trains on these devices instead of the first [`StageConfig::devices`] of the model's backend. They share the
+    /// micro-batches of each step; the first adds up the gradients, updates the weights and has the model in the end. A device
+    /// that is named twice has two shares.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use burn::tensor::Device;
+    /// use burn_revision::revision::{ReVisionLearner, StageConfig};
+    /// // On several cards: `(0..4).map(Device::cuda).collect()`.
+    /// let devices = vec![Device::default(), Device::default()];
+    /// let learner = ReVisionLearner::new(StageConfig::pretrain(), "runs/stage1").with_devices(devices);
+    /// ```
+    pub fn with_devices(mut self, devices: Vec<Device>) -> Self {
+        self.devices = Some(devices);
         self
     }
 
@@ -143,18 +164,19 @@ impl ReVisionLearner {
         let plan = StepPlan::new(train.len(), stage.batch_size, stage.epochs, stage.max_steps, stage.seed)?;
         let scheduler = cosine_with_warmup(stage.learning_rate, plan.steps(), stage.warmup_ratio)?;
         let optimizer = adamw(stage.weight_decay, 0.999)?;
+        let devices = self.training_devices(&model, train.len())?;
         let run = RunRecord::new(&stage, &train, &model);
         let folder = RunFolder::prepare(&self.directory, &run, self.resume)?;
 
-        let device = model.devices().first().cloned().unwrap_or_default();
         let guard =
             GradientGuard::new(stage.max_grad_norm, stage.max_skipped_steps, self.interrupter.clone());
         let loaders = Loaders {
             stage: &stage,
             num_visual_tokens: model.num_visual_tokens(),
-            device: training_device(&stage, device.clone()),
+            device: devices[0].clone(),
+            other_devices: devices[1..].to_vec(),
         };
-        let model = prepare_model(&stage, model, &loaders.device, guard.clone())?;
+        let model = prepare_model(&stage, model, &devices, guard.clone())?;
         let checkpointers = checkpointers(&folder.checkpoints())?;
         folder.check_records(&model)?;
 
@@ -171,7 +193,7 @@ impl ReVisionLearner {
             guard,
             stop: self.stop.clone(),
         };
-        let training = self.training(&folder, train, loaders.valid(valid.clone()))?;
+        let (training, last_validation) = self.training(&folder, train, loaders.valid(valid.clone()))?;
         let [model_files, optimizer_files, scheduler_files] = checkpointers;
         let result = training
             .with_custom_checkpointers(model_files, optimizer_files, scheduler_files)
@@ -179,7 +201,12 @@ impl ReVisionLearner {
 
         ending.check(&result)?;
         let model = result.model.into_inner();
-        let valid_loss = valid.map(|valid| mean_nll(&model, &valid, stage.micro_batch_size, &device.inner()));
+        // A run without a step left has measured nothing.
+        let measured = last_validation.after(ending.plan.steps());
+        let valid_loss = valid.map(|valid| match measured {
+            Some(loss) => Ok(loss),
+            None => mean_nll(&model, &valid, stage.micro_batch_size, &devices[0].clone().inner()),
+        });
         Ok(StageOutcome {
             valid_loss: valid_loss.transpose()?,
             model,
@@ -189,14 +216,41 @@ impl ReVisionLearner {
         })
     }
 
-    /// burn-train's training over the loaders, with metrics, log, progress, and checkpoints after each segment.
+    /// The devices that share the steps of training `model` on so many samples, with autodiff.
+    fn training_devices<L: LanguageModel>(&self, model: &ReVision<L>, samples: usize) -> Result<Vec<Device>> {
+        let stage = &self.config;
+        let own = model.devices().first().cloned().unwrap_or_default();
+        let devices = match &self.devices {
+            Some(named) if named.is_empty() => {
+                return Err(Error::config("devices", "must be at least 1, found 0"));
+            }
+            Some(named) => named.clone(),
+            None => several_devices(&own, stage.devices)?,
+        };
+        let shares = stage.batch_size.min(samples).div_ceil(stage.micro_batch_size);
+        if shares < devices.len() {
+            let detail = format!(
+                "{} devices share the micro-batches of a step, which are {shares}: batch_size {} of {samples} samples, \
+                 micro_batch_size {}",
+                devices.len(),
+                stage.batch_size,
+                stage.micro_batch_size
+            );
+            return Err(Error::config("devices", detail));
+        }
+        Ok(devices.into_iter().map(|device| training_device(stage, device)).collect())
+    }
+
+    /// burn-train's training over the loaders, with metrics, log, progress, and checkpoints after each segment; and where its
+    /// last validation will be found.
     fn training<L: LanguageModel>(
         &mut self,
         folder: &RunFolder,
         train: StepLoader<StepBatch>,
         valid: SequentialLoader<StepBatch>,
-    ) -> Result<SupervisedTraining<StageModel<L>>> {
+    ) -> Result<(SupervisedTraining<StageModel<L>>, LastValidation)> {
         let log = MetricsLog::open(&folder.metrics(), folder.first_step, self.interrupter.clone())?;
+        let last_validation = log.last_validation();
         let renderer = self.renderer.take().unwrap_or_else(|| {
             Box::new(ProgressLine::new(self.label.clone(), folder.first_step, train.steps()))
         });
@@ -210,10 +264,11 @@ impl ReVisionLearner {
             .with_checkpointing_strategy(KeepLastNCheckpoints::new(self.config.keep_checkpoints))
             .renderer(renderer)
             .num_epochs(last_checkpoint);
-        Ok(match folder.checkpoint {
+        let training = match folder.checkpoint {
             0 => training,
             checkpoint => training.checkpoint(checkpoint),
-        })
+        };
+        Ok((training, last_validation))
     }
 }
 
@@ -241,24 +296,24 @@ fn training_device(stage: &StageConfig, device: Device) -> Device {
     if stage.gradient_checkpointing { device.gradient_checkpointing() } else { device }
 }
 
-/// The model in training on `device`: adapters attached where the stage asks for them, the rest frozen.
+/// The model in training on the first of `devices`: adapters attached where the stage asks for them, the rest frozen.
 fn prepare_model<L: LanguageModel>(
     stage: &StageConfig,
     model: ReVision<L>,
-    device: &Device,
+    devices: &[Device],
     guard: GradientGuard,
 ) -> Result<StageModel<L>> {
     let model = match stage.trainable {
         Trainable::ProjectorAndLora if !has_lora(&model) => stage.lora.attach(model)?,
         _ => model,
     };
-    let model = fork_for_training(stage.trainable.apply(model.train())?, device);
+    let model = fork_for_training(stage.trainable.apply(model.train())?, &devices[0]);
     if let Some(dtype) = first_half_precision(&model, stage.trainable.group()) {
         let detail =
             format!("weights to be trained are {dtype:?}, where AdamW loses its updates: F32 is needed");
         return Err(Error::config("precision", detail));
     }
-    Ok(StageModel::new(model, stage.trainable, guard))
+    Ok(StageModel::new(model, stage.trainable, guard).with_other_devices(&devices[1..]))
 }
 
 /// What the loaders of a stage have in common.
@@ -266,6 +321,7 @@ struct Loaders<'a> {
     stage: &'a StageConfig,
     num_visual_tokens: usize,
     device: Device,
+    other_devices: Vec<Device>,
 }
 
 impl Loaders<'_> {
@@ -274,8 +330,11 @@ impl Loaders<'_> {
         dataset: Arc<ConversationDataset>,
         is_validation: bool,
     ) -> Arc<dyn StepBatcher<StepBatch>> {
+        // Validation is computed by the first device.
+        let other_devices = if is_validation { Vec::new() } else { self.other_devices.clone() };
         Arc::new(StageBatcher {
             dataset,
+            other_devices,
             micro_batch_size: self.stage.micro_batch_size,
             num_visual_tokens: self.num_visual_tokens,
             seed: self.stage.seed,

@@ -37,8 +37,12 @@ mod model;
 mod parameters;
 mod projector;
 mod projector_file;
+mod replicas;
+#[cfg(test)]
+mod replicas_tests;
 mod run_folder;
 mod saved;
+mod share;
 mod shown_alignment;
 mod source;
 mod stage;

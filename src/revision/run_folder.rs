@@ -43,7 +43,8 @@ impl RunRecord {
     ) -> Self {
         let is_frozen = matches!(stage.trainable, Trainable::Projector | Trainable::ProjectorAndLora);
         Self {
-            stage: stage.clone(),
+            // Where a run is computed makes it no other run.
+            stage: stage.clone().with_devices(1),
             samples: train.len(),
             data: train.fingerprint(),
             language: is_frozen.then(|| language_fingerprint(&model.language)),

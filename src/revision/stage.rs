@@ -165,6 +165,10 @@ pub struct StageConfig {
     /// Samples that go through the model together; gradients are averaged over all labels of the step.
     #[config(default = 8)]
     pub micro_batch_size: usize,
+    /// The number of devices that share the micro-batches of a step: those of the model's backend, its own first. The result
+    /// is that of one device up to the rounding of sums, and a run may go on with another number of them.
+    #[config(default = 1)]
+    pub devices: usize,
     /// Passes over the samples.
     #[config(default = 1)]
     pub epochs: usize,
@@ -215,6 +219,7 @@ impl StageConfig {
     pub(super) fn validate(&self) -> Result<()> {
         for (key, value, least) in [
             ("micro_batch_size", self.micro_batch_size, 1),
+            ("devices", self.devices, 1),
             ("checkpoint_steps", self.checkpoint_steps, 1),
             // An old checkpoint is deleted before it is certain that the new one could be written.
             ("keep_checkpoints", self.keep_checkpoints, 2),

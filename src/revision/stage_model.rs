@@ -1,14 +1,18 @@
 use std::fmt;
+use std::sync::Arc;
 
 use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor};
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
-use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
+use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::store::{ModuleRecord, RecordError};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use burn::train::{InferenceStep, TrainOutput, TrainStep};
 
 use super::parameters::count_parameters;
+use super::replicas::Replicas;
+use super::share::Share;
 use super::{Batch, ReVision, Trainable};
+use crate::device::is_cpu;
 use crate::language::LanguageModel;
 use crate::training::{GradientGuard, LossOutput};
 
@@ -16,7 +20,7 @@ use crate::training::{GradientGuard, LossOutput};
 /// that the result does not depend on how the step was cut.
 #[derive(Clone, Debug)]
 pub(super) struct StepBatch {
-    /// The micro-batches, which go through the model one after the other.
+    /// The micro-batches, each on the device whose turn it is, where they go through the model one after the other.
     pub micro_batches: Vec<Batch>,
 }
 
@@ -30,6 +34,15 @@ impl StepBatch {
     pub fn num_tokens(&self) -> usize {
         self.micro_batches.iter().map(Batch::num_tokens).sum()
     }
+
+    /// The micro-batches of each of so many devices, which take turns: neighbours are of similar length.
+    fn shares(self, devices: usize) -> Vec<Vec<Batch>> {
+        let mut shares = vec![Vec::new(); devices];
+        for (number, micro) in self.micro_batches.into_iter().enumerate() {
+            shares[number % devices].push(micro);
+        }
+        shares
+    }
 }
 
 /// A [`ReVision`] in training, as burn-train's learner holds it during a stage.
@@ -41,12 +54,19 @@ pub(super) struct StageModel<L: LanguageModel> {
     model: ReVision<L>,
     trainable: Trainable,
     guard: GradientGuard,
+    replicas: Arc<Replicas<L>>,
 }
 
 impl<L: LanguageModel> StageModel<L> {
     /// Puts `model` into training; its parts must be frozen already, see [`Trainable::apply`].
     pub fn new(model: ReVision<L>, trainable: Trainable, guard: GradientGuard) -> Self {
-        Self { model, trainable, guard }
+        let replicas = Arc::new(Replicas::new(&model, &[]));
+        Self { model, trainable, guard, replicas }
+    }
+
+    /// Shares steps with `devices`, which have autodiff.
+    pub fn with_other_devices(self, devices: &[Device]) -> Self {
+        Self { replicas: Arc::new(Replicas::new(&self.model, devices)), ..self }
     }
 
     /// The model.
@@ -84,7 +104,8 @@ impl<L: LanguageModel> Module for StageModel<L> {
     }
 
     fn valid(&self) -> Self {
-        Self { model: self.model.valid(), trainable: self.trainable, guard: self.guard.clone() }
+        let (trainable, guard, replicas) = (self.trainable, self.guard.clone(), self.replicas.clone());
+        Self { model: self.model.valid(), trainable, guard, replicas }
     }
 
     fn materialize(self) -> Self {
@@ -112,9 +133,8 @@ impl<L: LanguageModel> Module for StageModel<L> {
                 "expected {expected} trained tensors, found {found}"
             )));
         }
-        let Self { model, trainable, guard } = self;
-        let model = model.try_load_record(record.allow_partial(true))?;
-        Ok(Self { model, trainable, guard })
+        let model = self.model.try_load_record(record.allow_partial(true))?;
+        Ok(Self { model, ..self })
     }
 }
 
@@ -123,28 +143,26 @@ impl<L: LanguageModel> TrainStep for StageModel<L> {
     type Output = LossOutput;
 
     fn step(&self, batch: StepBatch) -> TrainOutput<LossOutput> {
-        let labels = batch.num_labels() as f64;
-        let mut gradients = GradientsAccumulator::new();
-        let mut total: Option<Tensor<1>> = None;
-        for micro in &batch.micro_batches {
-            // Weighted by labels, the micro-batches add up to the mean over the whole step.
-            let loss = self.model.loss(micro) * (micro.num_labels() as f64 / labels);
-            // With a frozen language model, a micro-batch without pictures has no gradient.
-            if loss.is_tracked() {
-                gradients.accumulate(self, GradientsParams::from_grads(loss.backward(), self));
-            }
-            let loss = loss.without_autodiff();
-            total = Some(total.map_or(loss.clone(), |total| total + loss));
-        }
-        let loss = total.expect("a step has at least one micro-batch");
-        let item = LossOutput::new(loss).over(batch.num_labels(), batch.num_tokens());
-        TrainOutput { grads: gradients.grads(), item }
+        let (labels, tokens) = (batch.num_labels(), batch.num_tokens());
+        let mut shares = batch.shares(1 + self.replicas.len());
+        let own = shares.remove(0);
+        let others = self.replicas.start(&self.model, shares, labels);
+        let own = Share::compute(&self.model, &own, labels);
+        // In the order of the devices, so that a run repeats itself.
+        let step = others.into_iter().fold(own, |sum, other| sum.add(other.wait(), &self.model));
+        let loss = step.loss.expect("a step has at least one micro-batch");
+        TrainOutput { grads: step.gradients, item: LossOutput::new(loss).over(labels, tokens) }
     }
 
     fn optimize(self, optim: &mut ModuleOptimizer, rate: ModuleLearningRate, grads: GradientsParams) -> Self {
-        match self.guard.check(&self, grads) {
-            Some(grads) => optim.step(rate, self, grads),
-            None => self,
+        let guard = self.guard.clone();
+        // A processor has computed the norm when it is asked for. Where a whole language model is trained, a second state of
+        // the optimizer would be half as much memory again, and the step is short beside what is before it.
+        let is_queued = self.model.devices().first().is_some_and(|device| !is_cpu(device));
+        let is_small = matches!(self.trainable, Trainable::Projector | Trainable::ProjectorAndLora);
+        match is_queued && is_small {
+            true => guard.step_and_check(optim, rate, self, grads),
+            false => guard.step(optim, rate, self, grads),
         }
     }
 }
@@ -172,6 +190,7 @@ mod tests {
     use approx::assert_abs_diff_eq;
     use burn::module::Param;
     use burn::optim::AdamWConfig;
+    use burn::tensor::Tensor;
     use burn::train::Interrupter;
 
     fn guard(max_norm: Option<f64>) -> GradientGuard {

@@ -3,9 +3,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::optim::GradientsParams;
+use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
+use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{DType, Tensor};
 use burn::train::Interrupter;
+
+use crate::device::function_dtype;
 
 /// Checks gradients before the optimizer applies them: clips by the global norm, and skips a step whose gradients are
 /// not finite.
@@ -56,12 +59,7 @@ impl GradientGuard {
     /// The gradients to apply to `module`: clipped, or `None` where their norm is not finite.
     pub fn check<M: Module>(&self, module: &M, grads: GradientsParams) -> Option<GradientsParams> {
         let norm = global_norm(module, &grads);
-        if !norm.is_finite() {
-            let skipped = self.skipped.fetch_add(1, Ordering::SeqCst) + 1;
-            log::warn!("gradient norm is {norm}: the step is skipped ({skipped} so far)");
-            if self.is_exhausted() {
-                self.interrupter.stop(Some("too many steps without finite gradients"));
-            }
+        if !self.accepts(norm) {
             return None;
         }
         match self.max_norm {
@@ -73,16 +71,86 @@ impl GradientGuard {
             _ => Some(grads),
         }
     }
+
+    /// `module` after a step of `optimizer` with gradients that it [`check`](Self::check)s: module and optimizer are as they
+    /// were where the step is skipped.
+    pub fn step<M: Module>(
+        &self,
+        optimizer: &mut ModuleOptimizer,
+        rate: ModuleLearningRate,
+        module: M,
+        grads: GradientsParams,
+    ) -> M {
+        match self.check(&module, grads) {
+            Some(grads) => optimizer.step(rate, module, grads),
+            None => module,
+        }
+    }
+
+    /// As [`step`](Self::step), for devices that work while their next work is queued: the norm is read behind the step and
+    /// not before it, when the device would have nothing to do. Until then the weights and the optimizer's state are there
+    /// twice.
+    pub fn step_and_check<M: Module>(
+        &self,
+        optimizer: &mut ModuleOptimizer,
+        rate: ModuleLearningRate,
+        module: M,
+        grads: GradientsParams,
+    ) -> M {
+        let Some(squares) = sum_of_squares(&module, &grads) else {
+            return optimizer.step(rate, module, grads);
+        };
+        let (before, state_before) = (module.clone(), optimizer.clone());
+        let grads = match self.max_norm {
+            Some(max_norm) => {
+                let factor = clipping_factor(squares.clone(), max_norm);
+                let mut scaler = ScaleOnDevice { grads, factor };
+                module.visit(&mut scaler);
+                scaler.grads
+            }
+            None => grads,
+        };
+        let after = optimizer.step(rate, module, grads);
+        if self.accepts(squares.into_scalar::<f64>().sqrt()) {
+            return after;
+        }
+        *optimizer = state_before;
+        before
+    }
+
+    /// Whether gradients of this norm are applied; counts those that are not.
+    fn accepts(&self, norm: f64) -> bool {
+        if norm.is_finite() {
+            return true;
+        }
+        let skipped = self.skipped.fetch_add(1, Ordering::SeqCst) + 1;
+        log::warn!("gradient norm is {norm}: the step is skipped ({skipped} so far)");
+        if self.is_exhausted() {
+            self.interrupter.stop(Some("too many steps without finite gradients"));
+        }
+        false
+    }
+}
+
+/// What gradients are multiplied by so that their norm is at most `max_norm`, `[1]`, of the sum of their squares. It is
+/// computed on the device, with the digits of the host where the device has them.
+fn clipping_factor(squares: Tensor<1>, max_norm: f64) -> Tensor<1> {
+    let dtype = function_dtype(DType::F64, &squares.device());
+    let norm = squares.cast(dtype).sqrt();
+    let is_short = norm.clone().lower_equal_scalar(max_norm);
+    (norm.full_like(max_norm) / norm.add_scalar(1e-6)).mask_fill(is_short, 1.0)
 }
 
 /// The Euclidean norm over all gradients of `module`; NaN or infinite if any of them is.
 fn global_norm<M: Module>(module: &M, grads: &GradientsParams) -> f64 {
+    sum_of_squares(module, grads).map_or(0.0, |squares| squares.into_scalar::<f64>().sqrt())
+}
+
+/// The sum of the squares of all gradients of `module`, `[1]`, where there are any.
+fn sum_of_squares<M: Module>(module: &M, grads: &GradientsParams) -> Option<Tensor<1>> {
     let mut squares = SquaredNorms { grads, sums: Vec::new() };
     module.visit(&mut squares);
-    if squares.sums.is_empty() {
-        return 0.0;
-    }
-    Tensor::cat(squares.sums, 0).sum().into_scalar::<f64>().sqrt()
+    (!squares.sums.is_empty()).then(|| Tensor::cat(squares.sums, 0).sum())
 }
 
 struct SquaredNorms<'a> {
@@ -113,9 +181,24 @@ impl ModuleVisitor for Scale {
     }
 }
 
+struct ScaleOnDevice {
+    grads: GradientsParams,
+    factor: Tensor<1>,
+}
+
+impl ModuleVisitor for ScaleOnDevice {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(grad) = self.grads.remove::<D>(param.id) {
+            let factor = self.factor.clone().cast(grad.dtype()).reshape([1; D]);
+            self.grads.register(param.id, grad * factor);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::training::adamw;
     use approx::assert_abs_diff_eq;
     use burn::nn::{Linear, LinearConfig};
     use burn::tensor::Device;
@@ -123,10 +206,15 @@ mod tests {
     fn gradients(scale: f32) -> (Linear, GradientsParams) {
         let device = Device::default().autodiff();
         let linear = LinearConfig::new(3, 2).init(&device);
+        let grads = gradients_of(&linear, scale);
+        (linear, grads)
+    }
+
+    fn gradients_of(linear: &Linear, scale: f32) -> GradientsParams {
+        let device = Device::default().autodiff();
         let input = Tensor::<2>::from_data([[1.0, -2.0, 3.0], [0.5, 0.25, -1.0]], &device);
         let loss = (linear.forward(input) * scale).sum();
-        let grads = GradientsParams::from_grads(loss.backward(), &linear);
-        (linear, grads)
+        GradientsParams::from_grads(loss.backward(), linear)
     }
 
     #[test]
@@ -171,6 +259,42 @@ mod tests {
             let (linear, grads) = gradients(f32::NAN);
             assert!(guard.check(&linear, grads).is_none());
             assert_eq!((guard.skipped(), interrupter.should_stop()), (count, stops));
+        }
+    }
+
+    /// To the bit: with short gradients, with clipped ones, and with some that are not finite before the optimizer has a state
+    /// and when it has one, which the steps behind them show.
+    #[test]
+    fn a_step_that_is_checked_behind_is_the_step_that_is_checked_before() {
+        let (start, _) = gradients(1.0);
+        let weights = |linear: &Linear| {
+            (linear.weight.val().into_data(), linear.bias.as_ref().unwrap().val().into_data())
+        };
+        for max_norm in [None, Some(1e6), Some(0.37)] {
+            for scales in [[1.0, -2.0, 0.5, 3.0], [f32::NAN, 1.0, f32::INFINITY, 2.0]] {
+                let run = |behind: bool| {
+                    let interrupter = Interrupter::new();
+                    let guard = GradientGuard::new(max_norm, 1, interrupter.clone());
+                    let mut optimizer = adamw(0.1, 0.999).unwrap();
+                    let mut linear = start.clone();
+                    let mut path = Vec::new();
+                    for scale in scales {
+                        let before = weights(&linear);
+                        let grads = gradients_of(&linear, scale);
+                        let rate = || 1e-2.into();
+                        linear = match behind {
+                            true => guard.step_and_check(&mut optimizer, rate(), linear, grads),
+                            false => guard.step(&mut optimizer, rate(), linear, grads),
+                        };
+                        assert_eq!(before == weights(&linear), !scale.is_finite(), "{scale}");
+                        path.push(weights(&linear));
+                    }
+                    (path, guard.skipped(), interrupter.should_stop())
+                };
+                let (expected, found) = (run(false), run(true));
+                assert_eq!(expected.1, scales.iter().filter(|scale| !scale.is_finite()).count());
+                assert_eq!(expected, found, "{max_norm:?} {scales:?}");
+            }
         }
     }
 }

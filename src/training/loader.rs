@@ -7,10 +7,13 @@ use burn::tensor::Device;
 use burn::train::Interrupter;
 
 use super::journal::StepJournal;
+use super::prefetch::Prefetch;
+use super::worker::Worker;
 use super::{Step, StepPlan, StopRequest};
 use crate::Result;
 
-/// Makes the input of one optimizer step from the indices of its samples.
+/// Makes the input of one optimizer step from the indices of its samples. It is called on a thread that is not the
+/// model's, one step ahead.
 pub(crate) trait StepBatcher<O>: Send + Sync {
     /// The number of samples.
     fn num_items(&self) -> usize;
@@ -28,12 +31,14 @@ pub(crate) trait StepBatcher<O>: Send + Sync {
 ///
 /// burn-train evaluates and writes a checkpoint after each pass over its loader; a pass over this loader is a segment of
 /// `segment_steps` steps, so that checkpoints come after a number of steps. Starting at a later step resumes a run
-/// exactly. A [`StopRequest`] ends a segment early: its checkpoint is written, and the next pass stops the run.
+/// exactly. A [`StopRequest`] ends a segment early: its checkpoint is written, and the next pass stops the run. Within a
+/// segment, a step's input is made while the step before is taken.
 pub(crate) struct StepLoader<O> {
     batcher: Arc<dyn StepBatcher<O>>,
     plan: StepPlan,
     segment_steps: usize,
     device: Device,
+    worker: Arc<Worker>,
     state: Arc<State>,
 }
 
@@ -67,6 +72,7 @@ impl<O> StepLoader<O> {
             plan,
             segment_steps: segment_steps.max(1),
             device: device.clone(),
+            worker: Arc::new(Worker::new("batches")),
             state: Arc::new(state),
         }
     }
@@ -116,6 +122,7 @@ impl<O> StepLoader<O> {
             plan: self.plan.clone(),
             segment_steps: self.segment_steps,
             device: device.clone(),
+            worker: self.worker.clone(),
             state: self.state.clone(),
         }
     }
@@ -129,21 +136,21 @@ impl<O> StepLoader<O> {
 /// The steps of a segment, up to a request to stop.
 struct Segment<'a, O, S> {
     loader: &'a StepLoader<O>,
-    steps: S,
+    batches: Prefetch<O, S>,
     start: usize,
     done: usize,
     total: usize,
     ended: bool,
 }
 
-impl<O, S: Iterator<Item = Step>> Iterator for Segment<'_, O, S> {
+impl<O: Send + 'static, S: Iterator<Item = Step>> Iterator for Segment<'_, O, S> {
     type Item = std::result::Result<O, DatasetError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let state = &self.loader.state;
         let stopped = self.done > 0 && state.stop.is_requested();
-        let step = if stopped || self.ended { None } else { self.steps.next() };
-        let Some(step) = step else {
+        let next = if stopped || self.ended { None } else { self.batches.next() };
+        let Some((step, batch)) = next else {
             if !std::mem::replace(&mut self.ended, true)
                 && self.done > 0
                 && let Some(journal) = state.journal.lock().expect("no thread panicked").as_mut()
@@ -155,12 +162,12 @@ impl<O, S: Iterator<Item = Step>> Iterator for Segment<'_, O, S> {
             return None;
         };
         self.done += 1;
-        state.next_step.store(step.index + 1, Ordering::SeqCst);
-        Some(self.loader.batcher.batch(&step, &self.loader.device).map_err(DatasetError::new))
+        state.next_step.store(step + 1, Ordering::SeqCst);
+        Some(batch.map_err(DatasetError::new))
     }
 }
 
-impl<O, S: Iterator<Item = Step>> DataLoaderIterator<O> for Segment<'_, O, S> {
+impl<O: Send + 'static, S: Iterator<Item = Step>> DataLoaderIterator<O> for Segment<'_, O, S> {
     fn progress(&self) -> Progress {
         Progress::new(self.done, self.total, Some("steps".to_string()))
     }
@@ -179,7 +186,7 @@ impl<O: Send + 'static> DataLoader<O> for StepLoader<O> {
         let steps = self.plan.range(start..end.max(start));
         Box::new(Segment {
             loader: self,
-            steps,
+            batches: Prefetch::new(&self.worker, &self.batcher, steps, &self.device),
             start,
             done: 0,
             total: end.saturating_sub(start),
@@ -196,90 +203,14 @@ impl<O: Send + 'static> DataLoader<O> for StepLoader<O> {
         Arc::new(self.on_device(device))
     }
 
-    /// Training on several devices would slice the loader; a plan of optimizer steps cannot be sliced.
+    /// A sequence of optimizer steps has no parts that could be taken at the same time: several devices share each step, by
+    /// its micro-batches.
     ///
     /// # Panics
     ///
     /// Always.
     fn slice(&self, _start: usize, _end: usize) -> Arc<dyn DataLoader<O>> {
-        panic!("a StepLoader is a sequence of optimizer steps and cannot be sliced across devices");
-    }
-}
-
-/// A burn-train data loader that yields all samples in their own order on every pass: for validation.
-pub(crate) struct SequentialLoader<O> {
-    batcher: Arc<dyn StepBatcher<O>>,
-    batch_size: usize,
-    device: Device,
-}
-
-impl<O> SequentialLoader<O> {
-    /// A loader of batches of `batch_size` samples.
-    pub fn new(batcher: Arc<dyn StepBatcher<O>>, batch_size: usize, device: &Device) -> Self {
-        Self { batcher, batch_size: batch_size.max(1), device: device.clone() }
-    }
-
-    fn num_batches(&self) -> usize {
-        self.batcher.num_items().div_ceil(self.batch_size)
-    }
-}
-
-impl<O: Send + 'static> DataLoader<O> for SequentialLoader<O> {
-    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<O> + 'a> {
-        let (size, items) = (self.batch_size, self.batcher.num_items());
-        let steps = (0..self.num_batches()).map(move |index| Step {
-            index,
-            epoch: 0,
-            items: (index * size..((index + 1) * size).min(items)).collect(),
-        });
-        Box::new(StepIterator {
-            batcher: self.batcher.as_ref(),
-            steps,
-            device: self.device.clone(),
-            done: 0,
-            total: self.num_batches(),
-        })
-    }
-
-    fn num_items(&self) -> usize {
-        self.num_batches()
-    }
-
-    fn to_device(&self, device: &Device) -> Arc<dyn DataLoader<O>> {
-        Arc::new(Self { batcher: self.batcher.clone(), batch_size: self.batch_size, device: device.clone() })
-    }
-
-    /// Validation runs on one device.
-    ///
-    /// # Panics
-    ///
-    /// Always.
-    fn slice(&self, _start: usize, _end: usize) -> Arc<dyn DataLoader<O>> {
-        panic!("a SequentialLoader serves one device and cannot be sliced");
-    }
-}
-
-struct StepIterator<'a, O, S> {
-    batcher: &'a dyn StepBatcher<O>,
-    steps: S,
-    device: Device,
-    done: usize,
-    total: usize,
-}
-
-impl<O, S: Iterator<Item = Step>> Iterator for StepIterator<'_, O, S> {
-    type Item = std::result::Result<O, DatasetError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let step = self.steps.next()?;
-        self.done += 1;
-        Some(self.batcher.batch(&step, &self.device).map_err(DatasetError::new))
-    }
-}
-
-impl<O, S: Iterator<Item = Step>> DataLoaderIterator<O> for StepIterator<'_, O, S> {
-    fn progress(&self) -> Progress {
-        Progress::new(self.done, self.total, Some("steps".to_string()))
+        panic!("optimizer steps follow one another: devices share each of them, and not their sequence");
     }
 }
 
@@ -360,12 +291,5 @@ mod tests {
         let first = loader.iter().next().unwrap().unwrap().0;
         let second = clone.iter().next().unwrap().unwrap().0;
         assert_eq!((first, second), (0, 1));
-    }
-
-    #[test]
-    fn validation_yields_every_sample_in_order() {
-        let loader = SequentialLoader::new(Arc::new(Indices(7)), 3, &Device::default());
-        let items: Vec<usize> = loader.iter().flat_map(|batch| batch.unwrap().1).collect();
-        assert_eq!(items, (0..7).collect::<Vec<_>>());
     }
 }

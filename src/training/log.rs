@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use burn::train::Interrupter;
@@ -11,6 +12,17 @@ use burn::train::metric::{MetricDefinition, MetricId, NumericEntry};
 use serde_json::{Map, Value, json};
 
 use crate::{Error, Result, atomic};
+
+/// The step of the last validation and its mean loss, while burn-train owns the log.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LastValidation(Arc<Mutex<Option<(usize, f64)>>>);
+
+impl LastValidation {
+    /// The loss, where the last validation was after `step` steps.
+    pub fn after(&self, step: usize) -> Option<f64> {
+        self.0.lock().expect("no thread panicked").filter(|(at, _)| *at == step).map(|(_, loss)| loss)
+    }
+}
 
 /// A burn-train metric logger that writes one JSON object a line: after each optimizer step `step`, every metric of it
 /// (`loss`, `tokens`, `learning_rate`) and the `seconds` since the run began or resumed; after each validation `step` and
@@ -28,6 +40,7 @@ pub(crate) struct MetricsLog {
     step: usize,
     names: HashMap<MetricId, String>,
     valid: Map<String, Value>,
+    last_valid: LastValidation,
     begun: Instant,
     interrupter: Interrupter,
     /// burn-train asks its logger for means of epochs.
@@ -60,10 +73,16 @@ impl MetricsLog {
             step: first_step,
             names: HashMap::new(),
             valid: Map::new(),
+            last_valid: LastValidation::default(),
             begun: Instant::now(),
             interrupter,
             memory: InMemoryMetricLogger::default(),
         })
+    }
+
+    /// Where the last validation of this run will be found.
+    pub fn last_validation(&self) -> LastValidation {
+        self.last_valid.clone()
     }
 
     fn write(&mut self, entry: Map<String, Value>) {
@@ -127,6 +146,9 @@ impl MetricLogger for MetricsLog {
     fn log_epoch_summary(&mut self, summary: EpochSummary) {
         if matches!(summary.split, Split::Valid) && !self.valid.is_empty() {
             let mut entry = std::mem::take(&mut self.valid);
+            if let Some(loss) = entry.get("valid_loss").and_then(Value::as_f64) {
+                *self.last_valid.0.lock().expect("no thread panicked") = Some((self.step, loss));
+            }
             entry.insert("step".into(), json!(self.step));
             self.write(entry);
         }

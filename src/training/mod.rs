@@ -14,6 +14,9 @@
 //! ```text
 //! plan         which samples make up which optimizer step: a function of seed and step alone
 //! loader       a data loader over a plan, cut into segments: burn-train writes a checkpoint after each
+//! sequential   a data loader over all samples, for validation
+//! prefetch     a step's input is made while the step before is taken
+//! worker       a thread that does jobs in order
 //! checkpoint   the files of a checkpoint, and the newest complete one
 //! journal      after how many steps each checkpoint was written
 //! guard        clipping by the global norm; gradients that are not finite never reach the weights
@@ -32,21 +35,26 @@ mod memory;
 mod optimizer;
 mod output;
 mod plan;
+mod prefetch;
 mod progress;
 mod schedule;
+mod sequential;
 mod stop;
 mod tokens;
+mod worker;
 
 pub(crate) use checkpoint::{checkpoint_files, checkpointers, latest_checkpoint, remove_checkpoints_after};
 pub(crate) use guard::GradientGuard;
 pub(crate) use journal::StepJournal;
-pub(crate) use loader::{SequentialLoader, StepBatcher, StepLoader};
-pub(crate) use log::MetricsLog;
+pub(crate) use loader::{StepBatcher, StepLoader};
+pub(crate) use log::{LastValidation, MetricsLog};
 pub use memory::keep_freed_memory;
 pub use optimizer::adamw;
 pub(crate) use output::LossOutput;
 pub(crate) use plan::{Step, StepPlan};
 pub use progress::ProgressLine;
 pub(crate) use schedule::cosine_with_warmup;
+pub(crate) use sequential::SequentialLoader;
 pub use stop::StopRequest;
 pub(crate) use tokens::TokenMetric;
+pub(crate) use worker::{Pending, Worker};

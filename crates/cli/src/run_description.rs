@@ -45,6 +45,7 @@ pub const HELP: &str = r#"Example, stage 1 on aligned captions:
   # trainable = "projector"               # projector-and-language, projector-and-lora, language
   # learning_rate, micro_batch_size, epochs, max_steps, warmup_ratio, weight_decay, max_grad_norm,
   # checkpoint_steps, keep_checkpoints, seed
+  # devices = 1                           # cards that share the micro-batches of each step
   # lora = { rank = 16, alpha = 32.0 }
   # gradient_checkpointing = false        # true: less memory, more time
 
@@ -135,6 +136,7 @@ pub struct StageSection {
     pub learning_rate: Option<f64>,
     pub batch_size: Option<usize>,
     pub micro_batch_size: Option<usize>,
+    pub devices: Option<usize>,
     pub epochs: Option<usize>,
     pub max_steps: Option<usize>,
     pub warmup_ratio: Option<f64>,
@@ -207,6 +209,7 @@ impl StageSection {
         set(&mut stage.learning_rate, &self.learning_rate);
         set(&mut stage.batch_size, &self.batch_size);
         set(&mut stage.micro_batch_size, &self.micro_batch_size);
+        set(&mut stage.devices, &self.devices);
         set(&mut stage.epochs, &self.epochs);
         set(&mut stage.warmup_ratio, &self.warmup_ratio);
         set(&mut stage.weight_decay, &self.weight_decay);

@@ -3,9 +3,10 @@ use burn::tensor::activation::softmax;
 use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
 
+use super::causal::CausalBias;
 #[cfg(feature = "flex")]
 use super::host::{Scoring, attention_on_host};
-use super::padding::{Padding, causal_bias};
+use super::padding::Padding;
 use crate::device::is_flex;
 use crate::fused::causal_attention;
 
@@ -26,6 +27,7 @@ impl Attention {
         key: Tensor<4>,
         value: Tensor<4>,
         padding: Option<&Padding>,
+        causal: &CausalBias,
     ) -> Tensor<4> {
         let [batch, heads, time, _] = query.dims();
         let seen = key.dims()[2];
@@ -35,7 +37,7 @@ impl Attention {
                 return mixed;
             }
             let padding = padding.map(|padding| &padding.bias);
-            let causal = (time > 1).then(|| causal_bias(time, seen, &query));
+            let causal = (time > 1).then(|| causal.of(time, seen, &query));
             let bias = match (causal, padding) {
                 (Some(causal), Some(padding)) => Some(causal + padding.clone()),
                 (causal, padding) => causal.or(padding.cloned()),
@@ -57,7 +59,7 @@ impl Attention {
         }
         // As a bias and not as a mask, which LibTorch reads the other way round (burn-tch 0.22.1).
         let bias = (!from_the_beginning).then(|| {
-            let causal = causal_bias(time, seen, &query);
+            let causal = causal.of(time, seen, &query);
             let bias = match padding {
                 Some(padding) => causal + padding.bias.clone(),
                 None => causal,
@@ -146,6 +148,7 @@ fn attention_of_few(
 
 #[cfg(test)]
 mod tests {
+    use super::super::causal::causal_bias;
     use super::*;
     use burn::tensor::{Device, Distribution, Tolerance};
 
@@ -196,7 +199,8 @@ mod tests {
                     let all = [query.clone(), key.clone(), value.clone()];
                     let plain = plain(&layer, all, padding);
                     let few = time <= FEW;
-                    let ours = layer.forward(query.clone(), key.clone(), value.clone(), padding);
+                    let causal = CausalBias::default();
+                    let ours = layer.forward(query.clone(), key.clone(), value.clone(), padding, &causal);
                     assert_close(ours, &plain);
                     #[cfg(feature = "flex")]
                     assert_eq!(layer.on_host(&query, &key, &value, padding).is_some(), is_flex(&query));
@@ -237,7 +241,7 @@ mod tests {
                 for (key, value) in
                     [(spoilt(key.clone()), value.clone()), (key.clone(), spoilt(value.clone()))]
                 {
-                    let mixed = layer.forward(query.clone(), key, value, None);
+                    let mixed = layer.forward(query.clone(), key, value, None, &CausalBias::default());
                     let mixed: Vec<f32> = mixed.into_data().try_into_vec().unwrap();
                     assert!(mixed[..16].iter().all(|value| (*value - 1.0).abs() < 1e-5), "{mixed:?}");
                     assert!(mixed[16..].iter().any(|value| !value.is_finite()), "{mixed:?}");
@@ -256,7 +260,8 @@ mod tests {
         });
         let (key, value) = (key.narrow(1, 0, 1), value.narrow(1, 0, 1));
         let padding = Padding::new(vec![0, 3], 4, query.dtype(), &device);
-        let all = layer.forward(query.clone(), key.clone(), value.clone(), padding.as_ref());
+        let causal = CausalBias::default();
+        let all = layer.forward(query.clone(), key.clone(), value.clone(), padding.as_ref(), &causal);
         let rows: Vec<f32> = all.clone().into_data().try_into_vec().unwrap();
         assert!(rows.iter().all(|value| value.is_finite()));
         // The last position sees itself alone.

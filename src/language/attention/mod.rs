@@ -1,5 +1,6 @@
 //! Attention of the decoders: the layer, and how its queries attend to keys, for training and without gradients.
 
+mod causal;
 mod inference;
 mod padding;
 mod training;
@@ -15,6 +16,7 @@ use burn::tensor::{Device, Tensor};
 use super::KvCache;
 use super::rope::RotaryAngles;
 use crate::fused::rms_norm;
+pub(super) use causal::CausalBias;
 pub(super) use inference::Attention;
 pub(super) use padding::Padding;
 
@@ -41,6 +43,16 @@ pub(super) struct CausalSelfAttentionConfig {
     pub(super) scale: Option<f64>,
     /// Scores `s` become `cap * tanh(s / cap)`, where this is set.
     pub(super) score_cap: Option<f64>,
+}
+
+/// What all layers share of a pass over positions.
+pub(super) struct Pass {
+    /// The equal positions that the first stands for.
+    pub(super) copies: usize,
+    /// That of the cache.
+    pub(super) padding: Option<Padding>,
+    /// What hides later positions.
+    pub(super) causal: CausalBias,
 }
 
 /// Causal self-attention with grouped queries (arXiv 2305.13245) and rotary positions.
@@ -110,9 +122,8 @@ impl CausalSelfAttention {
         self.q_norm.is_some()
     }
 
-    /// The attended hidden states. The first of these positions stands for `copies` equal ones. `angles` are those of all
-    /// positions, with the copies, `None` in a layer without positions; keys and values are appended to those of `layer` in the
-    /// `cache`. `padding` is that of the cache.
+    /// The attended hidden states. `angles` are those of all positions, with the copies, `None` in a layer without positions;
+    /// keys and values are appended to those of `layer` in the `cache`.
     ///
     /// # Shapes
     ///
@@ -120,12 +131,13 @@ impl CausalSelfAttention {
     pub(super) fn forward(
         &self,
         hidden: Tensor<3>,
-        copies: usize,
         angles: Option<&RotaryAngles>,
         layer: usize,
         cache: Option<&mut KvCache>,
-        padding: Option<&Padding>,
+        pass: &Pass,
     ) -> Tensor<3> {
+        let Pass { copies, padding, causal } = pass;
+        let copies = *copies;
         let [batch, time, width] = hidden.dims();
         // As one matrix: a batch of products with the same weights would prepare them for each sequence anew.
         let rows = hidden.reshape([batch * time, width]);
@@ -153,9 +165,9 @@ impl CausalSelfAttention {
         let mixed = |query: Tensor<4>| {
             let query = placed(query);
             if query.is_autodiff() {
-                self.attention().differentiable(query, key, value)
+                self.attention().differentiable(query, key, value, causal)
             } else {
-                self.attention().forward(query, key, value, padding).swap_dims(1, 2)
+                self.attention().forward(query, key, value, padding.as_ref(), causal).swap_dims(1, 2)
             }
         };
         let mixed = match of_copies {

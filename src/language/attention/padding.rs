@@ -1,7 +1,7 @@
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 /// The score of a masked position; its exponential is zero in every float type.
-const MASKED: f32 = -3e4;
+pub(super) const MASKED: f32 = -3e4;
 
 /// Positions before the beginning of a sequence, to which nothing attends.
 #[derive(Clone, Debug)]
@@ -31,14 +31,4 @@ impl Padding {
         let data = TensorData::new(values, [before.len(), 1, 1, seen]).convert_dtype(dtype);
         Some(Self { before, bias: Tensor::from_data(data, (device, dtype)) })
     }
-}
-
-/// What is added to the scores of the last `len` of `seen` positions, `[1, 1, len, seen]`: 0 up to the position itself. It
-/// is a constant without autodiff, so that it goes with any gradient checkpointing.
-pub(super) fn causal_bias(len: usize, seen: usize, like: &Tensor<4>) -> Tensor<4> {
-    let ahead = |query: usize, key: usize| if key > query + seen - len { MASKED } else { 0.0 };
-    let values: Vec<f32> = (0..len).flat_map(|query| (0..seen).map(move |key| ahead(query, key))).collect();
-    let (device, dtype) = (like.device().inner(), like.dtype());
-    let data = TensorData::new(values, [1, 1, len, seen]).convert_dtype(dtype);
-    Tensor::from_data(data, (&device, dtype))
 }

@@ -9,7 +9,7 @@ use burn::module::Module;
 use burn::tensor::{DType, Device, Int, Tensor};
 use rayon::prelude::*;
 
-use super::attention::{Attention, Padding};
+use super::attention::{Attention, CausalBias, Padding};
 use super::rope::RotaryFrequencies;
 use super::{KvCache, LanguageModel, LlamaConfig};
 
@@ -157,6 +157,7 @@ impl LanguageModel for QuantizedLlama {
             .collect();
         let turns = Turns::new(&positions, &weights.rope);
         let padding = Padding::new(padding, start + time, DType::F32, &device);
+        let causal = CausalBias::default();
         let mut hidden = values(embeddings);
         for (index, layer) in weights.layers.iter().enumerate() {
             let normed = weights.normed(&hidden, &layer.input_layernorm);
@@ -167,7 +168,7 @@ impl LanguageModel for QuantizedLlama {
                 Some(cache) => cache.append(index, key, value),
                 None => (key, value),
             };
-            let mixed = weights.attention.forward(query, key, value, padding.as_ref());
+            let mixed = weights.attention.forward(query, key, value, padding.as_ref(), &causal);
             let attended = layer.o_proj.forward(&values(mixed.swap_dims(1, 2)), &device);
             add(&mut hidden, &attended);
             let normed = weights.normed(&hidden, &layer.post_attention_layernorm);

@@ -42,6 +42,8 @@ fn descriptions_that_say_nothing_sensible() {
         ("max_steps = 2", "max_steps = 0", 2, ["max_steps", "0"]),
         ("batch_size = 4", "batch_size = 0", 2, ["batch_size", "0"]),
         ("batch_size = 4", "micro_batch_size = 0", 2, ["micro_batch_size", "0"]),
+        ("batch_size = 4", "devices = 0", 2, ["devices", "found 0"]),
+        ("batch_size = 4", "devices = 1000", 2, ["devices", "1000 are asked for, and the backend"]),
         ("batch_size = 4", "learning_rate = -1.0", 2, ["learning_rate", "-1"]),
         ("[data]", "[data]\nid_match = 'name'", 3, ["run.toml", "name"]),
         ("[data]", "[data]\nnoise = -0.5", 2, ["noise", "-0.5"]),
