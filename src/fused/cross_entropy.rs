@@ -10,7 +10,7 @@ use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex, TensorMetadata};
 
-use super::kernel::{Numbers, Parts, exp, highest, sum_exp, tensor, write_parts};
+use super::kernel::{Numbers, Parts, exp, highest, sum_exp, tensor, whole, write_parts};
 
 /// `[1]` for logits `[rows, vocabulary]` and a class for each row.
 pub(super) fn forward(logits: FlexTensor, targets: &[usize]) -> FlexTensor {
@@ -32,12 +32,7 @@ fn value(logits: FlexTensor, targets: &[usize]) -> (FlexTensor, Vec<f32>) {
 /// The gradient by the logits, in their place where nobody else has them.
 fn backward(logits: FlexTensor, targets: &[usize], sums: &[f32], grad: f32) -> FlexTensor {
     let [rows, classes] = logits.shape().dims();
-    let mut logits =
-        if logits.as_slice::<f32>().is_some_and(|values| values.len() == logits.storage::<f32>().len()) {
-            logits
-        } else {
-            logits.to_contiguous()
-        };
+    let mut logits = whole(logits);
     let factor = grad / rows as f32;
     write_parts(logits.storage_mut::<f32>(), classes, classes, &Gradient { sums, targets, factor });
     logits

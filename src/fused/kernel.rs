@@ -64,6 +64,13 @@ impl Numbers {
     }
 }
 
+/// A tensor that is all of its storage.
+pub(super) fn whole(tensor: FlexTensor) -> FlexTensor {
+    let len = tensor.storage::<f32>().len();
+    let is_whole = tensor.as_slice::<f32>().is_some_and(|values| values.len() == len);
+    if is_whole { tensor } else { tensor.to_contiguous() }
+}
+
 /// A tensor of float32.
 pub(super) fn tensor(values: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape))

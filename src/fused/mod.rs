@@ -10,6 +10,7 @@
 //! | causal attention | 7 and all scores kept |
 //! | cross-entropy | 6 and two copies of the logits kept |
 //! | AdamW | 14 |
+//! | the norm of gradients, and clipping by it | 2, 1 |
 
 mod adamw;
 #[cfg(feature = "flex")]
@@ -20,6 +21,8 @@ mod cross_entropy;
 mod flex;
 #[cfg(feature = "flex")]
 mod kernel;
+#[cfg(feature = "flex")]
+mod norm;
 #[cfg(feature = "flex")]
 mod rms_norm;
 #[cfg(feature = "flex")]
@@ -34,7 +37,7 @@ mod update;
 use burn::nn::RmsNorm;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::tensor::activation::silu;
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{DType, Int, Tensor};
 
 #[cfg(feature = "flex")]
 use burn::backend::Dispatch;
@@ -135,4 +138,24 @@ pub(crate) fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tenso
     }
     let device = logits.device();
     CrossEntropyLossConfig::new().init(&device).forward(logits, targets)
+}
+
+/// The sum of the squares of a tensor's numbers, `[1]` in float32.
+pub(crate) fn sum_of_squares<const D: usize>(x: &Tensor<D>) -> Tensor<1> {
+    #[cfg(feature = "flex")]
+    if is_fused(x) && !x.is_autodiff() {
+        return norm::sum_of_squares(x.clone());
+    }
+    // Squares in half precision overflow.
+    let x = x.clone().cast(DType::F32);
+    (x.clone() * x).sum()
+}
+
+/// `x * factor`, in its place where nobody else has it.
+pub(crate) fn scaled<const D: usize>(x: Tensor<D>, factor: f64) -> Tensor<D> {
+    #[cfg(feature = "flex")]
+    if is_fused(&x) && !x.is_autodiff() {
+        return norm::scaled(x, factor as f32);
+    }
+    x.mul_scalar(factor)
 }

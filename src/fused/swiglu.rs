@@ -10,48 +10,61 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex, TensorMetadata};
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
 
 use super::kernel::{Numbers, Parts, exp, tensor, write_parts};
 
 pub(super) fn forward(gate: FlexTensor, up: FlexTensor) -> FlexTensor {
-    element_by_element([gate, up], Forward)
+    let shape = gate.shape();
+    let width = shape.iter().last().copied().unwrap_or(1);
+    let inputs = [gate, up].map(Numbers::new);
+    let [gate, up] = inputs.each_ref().map(Numbers::as_slice);
+    let mut out = vec![0.0; gate.len()];
+    write_parts(&mut out, width, 2 * width, &Rows { gate, up });
+    tensor(out, shape)
 }
 
-/// The gradients by `gate` and by `up`.
+/// The gradients by `gate` and by `up`, which have the exponential in common.
 fn backward(gate: FlexTensor, up: FlexTensor, grad: FlexTensor) -> [FlexTensor; 2] {
-    [element_by_element([gate.clone(), up, grad.clone()], OfGate), element_by_element([gate, grad], OfUp)]
+    let shape = gate.shape();
+    let inputs = [gate, up, grad].map(Numbers::new);
+    let [gate, up, grad] = inputs.each_ref().map(Numbers::as_slice);
+    let (mut of_gate, mut of_up) = (vec![0.0; gate.len()], vec![0.0; gate.len()]);
+    of_gate.par_chunks_mut(PART).zip(of_up.par_chunks_mut(PART)).enumerate().for_each(
+        |(part, (of_gate, of_up))| {
+            let [gate, up, grad] = [gate, up, grad].map(|values| &values[part * PART..][..of_gate.len()]);
+            Arch::new().dispatch(OfBoth { gate, up, grad, of_gate, of_up });
+        },
+    );
+    [of_gate, of_up].map(|values| tensor(values, shape.clone()))
 }
 
-/// A number from the numbers at the same place of `N` tensors.
-trait Element<const N: usize>: Sync {
-    fn of(&self, inputs: [f32; N]) -> f32;
+/// Numbers that a thread takes at once.
+const PART: usize = 1 << 13;
+
+struct OfBoth<'a> {
+    gate: &'a [f32],
+    up: &'a [f32],
+    grad: &'a [f32],
+    of_gate: &'a mut [f32],
+    of_up: &'a mut [f32],
 }
 
-struct Forward;
+impl WithSimd for OfBoth<'_> {
+    type Output = ();
 
-impl Element<2> for Forward {
     #[inline(always)]
-    fn of(&self, [gate, up]: [f32; 2]) -> f32 {
-        gate * sigmoid(gate) * up
-    }
-}
-
-struct OfGate;
-
-impl Element<3> for OfGate {
-    #[inline(always)]
-    fn of(&self, [gate, up, grad]: [f32; 3]) -> f32 {
-        let sigmoid = sigmoid(gate);
-        grad * up * sigmoid * (1.0 + gate * (1.0 - sigmoid))
-    }
-}
-
-struct OfUp;
-
-impl Element<2> for OfUp {
-    #[inline(always)]
-    fn of(&self, [gate, grad]: [f32; 2]) -> f32 {
-        grad * gate * sigmoid(gate)
+    fn with_simd<S: Simd>(self, _: S) {
+        let len = self.of_gate.len();
+        let (gate, up, grad) = (&self.gate[..len], &self.up[..len], &self.grad[..len]);
+        let of_up = &mut self.of_up[..len];
+        for at in 0..len {
+            let sigmoid = sigmoid(gate[at]);
+            let share = grad[at] * sigmoid;
+            of_up[at] = share * gate[at];
+            self.of_gate[at] = share * up[at] * (1.0 + gate[at] * (1.0 - sigmoid));
+        }
     }
 }
 
@@ -60,28 +73,17 @@ fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
-/// A tensor of the shape of all `inputs`.
-fn element_by_element<const N: usize>(inputs: [FlexTensor; N], element: impl Element<N>) -> FlexTensor {
-    let shape = inputs[0].shape();
-    let width = shape.iter().last().copied().unwrap_or(1);
-    let inputs = inputs.map(Numbers::new);
-    let rows = Rows { inputs: inputs.each_ref().map(Numbers::as_slice), element };
-    let mut out = vec![0.0; rows.inputs[0].len()];
-    write_parts(&mut out, width, N * width, &rows);
-    tensor(out, shape)
+struct Rows<'a> {
+    gate: &'a [f32],
+    up: &'a [f32],
 }
 
-struct Rows<'a, const N: usize, E> {
-    inputs: [&'a [f32]; N],
-    element: E,
-}
-
-impl<const N: usize, E: Element<N>> Parts for Rows<'_, N, E> {
+impl Parts for Rows<'_> {
     #[inline(always)]
     fn write(&self, row: usize, out: &mut [f32]) {
-        let inputs = self.inputs.map(|values| &values[row * out.len()..][..out.len()]);
+        let [gate, up] = [self.gate, self.up].map(|values| &values[row * out.len()..][..out.len()]);
         for (at, out) in out.iter_mut().enumerate() {
-            *out = self.element.of(inputs.map(|values| values[at]));
+            *out = gate[at] * sigmoid(gate[at]) * up[at];
         }
     }
 }

@@ -294,3 +294,32 @@ fn other_types_are_composed() {
     assert_eq!(swiglu(x.clone(), x.clone()).dtype(), burn::tensor::DType::BF16);
     assert!(causal_attention(&x, &x, &x, 1.0).is_none());
 }
+
+/// Over several parts and of a view: the sum is that of float64 to a few roundings, the same each time, and as little finite as
+/// what is summed; a factor changes no tensor that somebody else has.
+#[test]
+fn norms_and_factors_are_those_of_the_composition() {
+    let device = Device::default();
+    for shape in [[1, 1, 1, 1], [1, 1, 3, 5], [2, 3, 100, 257]] {
+        let whole = random(shape, &device);
+        for x in [whole.clone(), whole.clone().swap_dims(2, 3), whole.clone().narrow(2, 0, 1)] {
+            let numbers: Vec<f32> = x.to_data().try_into_vec().unwrap();
+            let exact: f64 = numbers.iter().map(|value| f64::from(*value).powi(2)).sum();
+            let found = sum_of_squares(&x).into_data();
+            let value = found.clone().try_into_vec::<f32>().unwrap()[0];
+            assert!((f64::from(value) - exact).abs() <= 1e-6 * exact, "{value} {exact}");
+            assert_eq!(found, sum_of_squares(&x).into_data());
+            assert_eq!(scaled(x.clone(), 0.3).into_data(), x.clone().mul_scalar(0.3).into_data());
+            assert_eq!(x.into_data().try_into_vec::<f32>().unwrap(), numbers);
+        }
+    }
+    for bad in [f32::NAN, f32::INFINITY, 1e30] {
+        let x = Tensor::<1>::from_floats([1.0, bad, 2.0], &device);
+        assert!(!sum_of_squares(&x).into_scalar::<f32>().is_finite());
+    }
+    let half = Tensor::<1>::from_data(
+        TensorData::from([300f32, 400.0]).convert_dtype(DType::F16),
+        (&device, DType::F16),
+    );
+    assert_eq!(sum_of_squares(&half).into_scalar::<f32>(), 250_000.0);
+}

@@ -1,13 +1,12 @@
 //! A step of AdamW on flex, in one pass.
 
 use burn::backend::Flex;
-use burn::backend::flex::FlexTensor;
 use burn::optim::{AdamWState, AdaptiveMomentumState, LearningRate};
 use burn::tensor::Tensor;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::kernel::{Numbers, is_fused, tensor};
+use super::kernel::{Numbers, is_fused, tensor, whole};
 
 /// Numbers that a thread takes at once.
 const PART: usize = 1 << 15;
@@ -68,13 +67,6 @@ pub(super) fn step<const D: usize>(
     let [moment_1, moment_2] = [moment_1, moment_2].map(Tensor::from_primitive::<Flex>);
     let momentum = AdaptiveMomentumState::new(time, moment_1, moment_2);
     (Tensor::from_primitive::<Flex>(tensor(updated, shape)), AdamWState::new(momentum))
-}
-
-/// A tensor that is all of its storage.
-fn whole(tensor: FlexTensor) -> FlexTensor {
-    let len = tensor.storage::<f32>().len();
-    let is_whole = tensor.as_slice::<f32>().is_some_and(|values| values.len() == len);
-    if is_whole { tensor } else { tensor.to_contiguous() }
 }
 
 #[derive(Clone, Copy)]

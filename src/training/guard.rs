@@ -2,13 +2,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::Module;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::optim::{GradientsParams, ModuleOptimizer};
-use burn::tensor::{DType, Tensor};
 use burn::train::Interrupter;
 
-use crate::device::function_dtype;
+use super::clipping::{global_norm, scaled_on_device, scaled_to, sum_of_squares};
 
 /// Checks gradients before the optimizer applies them: clips by the global norm, and skips a step whose gradients are
 /// not finite.
@@ -62,14 +61,10 @@ impl GradientGuard {
         if !self.accepts(norm) {
             return None;
         }
-        match self.max_norm {
-            Some(max_norm) if norm > max_norm => {
-                let mut scaler = Scale { grads, factor: max_norm / (norm + 1e-6) };
-                module.visit(&mut scaler);
-                Some(scaler.grads)
-            }
-            _ => Some(grads),
-        }
+        Some(match self.max_norm {
+            Some(max_norm) => scaled_to(module, grads, norm, max_norm),
+            None => grads,
+        })
     }
 
     /// `module` after a step of `optimizer` with gradients that it [`check`](Self::check)s: module and optimizer are as they
@@ -102,12 +97,7 @@ impl GradientGuard {
         };
         let (before, state_before) = (module.clone(), optimizer.clone());
         let grads = match self.max_norm {
-            Some(max_norm) => {
-                let factor = clipping_factor(squares.clone(), max_norm);
-                let mut scaler = ScaleOnDevice { grads, factor };
-                module.visit(&mut scaler);
-                scaler.grads
-            }
+            Some(max_norm) => scaled_on_device(&module, grads, squares.clone(), max_norm),
             None => grads,
         };
         let after = optimizer.step(rate, module, grads);
@@ -132,76 +122,13 @@ impl GradientGuard {
     }
 }
 
-/// What gradients are multiplied by so that their norm is at most `max_norm`, `[1]`, of the sum of their squares. It is
-/// computed on the device, with the digits of the host where the device has them.
-fn clipping_factor(squares: Tensor<1>, max_norm: f64) -> Tensor<1> {
-    let dtype = function_dtype(DType::F64, &squares.device());
-    let norm = squares.cast(dtype).sqrt();
-    let is_short = norm.clone().lower_equal_scalar(max_norm);
-    (norm.full_like(max_norm) / norm.add_scalar(1e-6)).mask_fill(is_short, 1.0)
-}
-
-/// The Euclidean norm over all gradients of `module`; NaN or infinite if any of them is.
-fn global_norm<M: Module>(module: &M, grads: &GradientsParams) -> f64 {
-    sum_of_squares(module, grads).map_or(0.0, |squares| squares.into_scalar::<f64>().sqrt())
-}
-
-/// The sum of the squares of all gradients of `module`, `[1]`, where there are any.
-fn sum_of_squares<M: Module>(module: &M, grads: &GradientsParams) -> Option<Tensor<1>> {
-    let mut squares = SquaredNorms { grads, sums: Vec::new() };
-    module.visit(&mut squares);
-    (!squares.sums.is_empty()).then(|| Tensor::cat(squares.sums, 0).sum())
-}
-
-struct SquaredNorms<'a> {
-    grads: &'a GradientsParams,
-    sums: Vec<Tensor<1>>,
-}
-
-impl ModuleVisitor for SquaredNorms<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(grad) = self.grads.get::<D>(param.id) {
-            // Squares of half-precision gradients overflow.
-            let grad = grad.cast(DType::F32);
-            self.sums.push((grad.clone() * grad).sum());
-        }
-    }
-}
-
-struct Scale {
-    grads: GradientsParams,
-    factor: f64,
-}
-
-impl ModuleVisitor for Scale {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(grad) = self.grads.remove::<D>(param.id) {
-            self.grads.register(param.id, grad.mul_scalar(self.factor));
-        }
-    }
-}
-
-struct ScaleOnDevice {
-    grads: GradientsParams,
-    factor: Tensor<1>,
-}
-
-impl ModuleVisitor for ScaleOnDevice {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(grad) = self.grads.remove::<D>(param.id) {
-            let factor = self.factor.clone().cast(grad.dtype()).reshape([1; D]);
-            self.grads.register(param.id, grad * factor);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::training::adamw;
     use approx::assert_abs_diff_eq;
     use burn::nn::{Linear, LinearConfig};
-    use burn::tensor::Device;
+    use burn::tensor::{Device, Tensor};
 
     fn gradients(scale: f32) -> (Linear, GradientsParams) {
         let device = Device::default().autodiff();

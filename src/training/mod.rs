@@ -19,7 +19,8 @@
 //! worker       a thread that does jobs in order
 //! checkpoint   the files of a checkpoint, and the newest complete one
 //! journal      after how many steps each checkpoint was written
-//! guard        clipping by the global norm; gradients that are not finite never reach the weights
+//! clipping     gradients by their norm over all parameters
+//! guard        gradients that are not finite never reach the weights
 //! optimizer    AdamW without decay of biases and gains
 //! schedule     linear warm-up, then half a cosine
 //! output       what a step reports
@@ -27,6 +28,7 @@
 //! ```
 
 mod checkpoint;
+mod clipping;
 mod guard;
 mod journal;
 mod loader;
@@ -44,6 +46,7 @@ mod tokens;
 mod worker;
 
 pub(crate) use checkpoint::{checkpoint_files, checkpointers, latest_checkpoint, remove_checkpoints_after};
+pub use clipping::clip_by_global_norm;
 pub(crate) use guard::GradientGuard;
 pub(crate) use journal::StepJournal;
 pub(crate) use loader::{StepBatcher, StepLoader};

@@ -27,7 +27,8 @@ pub fn run() -> Result<bool, String> {
 /// The list `allow` of the table `licenses`.
 fn allowed(deny: &str) -> Result<Vec<Licensee>, String> {
     let table: toml::Table = deny.parse().map_err(|error: toml::de::Error| error.to_string())?;
-    let list = table.get("licenses").and_then(|licenses| licenses.get("allow")).and_then(toml::Value::as_array);
+    let list =
+        table.get("licenses").and_then(|licenses| licenses.get("allow")).and_then(toml::Value::as_array);
     let names = list.ok_or("no list licenses.allow")?.iter();
     names
         .map(|name| {
@@ -40,7 +41,8 @@ fn allowed(deny: &str) -> Result<Vec<Licensee>, String> {
 /// A line for each package with a license that is not allowed or from elsewhere than the one registry, and for each dependency
 /// of this workspace on any version.
 fn refusals(packages: &[Value], allowed: &[Licensee]) -> Vec<String> {
-    let registries: BTreeSet<&str> = packages.iter().filter_map(|package| package["source"].as_str()).collect();
+    let registries: BTreeSet<&str> =
+        packages.iter().filter_map(|package| package["source"].as_str()).collect();
     let mut found = Vec::new();
     // The registry of nearly all, whatever mirror stands for it.
     let registry = registries.iter().copied().max_by_key(|source| {
@@ -54,7 +56,8 @@ fn refusals(packages: &[Value], allowed: &[Licensee]) -> Vec<String> {
         );
         let source = package["source"].as_str();
         if let Some(source) = source
-            && (Some(source) != registry || !source.starts_with("registry+") && !source.starts_with("sparse+"))
+            && (Some(source) != registry
+                || !source.starts_with("registry+") && !source.starts_with("sparse+"))
         {
             found.push(format!("{name}: comes from {source}"));
         }
@@ -101,9 +104,13 @@ mod tests {
 
     #[test]
     fn licenses_are_expressions_of_allowed_ones() {
-        for license in
-            ["MIT", "MIT OR GPL-3.0", "MIT/Apache-2.0", "(MIT AND Apache-2.0) OR Zlib", "Apache-2.0 WITH LLVM-exception"]
-        {
+        for license in [
+            "MIT",
+            "MIT OR GPL-3.0",
+            "MIT/Apache-2.0",
+            "(MIT AND Apache-2.0) OR Zlib",
+            "Apache-2.0 WITH LLVM-exception",
+        ] {
             assert_eq!(refused(package(json!(license))), [""; 0], "{license}");
         }
         for (license, why) in [
@@ -113,7 +120,10 @@ mod tests {
             (Value::Null, "names no license"),
         ] {
             let found = refused(package(license));
-            assert!(found.len() == 1 && found[0].starts_with("x 1.0.0") && found[0].contains(why), "{found:?}");
+            assert!(
+                found.len() == 1 && found[0].starts_with("x 1.0.0") && found[0].contains(why),
+                "{found:?}"
+            );
         }
     }
 
@@ -124,8 +134,7 @@ mod tests {
         assert!(refused(elsewhere)[0].contains("comes from git+"));
         let mut own = package(json!("MIT"));
         own["source"] = Value::Null;
-        own["dependencies"] =
-            json!([{"name": "a", "req": "*", "path": null}, {"name": "b", "req": "*", "path": "/b"}, {"name": "c", "req": "^1"}]);
+        own["dependencies"] = json!([{"name": "a", "req": "*", "path": null}, {"name": "b", "req": "*", "path": "/b"}, {"name": "c", "req": "^1"}]);
         assert_eq!(refused(own), ["x 1.0.0: any version of a"]);
     }
 
