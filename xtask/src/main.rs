@@ -6,6 +6,7 @@ mod book;
 mod builds;
 mod cargo;
 mod check;
+mod engines;
 mod machine;
 
 use std::path::{Path, PathBuf};
@@ -24,6 +25,8 @@ enum Command {
     Book(book::Options),
     /// Show that examples, tests and program share one build of Burn
     Builds(builds::Options),
+    /// Check and test the functions for query engines, `crates/datafusion`, which the other chores leave out
+    Engines(engines::Options),
     /// Draw the layers of the library for the book, and check that each folder only uses folders below it
     Architecture(architecture::Options),
 }
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
         Command::Backends(options) => backends::run(&options),
         Command::Book(options) => book::run(&options),
         Command::Builds(options) => builds::run(&options),
+        Command::Engines(options) => engines::run(&options),
         Command::Architecture(options) => architecture::run(&options),
     };
     match done {
