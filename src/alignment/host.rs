@@ -71,6 +71,50 @@ impl ClosedForm {
         }
     }
 
+    /// Aligns rows on the calling thread into a buffer of the caller's, `[n, d]`, without noise: for engines that have threads of
+    /// their own. The rows are those of [`ClosedForm::align_into`], to the bit. `what` names the set in errors.
+    ///
+    /// Returns what became of the rows and the numbers of those left out, which leave no space.
+    ///
+    /// ```
+    /// use burn_revision::alignment::ClosedForm;
+    /// use burn_revision::embedding::{NonFinite, RawRows};
+    ///
+    /// let shift = ClosedForm::new(1.0, vec![-0.6, 0.2], Vec::new(), 0.0);
+    /// let mut aligned = [0.0; 2];
+    /// shift.align_block(RawRows::single(&[3.0, 4.0], 2)?, NonFinite::Error, "captions", &mut aligned)?;
+    /// assert_eq!(aligned, [0.0, 1.0]); // the unit row [0.6, 0.8], moved and projected
+    /// # Ok::<(), burn_revision::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ClosedForm::align_into`].
+    pub fn align_block(
+        &self,
+        rows: RawRows<'_>,
+        policy: NonFinite,
+        what: &str,
+        out: &mut [f32],
+    ) -> Result<(Vec<usize>, RowReport)> {
+        self.check_sizes(rows, out)?;
+        let terms = Terms { policy, what, first: 0 };
+        let silent = self.clone().with_noise(0.0);
+        silent.map_to(rows, terms, (0, 0), out, false)
+    }
+
+    /// Refuses rows of other dimensions and a buffer of another size.
+    fn check_sizes(&self, rows: RawRows<'_>, out: &[f32]) -> Result<()> {
+        let dim = self.dim();
+        if rows.dim() != dim {
+            return Err(Error::mismatch("dimensions of the rows to align", dim, rows.dim()));
+        }
+        if out.len() != rows.len() * dim {
+            return Err(Error::mismatch("values in the output", rows.len() * dim, out.len()));
+        }
+        Ok(())
+    }
+
     /// Aligns rows in memory on all cores into a buffer of the caller's, `[n, d]`. Returns what became of the rows and
     /// the numbers of those left out, which leave no space: the rest of the buffer then means nothing.
     ///
@@ -85,13 +129,8 @@ impl ClosedForm {
         seed: u64,
         out: &mut [f32],
     ) -> Result<(Vec<usize>, RowReport)> {
+        self.check_sizes(rows, out)?;
         let dim = self.dim();
-        if rows.dim() != dim {
-            return Err(Error::mismatch("dimensions of the rows to align", dim, rows.dim()));
-        }
-        if out.len() != rows.len() * dim {
-            return Err(Error::mismatch("values in the output", rows.len() * dim, out.len()));
-        }
         let streaming = out.len() > BEYOND_CACHES;
         let blocks = rows.blocks(PART).zip(out.chunks_mut(PART * dim)).enumerate();
         let blocks = parallel::map(blocks, |(block, (rows, out))| {

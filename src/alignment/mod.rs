@@ -93,7 +93,7 @@ pub use memory::{MemoryOf, MemoryProjection, MemoryProjectionConfig};
 pub use method::Method;
 pub use realign::{ReAlign, ReAlignConfig};
 pub use shaped_noise::{ShapedNoise, ShapedNoiseConfig};
-pub use statistics::{Provenance, Statistics};
+pub use statistics::{CentroidPart, Provenance, SetMoments, Statistics};
 pub use table::{align_table, transport_table};
 pub use whitening::{CovarianceMap, Whitening, WhiteningConfig};
 pub use with_noise::WithNoise;

@@ -246,13 +246,19 @@ impl Moments {
         }
     }
 
+    /// The same, as gathered without the covariance.
+    pub(crate) fn without_covariance(&self) -> Self {
+        let mean = self.mean.clone();
+        Self { count: self.count, mean, squares: self.squares, scatter: None, single: false }
+    }
+
     /// The sum of squared distances from the mean.
     pub(crate) fn squares(&self) -> f64 {
         self.squares
     }
 
     /// Whether the covariance is gathered as well.
-    pub(crate) fn gathers_covariance(&self) -> bool {
+    pub fn gathers_covariance(&self) -> bool {
         self.scatter.is_some()
     }
 

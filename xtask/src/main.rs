@@ -6,6 +6,7 @@ mod book;
 mod builds;
 mod cargo;
 mod check;
+mod engines;
 mod licenses;
 mod machine;
 
@@ -27,6 +28,8 @@ enum Command {
     Builds(builds::Options),
     /// Check the licenses and sources of all dependencies against deny.toml
     Licenses,
+    /// Check and test the functions for query engines, `crates/datafusion`, which the other chores leave out
+    Engines(engines::Options),
     /// Draw the layers of the library for the book, and check that each folder only uses folders below it
     Architecture(architecture::Options),
 }
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         Command::Book(options) => book::run(&options),
         Command::Builds(options) => builds::run(&options),
         Command::Licenses => licenses::run(),
+        Command::Engines(options) => engines::run(&options),
         Command::Architecture(options) => architecture::run(&options),
     };
     match done {

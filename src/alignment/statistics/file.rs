@@ -114,7 +114,31 @@ impl Statistics {
     ///
     /// [`Error::Io`] where the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let path = path.as_ref();
+        let bytes = self.serialized(path.as_ref())?;
+        atomic::write(path.as_ref(), |file| std::io::Write::write_all(file, &bytes))
+    }
+
+    /// What [`Statistics::save`] writes, for places that are no files: a column of a database, an object store.
+    ///
+    /// ```
+    /// use burn_revision::alignment::{Method, Statistics};
+    /// use burn_revision::embedding::NonFinite;
+    ///
+    /// let statistics = Statistics::new("realign".parse::<Method>()?, NonFinite::Error, 8);
+    /// let bytes = statistics.to_bytes()?;
+    /// assert_eq!(Statistics::from_bytes(&bytes, "statistics")?, statistics);
+    /// # Ok::<(), burn_revision::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Format`] where they cannot be written down.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        self.serialized(Path::new("statistics"))
+    }
+
+    /// The bytes of the file; `path` names it in errors.
+    fn serialized(&self, path: &Path) -> Result<Vec<u8>> {
         let failed = |error: &dyn std::fmt::Display| Error::format(path, error.to_string());
         let tensors = self.tensors();
         let mut views = Vec::with_capacity(tensors.len());
@@ -132,8 +156,7 @@ impl Statistics {
         }
         let header = serde_json::to_string(&self.header()).map_err(|error| failed(&error))?;
         let metadata = Some(std::collections::HashMap::from([(KEY.to_string(), header)]));
-        let bytes = safetensors::serialize(views, metadata).map_err(|error| failed(&error))?;
-        atomic::write(path, |file| std::io::Write::write_all(file, &bytes))
+        safetensors::serialize(views, metadata).map_err(|error| failed(&error))
     }
 
     /// Reads what [`Statistics::save`] wrote.
@@ -142,10 +165,21 @@ impl Statistics {
     ///
     /// [`Error::Io`] where the file cannot be read, [`Error::Format`] where it holds something else.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
+        Self::deserialized(&read_bytes(path.as_ref())?, path.as_ref())
+    }
+
+    /// Reads what [`Statistics::to_bytes`] made; `name` says in errors where they were.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Format`] where they hold something else.
+    pub fn from_bytes(bytes: &[u8], name: &str) -> Result<Self> {
+        Self::deserialized(bytes, Path::new(name))
+    }
+
+    fn deserialized(bytes: &[u8], path: &Path) -> Result<Self> {
         let wrong = |detail: String| Error::format(path, detail);
-        let bytes = read_bytes(path)?;
-        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| wrong(error.to_string()))?;
+        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| wrong(error.to_string()))?;
         let header = metadata.metadata().as_ref().and_then(|metadata| metadata.get(KEY));
         let header =
             header.ok_or_else(|| wrong("not a file of statistics: no entry \"statistics\"".to_string()))?;
@@ -157,7 +191,7 @@ impl Statistics {
             )));
         }
         let dim = header.dim;
-        let file = SafeTensors::deserialize(&bytes).map_err(|error| wrong(error.to_string()))?;
+        let file = SafeTensors::deserialize(bytes).map_err(|error| wrong(error.to_string()))?;
         let read = |name: &str, length: Option<usize>| -> Result<Vec<f64>> {
             let view = file.tensor(name).map_err(|_| wrong(format!("no statistic {name:?}")))?;
             if view.dtype() != Dtype::F64 {

@@ -1,21 +1,29 @@
 //! What a method needs to know of two sets of embeddings:
 //!
 //! ```text
-//! mod     moments of both sets, and their sums over machines
-//! passes  what is gathered of texts that were moved, after the moments: centroids, and the covariance of blockwise alignment
-//! fitted  the method that they come to, in tensors and on the host
-//! file    the file
+//! mod            moments of both sets, and their sums over machines
+//! passes         what is gathered of texts that were moved, after the moments: centroids, and the covariance of blockwise alignment
+//! set            the moments of one set, in batches of an engine
+//! centroid_part  a share of a centroid pass, likewise
+//! fitted         the method that they come to, in tensors and on the host
+//! file           the file
 //! ```
 
+mod centroid_part;
 mod file;
 mod fitted;
+#[cfg(test)]
+mod parts_tests;
 mod passes;
+mod set;
 
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
+pub use centroid_part::CentroidPart;
 pub(super) use fitted::MEMORY;
 pub(super) use passes::check_sample;
+pub use set::SetMoments;
 
 use super::record::Parameters;
 use super::{FitReport, Method};
