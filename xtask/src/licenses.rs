@@ -1,5 +1,5 @@
 //! What may be among the dependencies, as `deny.toml` says it: the part of `cargo deny check bans licenses sources` that needs no
-//! more than `cargo metadata`, without the minutes that it takes to compile that program.
+//! more than cargo, without the minutes that it takes to compile that program.
 
 use std::collections::BTreeSet;
 
@@ -9,18 +9,42 @@ use spdx::{Expression, Licensee, ParseMode};
 use crate::cargo::output;
 use crate::root;
 
+/// All that is compiled for some feature and some system, with its license.
+const TREE: [&str; 12] = [
+    "tree",
+    "--locked",
+    "--workspace",
+    "--all-features",
+    "--target",
+    "all",
+    "--edges",
+    "normal,build,dev",
+    "--prefix",
+    "none",
+    "--format",
+    "{p}|{l}",
+];
+
 /// Prints what `deny.toml` does not allow; whether there is nothing.
 pub fn run() -> Result<bool, String> {
     let path = root().join("deny.toml");
     let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     let allowed = allowed(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-    let metadata = output(&["metadata", "--format-version", "1", "--all-features", "--locked"])?;
+    let tree = output(&TREE)?;
+    // What was printed before has a mark.
+    let lines: BTreeSet<&str> = tree.lines().map(|line| line.strip_suffix(" (*)").unwrap_or(line)).collect();
+    let metadata = output(&["metadata", "--format-version", "1", "--no-deps", "--locked"])?;
     let metadata: Value =
         serde_json::from_str(&metadata).map_err(|error| format!("cargo metadata: {error}"))?;
-    let packages = metadata["packages"].as_array().ok_or("cargo metadata: no packages")?;
-    let found = refusals(packages, &allowed);
+    let own = metadata["packages"].as_array().ok_or("cargo metadata: no packages")?;
+    let folder = root().to_string_lossy().into_owned();
+    let found: Vec<String> = lines
+        .iter()
+        .filter_map(|line| refusal(line, &folder, &allowed))
+        .chain(own.iter().flat_map(any_versions))
+        .collect();
     found.iter().for_each(|refusal| eprintln!("error: {refusal}"));
-    println!("{} packages, {} refused", packages.len(), found.len());
+    println!("{} packages, {} refused", lines.len(), found.len());
     Ok(found.is_empty())
 }
 
@@ -32,58 +56,45 @@ fn allowed(deny: &str) -> Result<Vec<Licensee>, String> {
     let names = list.ok_or("no list licenses.allow")?.iter();
     names
         .map(|name| {
-            let name = name.as_str().ok_or_else(|| format!("licenses.allow: {name} is no text"))?;
+            let name = name.as_str().ok_or_else(|| format!("licenses.allow: {name:?} is no text"))?;
             Licensee::parse(name).map_err(|error| format!("licenses.allow: {name:?}: {error}"))
         })
         .collect()
 }
 
-/// A line for each package with a license that is not allowed or from elsewhere than the one registry, and for each dependency
-/// of this workspace on any version.
-fn refusals(packages: &[Value], allowed: &[Licensee]) -> Vec<String> {
-    let registries: BTreeSet<&str> =
-        packages.iter().filter_map(|package| package["source"].as_str()).collect();
-    let mut found = Vec::new();
-    // The registry of nearly all, whatever mirror stands for it.
-    let registry = registries.iter().copied().max_by_key(|source| {
-        packages.iter().filter(|package| package["source"].as_str() == Some(source)).count()
-    });
-    for package in packages {
-        let name = format!(
-            "{} {}",
-            package["name"].as_str().unwrap_or("?"),
-            package["version"].as_str().unwrap_or("?")
-        );
-        let source = package["source"].as_str();
-        if let Some(source) = source
-            && (Some(source) != registry
-                || !source.starts_with("registry+") && !source.starts_with("sparse+"))
-        {
-            found.push(format!("{name}: comes from {source}"));
-        }
-        match package["license"].as_str() {
-            None => found.push(format!("{name}: names no license")),
-            Some(license) => match Expression::parse_mode(license, ParseMode::LAX) {
-                Err(error) => found.push(format!("{name}: license {license:?}: {}", error.reason)),
-                Ok(expression) => {
-                    let is_allowed = |required: &spdx::LicenseReq| {
-                        allowed.iter().any(|licensee| licensee.satisfies(required))
-                    };
-                    if !expression.evaluate(is_allowed) {
-                        found.push(format!("{name}: license {license:?} is not among licenses.allow"));
-                    }
-                }
-            },
-        }
-        if source.is_none() {
-            let dependencies = package["dependencies"].as_array().into_iter().flatten();
-            let any = dependencies
-                .filter(|dependency| dependency["req"] == "*" && dependency["path"].is_null())
-                .filter_map(|dependency| dependency["name"].as_str());
-            found.extend(any.map(|dependency| format!("{name}: any version of {dependency}")));
+/// Why a package is refused, of a line `name version (where from)|license`, where a registry goes without saying.
+fn refusal(line: &str, folder: &str, allowed: &[Licensee]) -> Option<String> {
+    let (package, license) = line.rsplit_once('|')?;
+    let name: Vec<&str> = package.split_whitespace().take(2).collect();
+    let refuse = |why: String| Some(format!("{}: {why}", name.join(" ")));
+    let origins = package.split('(').skip(1).map(|origin| origin.trim().trim_end_matches(')'));
+    let elsewhere = origins.clone().find(|origin| *origin != "proc-macro" && !origin.starts_with(folder));
+    if let Some(origin) = elsewhere {
+        return refuse(format!("comes from {origin}"));
+    }
+    if license.is_empty() {
+        return refuse("names no license".into());
+    }
+    match Expression::parse_mode(license, ParseMode::LAX) {
+        Err(error) => refuse(format!("license {license:?}: {}", error.reason)),
+        Ok(expression) => {
+            let is_allowed =
+                |required: &spdx::LicenseReq| allowed.iter().any(|licensee| licensee.satisfies(required));
+            match expression.evaluate(is_allowed) {
+                true => None,
+                false => refuse(format!("license {license:?} is not among licenses.allow")),
+            }
         }
     }
-    found
+}
+
+/// The dependencies of a package of this repository that take any version, but for those that lie in it as well.
+fn any_versions(package: &Value) -> Vec<String> {
+    let name = package["name"].as_str().unwrap_or("?");
+    let dependencies = package["dependencies"].as_array().into_iter().flatten();
+    let any = dependencies.filter(|dependency| dependency["req"] == "*" && dependency["path"].is_null());
+    any.filter_map(|dependency| Some(format!("{name}: any version of {}", dependency["name"].as_str()?)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -93,13 +104,8 @@ mod tests {
 
     const DENY: &str = "[licenses]\nallow = [\"MIT\", \"Apache-2.0\", \"Apache-2.0 WITH LLVM-exception\"]";
 
-    fn package(license: Value) -> Value {
-        json!({"name": "x", "version": "1.0.0", "license": license, "source": "registry+r", "dependencies": []})
-    }
-
-    fn refused(package: Value) -> Vec<String> {
-        let others = [self::package(json!("MIT")), self::package(json!("MIT"))];
-        refusals(&[&others[..], &[package]].concat(), &allowed(DENY).unwrap())
+    fn refused(line: &str) -> Option<String> {
+        refusal(line, "/home/x", &allowed(DENY).unwrap())
     }
 
     #[test]
@@ -111,31 +117,31 @@ mod tests {
             "(MIT AND Apache-2.0) OR Zlib",
             "Apache-2.0 WITH LLVM-exception",
         ] {
-            assert_eq!(refused(package(json!(license))), [""; 0], "{license}");
+            assert_eq!(refused(&format!("x v1.0.0|{license}")), None, "{license}");
         }
         for (license, why) in [
-            (json!("GPL-3.0-only"), "is not among"),
-            (json!("MIT AND GPL-3.0-only"), "is not among"),
-            (json!("Mine"), "license \"Mine\""),
-            (Value::Null, "names no license"),
+            ("GPL-3.0-only", "is not among"),
+            ("MIT AND GPL-3.0-only", "is not among"),
+            ("Mine", "license \"Mine\""),
+            ("", "names no license"),
         ] {
-            let found = refused(package(license));
-            assert!(
-                found.len() == 1 && found[0].starts_with("x 1.0.0") && found[0].contains(why),
-                "{found:?}"
-            );
+            let found = refused(&format!("x v1.0.0|{license}")).unwrap();
+            assert!(found.starts_with("x v1.0.0: ") && found.contains(why), "{found}");
         }
     }
 
     #[test]
-    fn packages_come_from_one_registry_and_name_versions() {
-        let mut elsewhere = package(json!("MIT"));
-        elsewhere["source"] = json!("git+https://example.org/x");
-        assert!(refused(elsewhere)[0].contains("comes from git+"));
-        let mut own = package(json!("MIT"));
-        own["source"] = Value::Null;
-        own["dependencies"] = json!([{"name": "a", "req": "*", "path": null}, {"name": "b", "req": "*", "path": "/b"}, {"name": "c", "req": "^1"}]);
-        assert_eq!(refused(own), ["x 1.0.0: any version of a"]);
+    fn packages_come_from_the_registry_or_from_here_and_name_versions() {
+        assert_eq!(refused("x v1.0.0 (proc-macro)|MIT"), None);
+        assert_eq!(refused("own v1.0.0 (proc-macro) (/home/x/own)|MIT"), None);
+        let found = refused("x v1.0.0 (https://example.org/x#1a2b)|MIT").unwrap();
+        assert_eq!(found, "x v1.0.0: comes from https://example.org/x#1a2b");
+        let own = json!({"name": "own", "dependencies": [
+            {"name": "a", "req": "*", "path": null},
+            {"name": "b", "req": "*", "path": "/home/x/b"},
+            {"name": "c", "req": "^1", "path": null},
+        ]});
+        assert_eq!(any_versions(&own), ["own: any version of a"]);
     }
 
     #[test]
