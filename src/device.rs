@@ -7,7 +7,7 @@
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use burn::tensor::{DType, Device, DeviceType, Tensor};
+use burn::tensor::{DType, Device, DeviceType, GradientCheckpointingStrategy, Tensor};
 
 use crate::error::panic_message;
 use crate::{Error, Result};
@@ -136,30 +136,31 @@ pub fn is_cpu(device: &Device) -> bool {
     ["flex", "ndarray", "cpu"].iter().any(|backend| name.contains(backend))
 }
 
-/// The first `count` devices of the backend of `device`, that itself before the others.
+/// The first `count` devices of the backend of `device`, that itself before the others, and all with its autodiff.
 ///
 /// # Errors
 ///
 /// [`Error::Config`] with the backend and both counts where it has fewer.
 pub(crate) fn several_devices(device: &Device, count: usize) -> Result<Vec<Device>> {
-    let device = device.clone().inner();
-    if count <= 1 {
-        return Ok(vec![device]);
-    }
-    let mut devices = devices_like(&device);
-    match devices.iter().position(|found| *found == device) {
+    let plain = device.clone().inner();
+    let mut devices = if count > 1 { devices_like(&plain) } else { Vec::new() };
+    match devices.iter().position(|found| *found == plain) {
         Some(own) => devices[..=own].rotate_right(1),
+        None if devices.is_empty() => devices.push(plain),
         // A default device, which is an alias of the first.
-        None if devices.is_empty() => devices.push(device),
-        None => devices[0] = device,
+        None => devices[0] = plain,
     }
     if devices.len() < count {
         let (backend, found) = (backend_name(&devices[0]), devices.len());
         let detail = format!("{count} are asked for, and the backend {backend} has {found} here");
         return Err(Error::config("devices", detail));
     }
-    devices.truncate(count);
-    Ok(devices)
+    let with_autodiff = |found: Device| match device.gradient_checkpointing_strategy() {
+        None => found,
+        Some(GradientCheckpointingStrategy::Disabled) => found.autodiff(),
+        Some(_) => found.autodiff().gradient_checkpointing(),
+    };
+    Ok(devices.into_iter().take(count.max(1)).map(with_autodiff).collect())
 }
 
 /// The name of the backend of a device, as Burn writes it.
@@ -273,9 +274,12 @@ mod tests {
     #[test]
     fn more_devices_than_a_backend_has_are_refused_with_both_counts() {
         let device = Device::default();
-        for count in [0, 1] {
-            assert_eq!(several_devices(&device, count).unwrap(), std::slice::from_ref(&device));
-            assert_eq!(several_devices(&device.clone().autodiff(), count).unwrap().len(), 1);
+        let checkpointing = device.clone().autodiff().gradient_checkpointing();
+        for device in [device.clone(), device.clone().autodiff(), checkpointing] {
+            let found = several_devices(&device, 1).unwrap();
+            let strategy = device.gradient_checkpointing_strategy();
+            assert_eq!(found[0].gradient_checkpointing_strategy(), strategy);
+            assert_eq!(found, [device]);
         }
         let error = several_devices(&device, 1000).unwrap_err().to_string();
         let found = devices_like(&device).len().max(1);

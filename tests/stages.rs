@@ -144,8 +144,18 @@ fn the_last_logged_validation_loss_is_that_of_the_outcome() {
     for loss in &losses {
         assert_abs_diff_eq!(*loss, outcome.valid_loss.unwrap(), epsilon = 1e-5);
     }
-    // It is not measured again: another order of the samples would round otherwise.
     assert_eq!(losses.last().copied(), outcome.valid_loss);
+}
+
+/// To the bit: it is measured as [`mean_nll`] measures.
+#[test]
+fn the_validation_loss_is_that_of_an_evaluation() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = stage();
+    let micro_batch_size = stage.micro_batch_size;
+    let outcome = learner(stage, folder.path()).fit(model(), dataset(0.0), Some(dataset(0.5))).unwrap();
+    let measured = mean_nll(&outcome.model, &dataset(0.5), micro_batch_size, &Device::default()).unwrap();
+    assert_eq!(outcome.valid_loss, Some(measured));
 }
 
 /// A run that is resumed behind its last step measures, since no checkpoint of it does.

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::Device;
-use burn::train::metric::LossMetric;
 use burn::train::renderer::MetricsRenderer;
 use burn::train::{Learner, SupervisedTraining};
 
@@ -14,7 +13,9 @@ use super::dual_encoder::DualEncoder;
 use super::pairs::PairDataset;
 use super::tracked::{Tracked, Tracking};
 use super::tracker::GapTracker;
-use crate::training::{ProgressLine, SequentialLoader, StepLoader, StepPlan, adamw, cosine_with_warmup};
+use crate::training::{
+    LossMetric, ProgressLine, SequentialLoader, StepLoader, StepPlan, adamw, cosine_with_warmup,
+};
 use crate::{Error, Result};
 
 /// Settings of a training run: AdamW, with a learning rate that rises linearly and falls along a cosine to zero.

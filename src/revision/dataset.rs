@@ -191,6 +191,13 @@ impl ConversationDataset {
         self.rows.iter().any(Option::is_some)
     }
 
+    /// The numbers of all samples, from the shortest sequence to the longest: batches of neighbours have little padding.
+    pub(super) fn by_length(&self) -> Vec<usize> {
+        let mut items: Vec<usize> = (0..self.len()).collect();
+        items.sort_by_key(|item| self.samples[*item].tokens.len());
+        items
+    }
+
     /// Refuses what `model` cannot process: embeddings of another width, sequences too long, tokens outside its
     /// vocabulary.
     ///
@@ -284,8 +291,9 @@ pub(super) struct StageBatcher {
     pub micro_batch_size: usize,
     pub num_visual_tokens: usize,
     pub seed: u64,
-    /// In validation, all noise is that of [`FIXED_DRAW`], so that losses compare.
-    pub is_validation: bool,
+    /// In validation, all noise is that of [`FIXED_DRAW`], so that losses compare, and a step has the samples of these numbers
+    /// in [`ConversationDataset::by_length`].
+    pub validation: Option<Vec<usize>>,
 }
 
 /// The seed and the step of noise that must be the same whenever it is drawn.
@@ -299,9 +307,11 @@ impl StepBatcher<StepBatch> for StageBatcher {
     fn batch(&self, step: &Step, device: &Device) -> Result<StepBatch> {
         // Samples of similar length go through the model together: less padding, and the step stays the same, since
         // its gradient is the mean over all its labels however it is cut.
-        let mut items = step.items.clone();
+        let (mut items, draw) = match &self.validation {
+            Some(order) => (step.items.iter().map(|item| order[*item]).collect::<Vec<_>>(), FIXED_DRAW),
+            None => (step.items.clone(), (self.seed, step.index)),
+        };
         items.sort_by_key(|item| self.dataset.samples[*item].tokens.len());
-        let draw = if self.is_validation { FIXED_DRAW } else { (self.seed, step.index) };
         let devices = std::iter::once(device).chain(&self.other_devices).cycle();
         let micro_batches = items
             .chunks(self.micro_batch_size)

@@ -94,10 +94,8 @@ pub fn mean_nll<L: LanguageModel>(
     device: &Device,
 ) -> Result<f64> {
     dataset.check(model)?;
-    let mut items: Vec<usize> = (0..dataset.len()).collect();
-    items.sort_by_key(|item| dataset.samples()[*item].tokens.len());
     let (mut sum, mut labels) = (0.0, 0);
-    for items in items.chunks(batch_size) {
+    for items in dataset.by_length().chunks(batch_size) {
         let batch = dataset.batch(items, model.num_visual_tokens(), FIXED_DRAW, device)?;
         sum += model.loss(&batch).into_scalar::<f64>() * batch.num_labels() as f64;
         labels += batch.num_labels();

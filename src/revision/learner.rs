@@ -4,11 +4,12 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::tensor::Device;
 use burn::train::checkpoint::KeepLastNCheckpoints;
-use burn::train::metric::{LearningRateMetric, LossMetric};
+use burn::train::metric::LearningRateMetric;
 use burn::train::renderer::MetricsRenderer;
-use burn::train::{Interrupter, Learner, LearningResult, SupervisedTraining};
+use burn::train::{Interrupter, Learner, SupervisedTraining};
 
 use super::dataset::{NoSamples, StageBatcher};
+use super::ending::Ending;
 use super::evaluation::mean_nll;
 use super::parameters::{first_half_precision, fork_for_training};
 use super::run_folder::{RunFolder, RunRecord};
@@ -18,8 +19,8 @@ use super::{ConversationDataset, ReVision, StageConfig, Trainable};
 use crate::device::several_devices;
 use crate::language::LanguageModel;
 use crate::training::{
-    GradientGuard, LastValidation, MetricsLog, ProgressLine, SequentialLoader, StepBatcher, StepLoader,
-    StepPlan, StopRequest, TokenMetric, adamw, checkpointers, cosine_with_warmup,
+    GradientGuard, LastValidation, LossMetric, MetricsLog, ProgressLine, SequentialLoader, StepBatcher,
+    StepLoader, StepPlan, StopRequest, TokenMetric, adamw, checkpointers, cosine_with_warmup,
 };
 use crate::{Error, Result};
 
@@ -333,12 +334,12 @@ impl Loaders<'_> {
         // Validation is computed by the first device.
         let other_devices = if is_validation { Vec::new() } else { self.other_devices.clone() };
         Arc::new(StageBatcher {
+            validation: is_validation.then(|| dataset.by_length()),
             dataset,
             other_devices,
             micro_batch_size: self.stage.micro_batch_size,
             num_visual_tokens: self.num_visual_tokens,
             seed: self.stage.seed,
-            is_validation,
         })
     }
 
@@ -352,49 +353,6 @@ impl Loaders<'_> {
                 SequentialLoader::new(self.batcher(dataset, true), self.stage.micro_batch_size, &self.device)
             }
             None => SequentialLoader::new(Arc::new(NoSamples), 1, &self.device),
-        }
-    }
-}
-
-/// Tells how a run has ended.
-struct Ending {
-    position: StepLoader<StepBatch>,
-    plan: StepPlan,
-    /// Where this run began.
-    first_step: usize,
-    guard: GradientGuard,
-    stop: StopRequest,
-}
-
-impl Ending {
-    /// An error unless the run took all of its steps.
-    fn check<M>(&self, result: &LearningResult<M>) -> Result<()> {
-        let stopped = |detail: String| Err(Error::Training { step: self.position.next_step(), detail });
-        if let Some(error) = &result.error {
-            return stopped(error.to_string());
-        }
-        if self.guard.is_exhausted() {
-            let (skipped, allowed) = (self.guard.skipped(), self.guard.max_skipped());
-            return stopped(format!(
-                "{skipped} steps had gradients that are not finite; {allowed} are allowed"
-            ));
-        }
-        // A stop in the last segment leaves no segment that burn-train could interrupt.
-        if self.stop.is_requested() && self.position.next_step() < self.plan.steps() {
-            return Err(Error::Interrupted);
-        }
-        match &result.interrupted {
-            // A model that came out as it went in must not look like a trained one.
-            None if self.guard.skipped() > 0
-                && self.guard.skipped() >= self.plan.steps() - self.first_step =>
-            {
-                stopped(format!("none of {} steps had finite gradients", self.guard.skipped()))
-            }
-            None => Ok(()),
-            Some(_) if self.stop.is_requested() => Err(Error::Interrupted),
-            Some(interruption) => {
-                stopped(interruption.reason.clone().unwrap_or_else(|| "stopped on request".into()))
-            }
         }
     }
 }

@@ -29,6 +29,7 @@ mod conversation;
 mod cost;
 mod dataset;
 mod dropped;
+mod ending;
 mod evaluation;
 mod id_match;
 mod label_loss;

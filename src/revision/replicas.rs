@@ -26,7 +26,9 @@ pub(super) struct Replicas<L: LanguageModel> {
 
 struct Replica<L: LanguageModel> {
     worker: Worker,
-    model: Arc<Mutex<ReVision<L>>>,
+    device: Device,
+    /// From the first step on: the parameters of a resumed run have the identities in its checkpoint, which is read before.
+    model: Arc<Mutex<Option<ReVision<L>>>>,
 }
 
 impl<L: LanguageModel> fmt::Debug for Replicas<L> {
@@ -36,11 +38,12 @@ impl<L: LanguageModel> fmt::Debug for Replicas<L> {
 }
 
 impl<L: LanguageModel> Replicas<L> {
-    /// Copies of `model`, which is in training, on each of `devices`, which have autodiff.
-    pub fn new(model: &ReVision<L>, devices: &[Device]) -> Self {
+    /// A replica on each of `devices`, which have autodiff.
+    pub fn new(devices: &[Device]) -> Self {
         let replica = |device: &Device| Replica {
             worker: Worker::new("replica"),
-            model: Arc::new(Mutex::new(fork_for_training(model.clone(), device))),
+            device: device.clone(),
+            model: Arc::default(),
         };
         Self { replicas: devices.iter().map(replica).collect() }
     }
@@ -50,8 +53,8 @@ impl<L: LanguageModel> Replicas<L> {
         self.replicas.len()
     }
 
-    /// Has each replica compute one of `shares`, after it took over the trained weights of `model`; answers come back on the
-    /// device of `model`.
+    /// Has each replica compute one of `shares`, after it took over the trained weights of `model`, which is always the same but
+    /// for these; answers come back on the device of `model`.
     ///
     /// # Panics
     ///
@@ -61,15 +64,28 @@ impl<L: LanguageModel> Replicas<L> {
         let main = model.devices().first().cloned().unwrap_or_default().inner();
         let jobs = self.replicas.iter().zip(shares).filter(|(_, share)| !share.is_empty());
         jobs.map(|(replica, share)| {
-            let (trained, main, model) = (TrainedWeights::of(model), main.clone(), replica.model.clone());
+            let (model, slot) = (model.clone(), replica.model.clone());
+            let (main, device) = (main.clone(), replica.device.clone());
             replica.worker.start(move || {
-                let mut model = model.lock().expect("a share that failed was the last");
-                *model = model.clone().map(&mut Follow(trained));
-                Share::compute(&model, &share, labels).to_device(&main, &*model)
+                let mut slot = slot.lock().expect("a share that failed was the last");
+                let replica = match slot.take() {
+                    Some(replica) => follow(replica, &model),
+                    None => fork_for_training(model, &device),
+                };
+                let replica = slot.insert(replica);
+                Share::compute(replica, &share, labels).moved_to(&main, replica)
             })
         })
         .collect()
     }
+}
+
+/// `replica` with the trained weights of `model`.
+fn follow<M: Module>(replica: M, model: &M) -> M {
+    let mut follow = Follow(TrainedWeights::of(model));
+    let replica = replica.map(&mut follow);
+    assert!(follow.0.0.is_empty(), "a replica has all trained parameters of its model");
+    replica
 }
 
 /// The weights that a model trains, without autodiff.

@@ -30,8 +30,8 @@ impl Share {
         Self { gradients: gradients.grads(), loss: total }
     }
 
-    /// The share on a device without autodiff.
-    pub fn to_device<M: Module>(self, device: &Device, model: &M) -> Self {
+    /// The share on another device, without autodiff.
+    pub fn moved_to<M: Module>(self, device: &Device, model: &M) -> Self {
         Self {
             gradients: self.gradients.to_device(device, model),
             loss: self.loss.map(|loss| loss.to_device(device)),

@@ -60,13 +60,13 @@ pub(super) struct StageModel<L: LanguageModel> {
 impl<L: LanguageModel> StageModel<L> {
     /// Puts `model` into training; its parts must be frozen already, see [`Trainable::apply`].
     pub fn new(model: ReVision<L>, trainable: Trainable, guard: GradientGuard) -> Self {
-        let replicas = Arc::new(Replicas::new(&model, &[]));
+        let replicas = Arc::new(Replicas::new(&[]));
         Self { model, trainable, guard, replicas }
     }
 
     /// Shares steps with `devices`, which have autodiff.
     pub fn with_other_devices(self, devices: &[Device]) -> Self {
-        Self { replicas: Arc::new(Replicas::new(&self.model, devices)), ..self }
+        Self { replicas: Arc::new(Replicas::new(devices)), ..self }
     }
 
     /// The model.

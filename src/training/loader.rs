@@ -9,22 +9,7 @@ use burn::train::Interrupter;
 use super::journal::StepJournal;
 use super::prefetch::Prefetch;
 use super::worker::Worker;
-use super::{Step, StepPlan, StopRequest};
-use crate::Result;
-
-/// Makes the input of one optimizer step from the indices of its samples. It is called on a thread that is not the
-/// model's, one step ahead.
-pub(crate) trait StepBatcher<O>: Send + Sync {
-    /// The number of samples.
-    fn num_items(&self) -> usize;
-
-    /// The input of `step` on `device`.
-    ///
-    /// # Errors
-    ///
-    /// Where a sample cannot be used; training stops and reports it.
-    fn batch(&self, step: &Step, device: &Device) -> Result<O>;
-}
+use super::{Step, StepBatcher, StepPlan, StopRequest};
 
 /// A burn-train data loader over a [`StepPlan`]: each call of `iter` yields the next *segment* of the run, the optimizer
 /// steps between two checkpoints.
@@ -217,6 +202,7 @@ impl<O: Send + 'static> DataLoader<O> for StepLoader<O> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Result;
 
     struct Indices(usize);
 

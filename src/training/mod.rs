@@ -13,6 +13,7 @@
 //!
 //! ```text
 //! plan         which samples make up which optimizer step: a function of seed and step alone
+//! batcher      makes the input of a step
 //! loader       a data loader over a plan, cut into segments: burn-train writes a checkpoint after each
 //! sequential   a data loader over all samples, for validation
 //! prefetch     a step's input is made while the step before is taken
@@ -24,15 +25,18 @@
 //! optimizer    AdamW without decay of biases and gains
 //! schedule     linear warm-up, then half a cosine
 //! output       what a step reports
-//! tokens, log  metrics, and their file
+//! loss, tokens metrics
+//! log          their file
 //! ```
 
+mod batcher;
 mod checkpoint;
 mod clipping;
 mod guard;
 mod journal;
 mod loader;
 mod log;
+mod loss;
 mod memory;
 mod optimizer;
 mod output;
@@ -45,12 +49,14 @@ mod stop;
 mod tokens;
 mod worker;
 
+pub(crate) use batcher::StepBatcher;
 pub(crate) use checkpoint::{checkpoint_files, checkpointers, latest_checkpoint, remove_checkpoints_after};
 pub use clipping::clip_by_global_norm;
 pub(crate) use guard::GradientGuard;
 pub(crate) use journal::StepJournal;
-pub(crate) use loader::{StepBatcher, StepLoader};
+pub(crate) use loader::StepLoader;
 pub(crate) use log::{LastValidation, MetricsLog};
+pub(crate) use loss::LossMetric;
 pub use memory::keep_freed_memory;
 pub use optimizer::adamw;
 pub(crate) use output::LossOutput;

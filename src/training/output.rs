@@ -1,7 +1,8 @@
 use burn::tensor::{ExecutionError, Tensor};
 use burn::train::ItemLazy;
-use burn::train::metric::{Adaptor, LossInput};
+use burn::train::metric::Adaptor;
 
+use super::loss::LossInput;
 use super::tokens::TokenInput;
 
 /// What a training or validation step reports to burn-train: its mean loss, `[1]`, and its number of labels and tokens.
@@ -36,8 +37,7 @@ impl ItemLazy for LossOutput {
 
 impl Adaptor<LossInput> for LossOutput {
     fn adapt(&self) -> LossInput {
-        // The metric weights a step by the length of its tensor.
-        LossInput::new(self.loss.clone().expand([self.labels]))
+        LossInput { loss: self.loss.clone(), labels: self.labels }
     }
 }
 
