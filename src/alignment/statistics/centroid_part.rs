@@ -43,7 +43,7 @@ impl CentroidPart {
     ///
     /// # Errors
     ///
-    /// Those of [`SetMoments::update`].
+    /// Those of [`SetMoments::update`](super::SetMoments::update).
     pub fn update(&mut self, rows: RawRows<'_>, what: &str) -> Result<()> {
         check_dim(self.projected.dim(), rows.dim(), what)?;
         let block_rows =
