@@ -24,7 +24,8 @@ pub struct Batch {
     pub batch_size: usize,
     /// The length of the spliced sequences.
     pub seq_length: usize,
-    /// The visual tokens with which every sequence begins, all equal; 0 where some sequence begins with anything else.
+    /// The visual tokens with which every sequence begins, all equal; 0 where some sequence begins with anything else. With 0,
+    /// the loss is computed from all positions, whatever they are.
     pub leading: usize,
 }
 

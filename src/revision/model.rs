@@ -145,7 +145,13 @@ impl<L: LanguageModel> ReVision<L> {
     /// `[batch_size, 1 + text_length, width]`.
     fn leading(&self, batch: &Batch) -> Tensor<3> {
         let text = self.language.embed(batch.tokens.clone());
-        let [rows, _, width] = text.dims();
+        let [rows, text_length, width] = text.dims();
+        // A number that is not the batch's own would give another loss without a word.
+        assert_eq!(
+            batch.leading + text_length,
+            batch.seq_length,
+            "leading visual tokens and text tokens make up a sequence"
+        );
         let visual = batch.visual.clone().expect("sequences that begin with pictures have them");
         let visual = self.projector.forward(visual).cast(text.dtype());
         Tensor::cat(vec![visual.reshape([rows, 1, width]), text], 1)
