@@ -13,14 +13,14 @@
 //! cargo run --example revision_tiny -- --captions    another task: captions of emoji
 //! ```
 
+#[path = "../common/mod.rs"]
+mod common;
 mod emoji;
 mod questions;
-mod table;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use burn_revision::{Error, Result};
 use clap::Parser;
 
 /// Trains a language model to see on text alone, and compares ways to close the modality gap.
@@ -66,13 +66,4 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Writes a file under a temporary name first.
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let part = path.with_extension("part");
-    std::fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))
-        .and_then(|()| std::fs::write(&part, bytes))
-        .and_then(|()| std::fs::rename(&part, path))
-        .map_err(|source| Error::io(path, source))
 }

@@ -15,7 +15,8 @@ mod world;
 use std::path::Path;
 use std::time::Instant;
 
-use crate::{Arguments, write};
+use crate::Arguments;
+use crate::common::write;
 use burn_revision::device::from_environment;
 use burn_revision::language::Tokenizer;
 use burn_revision::revision::ReVision;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::variants::{Variant, VariantResult};
 use super::world::Retrieval;
-use crate::table::{figure, markdown};
+use crate::common::table::{figure, markdown};
 
 /// One seed.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::pictures::Picture;
-use crate::table::escape;
+use crate::common::table::escape;
 
 /// The picture of a row, in pixels.
 const PICTURE: u32 = 72;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::report::Report;
 use super::words::{COLOURS, SHAPES};
-use crate::table::markdown;
+use crate::common::table::markdown;
 
 /// The card of the models of the first seed, in Markdown.
 pub fn card(report: &Report) -> Option<String> {

@@ -2,7 +2,6 @@
 
 mod answers;
 mod card;
-mod charts;
 mod drawn;
 mod encoder;
 mod language;
@@ -31,7 +30,8 @@ use burn_revision::encoder::PretrainedEncoder;
 use burn_revision::revision::SavedReVision;
 use burn_revision::{Error, Result};
 
-use crate::{Arguments, write};
+use crate::Arguments;
+use crate::common::write;
 use answers::Accuracy;
 use encoder::TrainedEncoder;
 use language::{Language, Reading};

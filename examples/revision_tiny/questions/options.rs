@@ -1,10 +1,11 @@
 //! What can be asked for on the command line, besides what both tasks have.
 
-use burn_revision::{Error, Result};
+use burn_revision::Result;
 use clap::Args;
 
 use super::settings::Settings;
 use super::words::Concept;
+use crate::common::settings::change;
 
 /// The options of the questions.
 #[derive(Args)]
@@ -44,14 +45,7 @@ impl Options {
     pub fn settings(&self, quick: bool) -> Result<Settings> {
         let mut settings = if quick { Settings::quick() } else { Settings::full() };
         settings.logit_scale = self.logit_scale.unwrap_or(settings.logit_scale);
-        let mut json = serde_json::to_value(&settings).expect("settings are plain data");
-        for change in &self.set {
-            let refused = |detail: String| Error::config("set", format!("{change}: {detail}"));
-            let (name, value) = change.split_once('=').ok_or_else(|| refused("expected NAME=JSON".into()))?;
-            let known = json.get_mut(name).ok_or_else(|| refused("no setting has this name".into()))?;
-            *known = serde_json::from_str(value).map_err(|error| refused(error.to_string()))?;
-        }
-        serde_json::from_value(json).map_err(|error| Error::config("set", error.to_string()))
+        change(&settings, &self.set)
     }
 
     /// The pairs of colour and shape that are held out.

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::answers::Accuracy;
 use super::variants::VariantResult;
-use crate::table::{figure, markdown, summary};
-use crate::write;
+use crate::common::table::{escape, figure, markdown, summary};
+use crate::common::write;
 
 /// The columns of the table.
 const HEAD: [&str; 9] =
@@ -83,6 +83,17 @@ impl Run<'_> {
             name: found,
         });
         write(path, &serde_json::to_vec_pretty(&json).expect("plain data"))
+    }
+
+    /// The beginning of a page.
+    pub fn heading(&self, title: &str) -> String {
+        let measured =
+            if self.validation { ", measured on training pictures, to choose settings" } else { "" };
+        let pictures = escape(self.pictures);
+        format!(
+            "<h1>{title}</h1>\n<p class=\"lead\">{pictures}{measured} · burn-revision {}</p>\n",
+            env!("CARGO_PKG_VERSION")
+        )
     }
 }
 

@@ -1,19 +1,21 @@
 //! How much of each: stage 1 on few and on many texts, beside as many real pairs, and statistics of few and of many unpaired
 //! pictures, and of pictures of another kind (arXiv 2602.07026, Sec. 5, has both questions at its own size).
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use burn_revision::Result;
-use burn_revision::alignment::{ReAlignConfig, WithNoise};
+use burn_revision::alignment::{MeanShiftConfig, ReAlignConfig, WithNoise};
 use burn_revision::revision::ConversationDataset;
 use serde::{Deserialize, Serialize};
 
 use super::pictures::Picture;
 use super::report::Run;
 use super::variants::Stages;
-use super::{charts, drawn, encoder, parallel};
-use crate::table::{figure, markdown};
-use crate::write;
+use super::{drawn, encoder, parallel};
+use crate::common::table::{figure, markdown};
+use crate::common::write;
+use crate::common::{charts, html};
 
 /// Texts, or pairs.
 const COUNTS: [usize; 4] = [30, 100, 300, 1000];
@@ -26,21 +28,26 @@ const STATISTICS: [usize; 4] = [3, 10, 100, 600];
 enum Series {
     Texts,
     Pairs,
-    /// The unpaired pictures of the statistics, with all texts.
+    /// The unpaired pictures of the statistics, with all texts: of mean shift, of ReAlign, and of ReAlign with noise.
+    MeanShift,
     Statistics,
+    NoisyStatistics,
     /// As many drawn pictures behind the statistics, where the others are those of the package.
     OtherPictures,
 }
 
 impl Series {
-    const ALL: [Self; 4] = [Self::Texts, Self::Pairs, Self::Statistics, Self::OtherPictures];
+    const TRAINED: [Self; 2] = [Self::Texts, Self::Pairs];
+    const FITTED: [Self; 4] = [Self::MeanShift, Self::Statistics, Self::NoisyStatistics, Self::OtherPictures];
 
     fn title(self) -> &'static str {
         match self {
             Self::Texts => "texts in stage 1, ReAlign + noise",
             Self::Pairs => "real pairs in stage 1",
-            Self::Statistics => "unpaired pictures of ReAlign, without noise",
-            Self::OtherPictures => "the same, of another kind",
+            Self::MeanShift => "mean shift",
+            Self::Statistics => "ReAlign",
+            Self::NoisyStatistics => "ReAlign + noise",
+            Self::OtherPictures => "ReAlign, pictures of another kind",
         }
     }
 }
@@ -83,6 +90,12 @@ pub fn run(stages: &Stages, is_drawn: bool) -> Result<SeedScaling> {
             let pictures = rows.select(&(0..count).collect::<Vec<_>>())?;
             let realign = ReAlignConfig::new().fit(&world.text_rows, &pictures)?;
             jobs.push((series, count, stages.texts(&realign)?));
+            if series == Series::Statistics {
+                let shift = MeanShiftConfig::new().fit(&world.text_rows, &pictures)?;
+                jobs.push((Series::MeanShift, count, stages.texts(&shift)?));
+                let noisy = WithNoise::new(realign, world.settings.noise);
+                jobs.push((Series::NoisyStatistics, count, stages.texts(&noisy)?));
+            }
         }
     }
     let points = parallel::map(&world.device, &jobs, |(series, count, data)| {
@@ -104,24 +117,34 @@ pub fn finish(output: &Path, run: &Run, seeds: &[SeedScaling]) -> Result<()> {
             .map(|point| point.accuracy)
             .collect()
     };
-    for (counts, shown) in [(COUNTS, &Series::ALL[..2]), (STATISTICS, &Series::ALL[2..])] {
+    let mut body = run.heading("How much of each?");
+    body.push_str("<p>The share of right answers after stage 1. Bars are standard deviations over seeds, small dots single seeds.</p>\n");
+    let parts = [
+        ("scaling.svg", "texts, or pairs, in stage 1", &COUNTS, &Series::TRAINED[..]),
+        ("statistics.svg", "unpaired pictures behind the statistics", &STATISTICS, &Series::FITTED[..]),
+    ];
+    for (file, label, counts, shown) in parts {
         let head = std::iter::once("how many".to_string()).chain(counts.iter().map(usize::to_string));
         let mut rows = vec![head.collect::<Vec<_>>()];
+        let mut lines = Vec::new();
         for series in shown {
-            let cells = counts.iter().map(|count| figure(&values(*series, *count), 3));
+            let found: Vec<(usize, Vec<f64>)> =
+                counts.iter().map(|count| (*count, values(*series, *count))).collect();
+            let cells = found.iter().map(|(_, values)| figure(values, 3));
             rows.push(std::iter::once(series.title().to_string()).chain(cells).collect());
+            let points = found.into_iter().filter(|(_, values)| !values.is_empty()).collect();
+            lines.push(charts::Line { title: series.title(), points });
         }
-        println!("\nThe share of right answers after stage 1:\n\n{}", markdown(&rows));
+        let (table, drawing) = (markdown(&rows), charts::curves(&lines, label));
+        println!("\nThe share of right answers after stage 1:\n\n{table}");
+        write(&output.join(file), drawing.as_bytes())?;
+        let _ = writeln!(body, "<h2>By the number of {label}</h2>");
+        body.push_str(&drawing);
+        html::table(&mut body, &table);
     }
-    let lines: Vec<charts::Line> = Series::ALL[..2]
-        .iter()
-        .map(|series| charts::Line {
-            title: series.title(),
-            points: COUNTS.iter().map(|count| (*count, values(*series, *count))).collect(),
-        })
-        .collect();
-    write(&output.join("scaling.svg"), charts::curves(&lines, "texts, or pairs, in stage 1").as_bytes())?;
+    html::settings(&mut body, run.settings);
     run.write(&output.join("scaling.json"), "seeds", &seeds)?;
-    println!("Written to {}: scaling.json, scaling.svg", output.display());
+    write(&output.join("scaling.html"), html::page("How much of each?", &body).as_bytes())?;
+    println!("Written to {}: scaling.html, scaling.json, scaling.svg, statistics.svg", output.display());
     Ok(())
 }

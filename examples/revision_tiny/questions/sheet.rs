@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::pictures::Picture;
 use super::words::{ANSWERS, Kind};
-use crate::table::escape;
+use crate::common::table::escape;
 
 /// A picture on the sheet, in pixels.
 const PICTURE: usize = 72;

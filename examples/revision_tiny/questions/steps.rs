@@ -8,11 +8,12 @@ use burn_revision::Result;
 use burn_revision::alignment::{Aligner, Identity, MeanShiftConfig, ReAlign, ReAlignConfig, WithNoise};
 use serde::{Deserialize, Serialize};
 
+use super::parallel;
 use super::report::Run;
 use super::variants::Stages;
-use super::{charts, parallel};
-use crate::table::{figure, markdown};
-use crate::write;
+use crate::common::table::{figure, markdown};
+use crate::common::write;
+use crate::common::{charts, html};
 
 /// A method of one's own is an implementation of one trait: the first two steps of ReAlign, without the third.
 struct AnchorAndTrace {
@@ -123,7 +124,8 @@ pub fn finish(output: &Path, run: &Run, places: &[Place]) -> Result<()> {
         );
         rows.push(row);
     }
-    println!("\nThe share of right answers after stage 1 on text:\n\n{}", markdown(&rows));
+    let table = markdown(&rows);
+    println!("\nThe share of right answers after stage 1 on text:\n\n{table}");
 
     let lines = titles.iter().enumerate().map(|(step, title)| charts::Line {
         title,
@@ -133,8 +135,40 @@ pub fn finish(output: &Path, run: &Run, places: &[Place]) -> Result<()> {
             .collect(),
     });
     let lines: Vec<charts::Line> = lines.collect();
-    write(&output.join("steps.svg"), charts::curves(&lines, "scale of the contrastive loss").as_bytes())?;
+    let drawing = charts::curves(&lines, "scale of the contrastive loss");
+    write(&output.join("steps.svg"), drawing.as_bytes())?;
     run.write(&output.join("steps.json"), "places", &places)?;
-    println!("Written to {}: steps.json, steps.svg", output.display());
+    let mut body = run.heading("When does which step help?");
+    body.push_str("<p>The share of right answers after stage 1 on text. Bars are standard deviations over seeds, small dots single seeds.</p>\n");
+    body.push_str(&drawing);
+    html::table(&mut body, &table);
+    body.push_str("<h2>What a step adds</h2>\n");
+    html::table(&mut body, &gains(&scales, &titles, places));
+    html::settings(&mut body, run.settings);
+    write(&output.join("steps.html"), html::page("When does which step help?", &body).as_bytes())?;
+    println!("Written to {}: steps.html, steps.json, steps.svg", output.display());
     Ok(())
+}
+
+/// What each step adds to the one before, and noise to what it was put on, seed by seed.
+fn gains(scales: &[f64], titles: &[&str], places: &[Place]) -> String {
+    let mut rows = vec![vec!["step".to_string()]];
+    rows[0].extend(scales.iter().map(|scale| format!("logit scale {scale}")));
+    let pairs = [
+        ("anchor", 2, 0),
+        ("trace", 3, 2),
+        ("centroid", 4, 3),
+        ("noise on all three", 5, 4),
+        ("noise alone", 1, 0),
+    ];
+    for (step, after, before) in pairs {
+        debug_assert!(after < titles.len());
+        let cells = scales.iter().map(|scale| {
+            let seeds = places.iter().filter(|place| place.logit_scale == *scale);
+            let gains = seeds.map(|place| place.steps[after].accuracy - place.steps[before].accuracy);
+            gains.map(|gain| format!("{gain:+.3}")).collect::<Vec<_>>().join(", ")
+        });
+        rows.push(std::iter::once(step.to_string()).chain(cells).collect());
+    }
+    markdown(&rows)
 }

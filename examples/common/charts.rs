@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::table::summary;
+use super::table::summary;
 
 const WIDTH: f64 = 860.0;
 const LEFT: f64 = 230.0;
@@ -30,7 +30,9 @@ pub struct Line<'a> {
 pub fn rows(rows: &[Row], floor: (&str, f64)) -> String {
     let lowest =
         rows.iter().flat_map(|row| row.stage1.iter().chain(&row.stage2)).fold(floor.1, |a, b| a.min(*b));
-    let (from, to) = ((lowest * 10.0).floor() / 10.0, 1.0);
+    let highest =
+        rows.iter().flat_map(|row| row.stage1.iter().chain(&row.stage2)).fold(floor.1, |a, b| a.max(*b));
+    let (from, to) = ((lowest * 10.0).floor() / 10.0, ((highest * 10.0).ceil() / 10.0).min(1.0));
     let x = |value: f64| LEFT + (value - from) / (to - from) * (WIDTH - LEFT - RIGHT);
     let height = TOP + ROW * rows.len() as f64 + 40.0;
     let bottom = height - 34.0;
@@ -150,6 +152,6 @@ fn circle(body: &mut String, [x, y]: [f64; 2], radius: f64, colour: &str, opacit
 }
 
 fn text(body: &mut String, [x, y]: [f64; 2], anchor: &str, text: &str) {
-    let text = crate::table::escape(text);
+    let text = super::table::escape(text);
     let _ = writeln!(body, r#"<text x="{x:.1}" y="{y:.1}" text-anchor="{anchor}">{text}</text>"#);
 }
