@@ -5,6 +5,7 @@
 //! embedding shows (stage 1), a few real pictures tune it (stage 2), and pictures that nothing has seen are captioned.
 //! The variants differ only in how text embeddings are moved towards the pictures before stage 1.
 
+mod page;
 mod pictures;
 mod report;
 mod settings;
@@ -95,10 +96,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     };
     let path = arguments.output.join("report.json");
     write(&path, &serde_json::to_vec_pretty(&report).expect("a report is plain data"))?;
+    let sheet = arguments.output.join("stage2.svg");
+    let sheet = std::fs::read_to_string(&sheet).map_err(|source| Error::io(&sheet, source))?;
+    write(&arguments.output.join("report.html"), page::html(&report, &sheet).as_bytes())?;
     println!("\n{}", report.table());
     println!("{}", report.gap_table());
     println!("{:.0} s in all. Written to {}:", report.seconds, arguments.output.display());
-    println!("  report.json, stage1.svg and stage2.svg (captions to look at), weights/");
+    println!("  report.html, report.json, stage1.svg and stage2.svg (captions to look at), weights/");
     if arguments.quick {
         println!("This was --quick: too little training for numbers that mean something.");
     }

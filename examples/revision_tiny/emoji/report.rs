@@ -37,7 +37,8 @@ pub struct Report {
 }
 
 impl Report {
-    fn collect(&self, variant: Variant, value: impl Fn(&VariantResult) -> Option<f64>) -> Vec<f64> {
+    /// A value of a variant, for each seed.
+    pub fn collect(&self, variant: Variant, value: impl Fn(&VariantResult) -> Option<f64>) -> Vec<f64> {
         self.seeds
             .iter()
             .flat_map(|seed| &seed.variants)
