@@ -300,7 +300,7 @@ fn a_killed_fit_of_anisoalign_goes_on() {
         kills += 1;
         if kills == 1 {
             let other = parts.replace("--resume", "--resume --seed 4");
-            shell.refused(&other, 2, "parts.npy.fit: another fit: seed was 0, and is 4 now");
+            shell.refused(&other, 3, "parts.npy.fit: another fit: seed was 0, and is 4 now");
         }
     }
     assert!(kills > 0, "it was too quick to be killed");
