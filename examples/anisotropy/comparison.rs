@@ -21,7 +21,7 @@ pub const METHODS: [&str; 6] = ["text", "c3", "realign", "anisoalign-init", "ani
 pub fn run(options: &Options) -> Result<()> {
     let mut seconds = vec![0.0; options.methods.len()];
     let mut of_methods: Vec<Vec<Figures>> = vec![Vec::new(); options.methods.len()];
-    for seed in 0..options.seeds {
+    for seed in options.first_seed..options.first_seed + options.seeds {
         for (method, figures) in of_methods.iter_mut().zip(measure(options, seed, &mut seconds)?) {
             method.push(figures);
         }
@@ -36,6 +36,9 @@ pub fn run(options: &Options) -> Result<()> {
         if let Some(printed) = printed(name) {
             println!("| printed: {name} | {printed} |");
         }
+    }
+    if options.seeds > 1 {
+        figures::print_deviation(&of_methods);
     }
     let fits = options.methods.iter().zip(&seconds);
     let fits: Vec<String> =

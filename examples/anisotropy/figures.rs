@@ -37,6 +37,20 @@ pub fn mean(of_seeds: &[Figures]) -> Figures {
     std::array::from_fn(|at| of_seeds.iter().map(|figures| figures[at]).sum::<f64>() / of_seeds.len() as f64)
 }
 
+/// The largest standard deviation over seeds that any of the methods has, as a row.
+pub fn print_deviation(of_methods: &[Vec<Figures>]) {
+    let deviation = |of_seeds: &Vec<Figures>, at: usize| {
+        let mean = mean(of_seeds)[at];
+        let squares: f64 = of_seeds.iter().map(|figures| (figures[at] - mean).powi(2)).sum();
+        (squares / (of_seeds.len() as f64 - 1.0)).sqrt()
+    };
+    let cells = COLUMNS.iter().enumerate().map(|(at, (_, digits))| {
+        let largest = of_methods.iter().map(|of_seeds| deviation(of_seeds, at)).fold(0.0, f64::max);
+        format!("{largest:.digits$}")
+    });
+    println!("| largest deviation over seeds | {} |", cells.collect::<Vec<_>>().join(" | "));
+}
+
 /// The head of a Markdown table.
 pub fn print_head(first: &str) {
     println!("| {first} | {} |", COLUMNS.map(|(name, _)| name).join(" | "));

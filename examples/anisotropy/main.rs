@@ -5,11 +5,13 @@
 //! ```text
 //! cargo run --example anisotropy
 //! cargo run --example anisotropy -- --fit 20000 --held-out 3000 --seeds 1 rank=256 mixing=random
+//! cargo run --example anisotropy -- --seeds 1 --first-seed 2
 //! cargo run --example anisotropy -- --sweep
 //! cargo run --example anisotropy -- --sweep --text texts.safetensors --image images.safetensors --pair-by text_id
+//! cargo run --example anisotropy -- --sweep --text t.npy --image i.npy --pair-by text_id --without split=test --test
 //! ```
 //!
-//! Settings of AnisoAlign are given as `name=value`.
+//! The last fits on all pairs but those of `--without`, and measures on these. Settings of AnisoAlign are given as `name=value`.
 
 mod comparison;
 mod figures;
@@ -28,6 +30,8 @@ pub struct Options {
     fit: usize,
     /// Pairs to measure on.
     held_out: usize,
+    /// The first seed, and how many there are.
+    first_seed: u64,
     seeds: u64,
     methods: Vec<String>,
     settings: AnisoAlignConfig,
@@ -59,9 +63,10 @@ fn wrong(detail: &str) -> Error {
 
 fn options() -> Result<Options> {
     let (mut fit, mut held_out, mut seeds, mut dim, mut sweep) = (100_000, None, 3, 320, false);
+    let mut first_seed = 0;
     let mut factors = Vec::new();
     let mut methods = comparison::METHODS.map(String::from).to_vec();
-    let (mut text, mut image, mut pair_by, mut without) = (None, None, None, None);
+    let (mut text, mut image, mut pair_by, mut without, mut test) = (None, None, None, None, false);
     let mut settings = serde_json::Map::new();
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
@@ -73,12 +78,14 @@ fn options() -> Result<Options> {
             "--fit" => fit = number(value()?)?,
             "--held-out" => held_out = Some(number(value()?)?),
             "--seeds" => seeds = number(value()?)?,
+            "--first-seed" => first_seed = number(value()?)?,
             "--dim" => dim = number(value()?)?,
             "--methods" => methods = value()?.split(',').map(String::from).collect(),
             "--factors" => factors = value()?.split(',').map(String::from).collect(),
             "--text" => text = Some(value()?.into()),
             "--image" => image = Some(value()?.into()),
             "--pair-by" => pair_by = Some(value()?),
+            "--test" => test = true,
             "--without" => without = Some(named(&value()?)?),
             setting => {
                 let (name, value) = named(setting)?;
@@ -89,7 +96,8 @@ fn options() -> Result<Options> {
     }
     let stores = match (text, image) {
         (Some(text), Some(image)) => {
-            Some(sweep::Pairs { text, image, by: pair_by.unwrap_or_else(|| "id".to_string()), without })
+            let by = pair_by.unwrap_or_else(|| "id".to_string());
+            Some(sweep::Pairs { text, image, by, without, test })
         }
         (None, None) => None,
         _ => return Err(wrong("--text and --image belong together")),
@@ -98,6 +106,7 @@ fn options() -> Result<Options> {
         sweep,
         fit,
         held_out: held_out.unwrap_or(if sweep { 4000 } else { 10_000 }),
+        first_seed: first_seed as u64,
         seeds: seeds as u64,
         methods,
         settings: AnisoAlignConfig::new().with_settings(&settings)?,

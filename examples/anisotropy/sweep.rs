@@ -26,7 +26,12 @@ pub struct Pairs {
     pub by: String,
     /// A field and a value of image records that take no part: those that something else is tested on.
     pub without: Option<(String, String)>,
+    /// Fits on all pairs that take part, and measures on the others.
+    pub test: bool,
 }
+
+/// Texts and images whose rows of equal numbers are pairs.
+type Tables = (EmbeddingTable, EmbeddingTable);
 
 /// Settings and their values other than the defaults. The `lambda` of the frame is none: it changes no eigenvector.
 fn factors(dim: usize) -> Vec<Map<String, Value>> {
@@ -79,7 +84,9 @@ fn label(settings: &Map<String, Value>) -> String {
 
 /// Prints the table.
 pub fn run(options: &Options) -> Result<()> {
-    let real = options.stores.as_ref().map(read_pairs).transpose()?;
+    let real = options.stores.as_ref().map(|pairs| read_pairs(pairs, false)).transpose()?;
+    let test = options.stores.as_ref().filter(|pairs| pairs.test);
+    let test = test.map(|pairs| read_pairs(pairs, true)).transpose()?;
     let dim = real.as_ref().map_or(options.dim, |(text, _)| text.dim());
     let draw = |seed: u64| match &real {
         Some((text, image)) => Ok((text.clone(), image.clone())),
@@ -106,10 +113,10 @@ pub fn run(options: &Options) -> Result<()> {
         choices.push((label(&factor), Method::AnisoAlign(config)));
     }
     let mut of_choices: Vec<Vec<Figures>> = vec![Vec::new(); choices.len()];
-    for seed in 0..options.seeds {
+    for seed in options.first_seed..options.first_seed + options.seeds {
         let (text, image) = draw(seed)?;
         for ((name, method), of_seeds) in choices.iter().zip(&mut of_choices) {
-            let figures = measure(method, &text, &image, seed)?;
+            let figures = measure(method, (&text, &image), test.as_ref(), seed)?;
             eprintln!("seed {seed}: {name} {figures:.4?}");
             of_seeds.push(figures);
         }
@@ -119,8 +126,11 @@ pub fn run(options: &Options) -> Result<()> {
         None => format!("{} planted pairs of {dim} dimensions", 2 * options.held_out),
     };
     println!(
-        "{pairs}, fitted on one half and measured on the other, means of {} seeds; a star: other than the defaults, in the same \
-         direction for every seed\n",
+        "{pairs}, fitted on {}, means of {} seeds; a star: other than the defaults, in the same direction for every seed\n",
+        match &test {
+            Some((text, _)) => format!("all and measured on a half of {} others", text.len()),
+            None => "one half and measured on the other".to_string(),
+        },
         options.seeds
     );
     figures::print_head("settings");
@@ -137,26 +147,40 @@ fn planted(dim: usize) -> SyntheticGeometry {
     SyntheticGeometry { dim, flat: full.flat * share, leading: full.leading * dim / full.dim, ..full }
 }
 
-fn measure(method: &Method, text: &EmbeddingTable, image: &EmbeddingTable, seed: u64) -> Result<Figures> {
+/// On one half what was fitted on the other, or on a half of the test pairs what was fitted on all.
+fn measure(
+    method: &Method,
+    (text, image): (&EmbeddingTable, &EmbeddingTable),
+    test: Option<&Tables>,
+    seed: u64,
+) -> Result<Figures> {
     let sigma = match method {
         Method::C3 { sigma, .. } => *sigma,
         _ => 0.0,
     };
     let config = ReportConfig {
         paired: true,
-        methods: vec![*method],
+        methods: if test.is_some() { Vec::new() } else { vec![*method] },
         probe: 2000,
         seed,
         sigma,
         draws: 1,
         ..ReportConfig::default()
     };
-    let report = Measurement::new(&config).of_tables(text, image, &from_environment()?, &())?;
+    let (device, measurement) = (from_environment()?, Measurement::new(&config));
+    let report = match test {
+        Some((test_text, test_image)) => {
+            let fitted = method.with_seed(seed).fit(text, image)?;
+            let measurement = measurement.with_aligner("fitted", fitted.as_ref());
+            measurement.of_tables(test_text, test_image, &device, &())?
+        }
+        None => measurement.of_tables(text, image, &device, &())?,
+    };
     Ok(figures::of(&report.methods[0]))
 }
 
-/// Texts with the first picture of each, as tables of equal ids.
-fn read_pairs(pairs: &Pairs) -> Result<(EmbeddingTable, EmbeddingTable)> {
+/// Texts with the first picture of each, as tables of equal ids: the pairs that take part, or the others.
+fn read_pairs(pairs: &Pairs, others: bool) -> Result<Tables> {
     let (text, image) = (Store::open(&pairs.text)?.read_table()?, Store::open(&pairs.image)?);
     let mut first: HashMap<String, usize> = HashMap::new();
     for (row, record) in image.records().enumerate() {
@@ -166,7 +190,7 @@ fn read_pairs(pairs: &Pairs) -> Result<(EmbeddingTable, EmbeddingTable)> {
         let Some(Value::String(id)) = record.get(&pairs.by) else {
             return Err(no_field(&pairs.image, &pairs.by));
         };
-        if !left_out {
+        if left_out == others {
             first.entry(id.clone()).or_insert(row);
         }
     }

@@ -55,6 +55,7 @@ mod blockwise;
 mod c3;
 mod caption_noise;
 mod centring;
+mod changed;
 mod closed_form;
 #[cfg(test)]
 mod closed_form_tests;

@@ -16,8 +16,8 @@
 //!
 //! Beyond means, the theory of the fixed frame (arXiv 2602.07026, Sec. 3) describes the shape of the clouds:
 //! [`Spectrum`] is that of a covariance, [`FixedFrame`] the subspace in which both modalities vary, [`GapDecomposition`]
-//! the gap along and across it, [`ResidualGeometry`] the residual of pairs without the gap, and [`PhantomDrift`] the shift
-//! of a centroid by the projection onto the sphere. [`KnnConfig`] finds exact [`Neighbours`], from which [`KnnMixing`] and
+//! the gap along and across it, [`ResidualGeometry`] the residual of pairs without the gap, [`distribution_gap`] its mean length,
+//! and [`PhantomDrift`] the shift of a centroid by the projection onto the sphere. [`KnnConfig`] finds exact [`Neighbours`], from which [`KnnMixing`] and
 //! [`SupportScore`] are computed. All of these work on a [`Cloud`], rows in float64 on the host; for a set that does not
 //! fit into memory, on a sample of it.
 //!
@@ -26,6 +26,7 @@
 
 mod cloud;
 mod decomposition;
+mod distribution_gap;
 mod entry;
 mod frame;
 mod gap;
@@ -49,6 +50,7 @@ mod vectors;
 
 pub use cloud::Cloud;
 pub use decomposition::{Coupling, GapDecomposition};
+pub use distribution_gap::distribution_gap;
 pub use frame::{FixedFrame, FrameRank};
 pub use gap::{modality_gap, paired_cosine};
 pub use mixing::KnnMixing;

@@ -71,7 +71,7 @@ impl ResidualGeometry {
 }
 
 /// `E ||x||`.
-fn mean_norm(rows: &Cloud) -> f64 {
+pub(super) fn mean_norm(rows: &Cloud) -> f64 {
     let norm = |row: &[f64]| row.iter().map(|value| value * value).sum::<f64>().sqrt();
     rows.rows().map(norm).sum::<f64>() / rows.len() as f64
 }

@@ -7,7 +7,7 @@ use super::sections::MethodReport;
 const WIDTHS: [usize; 2] = [13, 8];
 
 /// A table: the sizes, the notes, the gap in the frame, and a row for each method: the held-out gap and what is expected of
-/// sampling, mixing, penetration (`reach`) and coverage, the neighbours kept (`Omega_k`), `Phi`, `Psi` and the
+/// sampling, for pairs the distribution gap (`distrib`), mixing, penetration (`reach`) and coverage, the neighbours kept (`Omega_k`), `Phi`, `Psi` and the
 /// Jensen-Shannon divergence within the text.
 impl Display for GapReport {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
@@ -34,29 +34,36 @@ impl Display for GapReport {
         let [name, number] = WIDTHS;
         write!(f, "{:<name$}", "held out")?;
         let (mix, keep) = (format!("mix@{k}"), format!("keep@{k}"));
-        for head in ["gap", "expect", &mix, "reach", "cover", &keep, "Phi", "Psi", "JS"] {
+        let paired = self.methods.iter().any(|method| distribution_gap(method).is_some());
+        let heads = ["gap", "expect", "distrib", &mix, "reach", "cover", &keep, "Phi", "Psi", "JS"];
+        for head in heads.into_iter().filter(|head| paired || *head != "distrib") {
             write!(f, " {head:>number$}")?;
         }
         for method in &self.methods {
             write!(f, "\n{:<name$}", method.name)?;
-            numbers(method).iter().try_for_each(|value| write!(f, " {value:>number$.4}"))?;
+            numbers(method).iter().flatten().try_for_each(|value| write!(f, " {value:>number$.4}"))?;
         }
         Ok(())
     }
 }
 
-/// The numbers of a row.
-fn numbers(method: &MethodReport) -> [f64; 9] {
+/// The numbers of a row; the third is there for pairs.
+fn numbers(method: &MethodReport) -> [Option<f64>; 10] {
     let MethodReport { gap, expected_gap, mixing, support, omega, phi, psi, js_within, .. } = method;
     [
-        *gap,
-        *expected_gap,
-        mixing.pooled,
-        support.penetration,
-        support.coverage,
-        *omega,
-        *phi,
-        *psi,
-        *js_within,
+        Some(*gap),
+        Some(*expected_gap),
+        distribution_gap(method),
+        Some(mixing.pooled),
+        Some(support.penetration),
+        Some(support.coverage),
+        Some(*omega),
+        Some(*phi),
+        Some(*psi),
+        Some(*js_within),
     ]
+}
+
+fn distribution_gap(method: &MethodReport) -> Option<f64> {
+    method.pairs.as_ref()?.distribution_gap
 }

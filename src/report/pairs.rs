@@ -2,7 +2,7 @@
 
 use super::sections::MethodPairs;
 use crate::Result;
-use crate::geometry::{Cloud, Spectrum, difference, linalg, norm};
+use crate::geometry::{Cloud, Spectrum, difference, distribution_gap, linalg, norm};
 
 /// Rows of images that are compared with all texts at once.
 const BLOCK: usize = 512;
@@ -48,6 +48,7 @@ pub(super) fn measure_pairs(
     probe: [usize; 2],
 ) -> Result<MethodPairs> {
     let (own, images) = paired(text, image, pairs);
+    let distribution_gap = distribution_gap(&images, &own)?;
     let moment = images.difference(&own)?.second_moment();
     let spectrum = Spectrum::values_of(&moment, text.dim(), pairs.len())?;
     let within = |[text, image]: &&[u32; 2]| (*text as usize) < probe[0] && (*image as usize) < probe[1];
@@ -57,6 +58,7 @@ pub(super) fn measure_pairs(
         |most: usize| ranks.iter().filter(|&&rank| rank < most).count() as f64 / ranks.len().max(1) as f64;
     Ok(MethodPairs {
         cosine: mean_product(&own, &images),
+        distribution_gap: Some(distribution_gap),
         anisotropy: spectrum.anisotropy(),
         recall_at_1: share(1),
         recall_at_10: share(10),

@@ -244,6 +244,10 @@ pub struct MethodReport {
 pub struct MethodPairs {
     /// The mean cosine of an image and its aligned text.
     pub cosine: f64,
+    /// The [distribution gap](crate::geometry::distribution_gap), beside the centroid gap `gap`; centred on the means over pairs.
+    /// `None` in reports that were written before it was measured.
+    #[serde(default)]
+    pub distribution_gap: Option<f64>,
     /// `A_r(T)`, the anisotropy of the second moment of `x - z`.
     pub anisotropy: f64,
     /// The share of pairs of the probe whose text is the nearest of all texts of the probe to the image.

@@ -107,3 +107,20 @@ fn a_report_comes_back_from_its_file_to_the_bit() {
         assert_eq!(GapReport::load(&path).unwrap(), report);
     }
 }
+
+#[test]
+fn a_report_of_before_the_distribution_gap_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("report.json");
+    let (text, image) = (table(90, 0.2, 1), table(80, -0.2, 2));
+    let mut report = Measurement::new(&config()).of_tables(&text, &image, &Device::default(), &()).unwrap();
+    assert!(report.to_string().contains(" distrib "));
+    let mut json = serde_json::to_value(&report).unwrap();
+    for (method, json) in report.methods.iter_mut().zip(json["methods"].as_array_mut().unwrap()) {
+        let gap = json["pairs"].as_object_mut().unwrap().remove("distribution_gap").unwrap();
+        assert_eq!(method.pairs.as_mut().unwrap().distribution_gap.take(), gap.as_f64());
+    }
+    std::fs::write(&path, json.to_string()).unwrap();
+    let loaded = GapReport::load(&path).unwrap();
+    assert!(loaded == report && !loaded.to_string().contains("distrib"));
+}

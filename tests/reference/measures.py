@@ -79,6 +79,11 @@ def overlap(first, second):
     return float(np.sum((first.T @ second) ** 2) / first.shape[1])
 
 
+def distribution_gap(difference):
+    """`E||r||` of the differences of pairs about their mean."""
+    return float(np.linalg.norm(difference - difference.mean(axis=0), axis=1).mean())
+
+
 def anisotropy(values):
     """`lambda_max d / tr S`."""
     return float(values[0] * len(values) / values.sum())

@@ -84,7 +84,7 @@ def check_neighbours(c, rows, name, path):
 
 
 def check_method_pairs(c, rows, text, image, path):
-    """Cosine, anisotropy and recall of pairs."""
+    """Cosine, distribution gap, anisotropy and recall of pairs."""
     if not rows.paired:
         c.equal(path, None)
         return
@@ -92,6 +92,7 @@ def check_method_pairs(c, rows, text, image, path):
     texts, images = rows.unit(text), rows.unit(image)
     difference = images[pairs[:, 1]] - texts[pairs[:, 0]]
     c.compare(f"{path}.cosine", float(m.pair_cosines(texts, images, pairs).mean()), 1e-8)
+    c.compare(f"{path}.distribution_gap", m.distribution_gap(difference), 1e-8)
     second = rows.once(
         ("second moment", text), lambda: m.eigen(difference.T @ difference / len(pairs))[0]
     )

@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -9,7 +9,7 @@ use super::args::{
 use super::encoder_record;
 use super::outcome::Outcome;
 use super::progress::Progress;
-use burn_revision::alignment::stream::{self, ApplyOptions, ApplyReport, Compute, FitOptions};
+use burn_revision::alignment::stream::{self, ApplyOptions, ApplyReport, Compute, FitCheckpoint, FitOptions};
 use burn_revision::alignment::{Method, Statistics};
 use burn_revision::device::from_environment;
 use burn_revision::embedding::{BytesMoved, Modality, Store};
@@ -21,10 +21,14 @@ pub fn align(command: &AlignCommand, output: &OutputOptions) -> Result<Outcome> 
     let progress = Progress::new(output);
     let text = open(&command.text, Modality::Text, &command.rows)?;
     let image = open(&command.image, Modality::Image, &command.rows)?;
-    let options = fit_options(&command.rows, command.method.centroid_sample, &progress)?;
+    let mut options = fit_options(&command.rows, command.method.centroid_sample, &progress)?;
     let write = apply_options(&command.write, &command.rows, &progress)?;
     stream::check_output(&text, &[&image], &command.output, &write)?;
     image.check_ids()?;
+    // Until all is written: a run that is interrupted behind the fit need not train again.
+    let state = state_file(&command.output);
+    options.checkpoint =
+        Some(FitCheckpoint { path: state.clone(), resume: write.resume, every: write.checkpoint });
     let (statistics, mut bytes) =
         stream::fit(&command.method.method(command.rows.seed)?, &text, &image, &options)?;
     if let Some(path) = &command.stats {
@@ -32,6 +36,7 @@ pub fn align(command: &AlignCommand, output: &OutputOptions) -> Result<Outcome> 
     }
     let report = stream::apply(&statistics, &text, &command.output, &write)?;
     encoder_record::carry(&text, &command.output)?;
+    remove(&state)?;
     bytes += report.bytes;
     let mut outcome = Outcome::default();
     outcome.rows("image", &statistics.report().image);
@@ -57,7 +62,9 @@ pub fn fit(command: &FitCommand, output: &OutputOptions) -> Result<Outcome> {
         Ok(store)
     };
     let (text, image) = (open(&command.text, Modality::Text)?, open(&command.image, Modality::Image)?);
-    let options = fit_options(&command.rows, command.method.centroid_sample, &progress)?;
+    let state = command.output.with_added_extension("fit");
+    let mut options = fit_options(&command.rows, command.method.centroid_sample, &progress)?;
+    options.checkpoint = Some(FitCheckpoint { resume: command.resume, ..FitCheckpoint::new(&state) });
     let method = || command.method.method(command.rows.seed);
     let (statistics, bytes) = match (&command.from, &text, &image) {
         (Some(from), Some(text), image) => {
@@ -98,6 +105,7 @@ pub fn fit(command: &FitCommand, output: &OutputOptions) -> Result<Outcome> {
         _ => stream::fit_moments(&method()?, text.as_ref(), image.as_ref(), &options)?,
     };
     statistics.save(&command.output)?;
+    remove(&state)?;
     let mut outcome = Outcome::default();
     outcome.rows("image", &statistics.report().image);
     outcome.rows("text", &statistics.report().text);
@@ -107,6 +115,22 @@ pub fn fit(command: &FitCommand, output: &OutputOptions) -> Result<Outcome> {
     outcome.bytes(bytes, begun.elapsed(), output.verbose);
     outcome.notes(text.iter().chain(&image));
     Ok(outcome)
+}
+
+/// Where `align` keeps the state of its fit: beside the record of the job.
+fn state_file(output: &Path) -> PathBuf {
+    match output.is_dir() {
+        true => output.join("align.fit"),
+        false => output.with_added_extension("fit"),
+    }
+}
+
+/// Removes the state of a fit that is done, where it had one.
+fn remove(state: &Path) -> Result<()> {
+    match std::fs::remove_file(state) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(state, error)),
+        _ => Ok(()),
+    }
 }
 
 /// `apply`: aligned rows from statistics.
@@ -163,6 +187,7 @@ fn fit_options<'a>(
         compute: compute(rows)?,
         centroid_sample,
         seed: rows.seed,
+        checkpoint: None,
         progress,
     })
 }

@@ -205,6 +205,9 @@ pub struct FitCommand {
     /// and --image
     #[arg(long, value_name = "STATS", conflicts_with_all = ["moments", "method"], requires = "text")]
     pub from: Option<PathBuf>,
+    /// Go on with the training of anisoalign where a run of the same command was interrupted
+    #[arg(long)]
+    pub resume: bool,
     #[command(flatten)]
     pub method: MethodOptions,
     #[command(flatten)]

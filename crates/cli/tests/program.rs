@@ -272,6 +272,44 @@ fn a_killed_run_goes_on() {
     assert_eq!(shell.bytes("parts.jsonl"), shell.bytes("whole.jsonl"));
 }
 
+/// Killed while it trains, again and again, it goes on to the same bytes.
+#[test]
+fn a_killed_fit_of_anisoalign_goes_on() {
+    let shell = Shell::new();
+    let settings = "rank = 8\nscore_steps = 150\nrefiner_steps = 150\nbatch = 64\npatience = 20\n";
+    std::fs::write(shell.path("settings.toml"), settings).unwrap();
+    let line = "align --text text.npy --image image.npy --method anisoalign --settings settings.toml --quiet";
+    shell.run(&format!("{line} --output whole.npy --stats whole.safetensors"));
+    assert!(!shell.path("whole.npy.fit").exists(), "the state of a fit that is done");
+    let parts = format!("{line} --output parts.npy --stats parts.safetensors --checkpoint 0 --resume");
+    let (state, mut kills) = (shell.path("parts.npy.fit"), 0);
+    loop {
+        let before = std::fs::read(&state).ok();
+        let mut child = shell.command(&parts).stdout(Stdio::null()).spawn().unwrap();
+        // Until it has come further than the one before.
+        while std::fs::read(&state).ok() == before && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::thread::sleep(Duration::from_millis(20 * (1 << kills.min(7))));
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(status.success());
+            break;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+        if kills == 1 {
+            let other = parts.replace("--resume", "--resume --seed 4");
+            shell.refused(&other, 3, "parts.npy.fit: another fit: seed was 0, and is 4 now");
+        }
+    }
+    assert!(kills > 0, "it was too quick to be killed");
+    for (part, whole) in [("parts.npy", "whole.npy"), ("parts.safetensors", "whole.safetensors")] {
+        assert_eq!(shell.bytes(part), shell.bytes(whole), "{part} after {kills} kills");
+    }
+    assert!(!state.exists());
+}
+
 /// A limit on the size of files stands for a disk without room.
 #[cfg(unix)]
 #[test]

@@ -4,6 +4,7 @@ mod answers;
 mod card;
 mod drawn;
 mod encoder;
+mod gaps;
 mod language;
 mod options;
 mod package;
@@ -65,7 +66,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let scratch = tempfile::tempdir().map_err(|source| Error::io(std::env::temp_dir(), source))?;
     let first = if options.validate { FIRST_VALIDATION_SEED } else { FIRST_SEED };
     let held_out = options.held_out();
-    let (mut steps, mut scaling) = (Vec::new(), Vec::new());
+    let (mut steps, mut scaling, mut places) = (Vec::new(), Vec::new(), Vec::new());
     let mut report = Report {
         burn_revision: env!("CARGO_PKG_VERSION").into(),
         device: format!("{device:?}"),
@@ -103,6 +104,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
                 scaling.push(scaling::run(&stages, set.is_drawn)?);
                 continue;
             }
+            if options.gaps {
+                places.extend(gaps::run(&stages)?);
+                continue;
+            }
             // The weights of the first seed are kept, for the replay.
             let save = (seed == first).then(|| arguments.output.join("weights"));
             let found = one_seed(&stages, options, save.as_deref())?;
@@ -126,6 +131,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     if options.scaling {
         return scaling::finish(&arguments.output, &run, &scaling);
+    }
+    if options.gaps {
+        return gaps::finish(&arguments.output, &run, &places);
     }
     report.seconds = started.elapsed().as_secs_f64();
     finish(arguments, &report)

@@ -38,6 +38,9 @@ pub struct Options {
     /// How many texts are worth how many real pairs, and how many unpaired pictures ReAlign needs.
     #[arg(long, conflicts_with_all = ["captions", "steps"])]
     pub scaling: bool,
+    /// Whether centroid gap and distribution gap predict the answers after stage 1, over the methods.
+    #[arg(long, conflicts_with_all = ["captions", "steps", "scaling"])]
+    pub gaps: bool,
 }
 
 impl Options {

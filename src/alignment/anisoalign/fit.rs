@@ -1,9 +1,13 @@
 //! Fitting: statistics, then stage I on images, then stage II on texts.
 
+use std::collections::BTreeMap;
+
 use burn::tensor::{DType, Device, Tensor, TensorData};
+use serde_json::{Value, json};
 
 use super::AnisoAlign;
 use super::blocks::{polar_rows, wrap};
+use super::checkpoint::{Checkpoint, FitCheckpoint};
 use super::config::AnisoAlignConfig;
 use super::frame::{Frame, coordinates};
 use super::networks::{Refiner, ScoreNetwork};
@@ -12,18 +16,20 @@ use super::radial::RadialTables;
 use super::training::{Stage, perturb};
 use crate::alignment::{fitting, record};
 use crate::embedding::Progress;
+use crate::fingerprint::Fingerprint;
 use crate::geometry::Moments;
 use crate::{Error, Result};
 
 impl AnisoAlignConfig {
     /// Fits all but the centroid step, from the moments of all rows with their covariances, and unit rows `[n, d]` of a sample
-    /// of both sets.
+    /// of both sets. Both stages go on from the checkpoint, and save to it.
     pub(in crate::alignment) fn fit_networks(
         &self,
         (text, texts): (&Moments, &[f32]),
         (image, images): (&Moments, &[f32]),
         device: &Device,
         progress: &dyn Progress,
+        checkpoint: Option<&FitCheckpoint>,
     ) -> Result<AnisoAlign> {
         self.check()?;
         fitting::check_varying(text, image)?;
@@ -34,6 +40,9 @@ impl AnisoAlignConfig {
                 return Err(Error::TooFewRows { what, needed: 2, actual: rows.len() / dim });
             }
         }
+        // Before the work, not after the half of it.
+        let job = || self.job((text, texts), (image, images), device);
+        let mut checkpoint = checkpoint.map(|file| Checkpoint::open(file, job())).transpose()?;
         let frame = Frame::fit(self, text, image, images, device, progress)?;
         let (rank, blocks) = (frame.rank, frame.rank / 2);
         let columns = frame.columns();
@@ -68,7 +77,13 @@ impl AnisoAlignConfig {
 
         let prior =
             PeriodicPrior::fit(&image_radius, &image_phase, blocks, self.neighbours, self.eps, device);
-        let score = self.learn_score(&prior, &image_phase, &image_radius, &log_radius, device, progress)?;
+        let score = self.learn_score(
+            &prior,
+            (&image_phase, &image_radius, &log_radius),
+            device,
+            progress,
+            checkpoint.as_mut(),
+        )?;
         let bounds = [self.phase_bound, self.radius_bound, self.complement_bound, self.eps];
         let training = device.clone().autodiff();
         let complement = self.complement_bound > 0.0;
@@ -88,20 +103,44 @@ impl AnisoAlignConfig {
             centroid: record::constant(image_mean, [dim], device),
         };
         if self.refines() {
-            fitted.refiner = self.learn_refiner(&fitted, refiner, texts, device, progress)?;
+            fitted.refiner =
+                self.learn_refiner(&fitted, refiner, texts, device, progress, checkpoint.as_mut())?;
         }
         Ok(fitted)
+    }
+
+    /// What the networks depend on: the settings, the rows and where it is computed.
+    fn job(
+        &self,
+        (text, texts): (&Moments, &[f32]),
+        (image, images): (&Moments, &[f32]),
+        device: &Device,
+    ) -> BTreeMap<String, Value> {
+        let Ok(Value::Object(settings)) = serde_json::to_value(self) else {
+            unreachable!("settings are plain data")
+        };
+        let of = |moments: &Moments, rows: &[f32]| {
+            let mut fingerprint = Fingerprint::new();
+            fingerprint.add(bytemuck::cast_slice(moments.mean()));
+            fingerprint.add(bytemuck::cast_slice(&moments.packed_scatter().unwrap_or_default()));
+            fingerprint.add(bytemuck::cast_slice(rows));
+            json!(fingerprint.finish())
+        };
+        let mut job: BTreeMap<String, Value> = settings.into_iter().collect();
+        job.insert("device".to_string(), json!(format!("{device:?}")));
+        job.insert("text rows".to_string(), of(text, texts));
+        job.insert("image rows".to_string(), of(image, images));
+        job
     }
 
     /// Stage I (Eq. 6): the score of the images' phases, moved along the drift and then by noise.
     fn learn_score(
         &self,
         prior: &PeriodicPrior,
-        phase: &[f64],
-        radius: &[f64],
-        log_radius: &[f32],
+        (phase, radius, log_radius): (&[f64], &[f64], &[f32]),
         device: &Device,
         progress: &dyn Progress,
+        checkpoint: Option<&mut Checkpoint<'_>>,
     ) -> Result<ScoreNetwork> {
         let blocks = log_radius.len() / 2;
         let (mean, deviation) = log_radius.split_at(blocks);
@@ -125,7 +164,7 @@ impl AnisoAlignConfig {
             Tensor::<2>::from_data(TensorData::new(values, [n, blocks]), (device, DType::F32))
         };
         let network = ScoreNetwork::init(blocks, self.score_width, self.seed, &device.clone().autodiff());
-        let learned = stage.train(network, |network, batch, rng| {
+        let learned = stage.train(network, checkpoint, |network, batch, rng| {
             let phases = tensor(batch.iter().flat_map(|&at| row(phase, at)).collect(), batch.len());
             let logs = tensor(batch.iter().flat_map(|&at| logs(at)).collect(), batch.len());
             let noisy = perturb(prior.drifted(phases, self.drift), self, rng, device);
@@ -143,6 +182,7 @@ impl AnisoAlignConfig {
         texts: &[f32],
         device: &Device,
         progress: &dyn Progress,
+        checkpoint: Option<&mut Checkpoint<'_>>,
     ) -> Result<Refiner> {
         let dim = fitted.image_mean.dims()[0];
         let blocks = fitted.radial.blocks();
@@ -154,7 +194,7 @@ impl AnisoAlignConfig {
             rows: texts.len() / dim,
             progress,
         };
-        let learned = stage.train(refiner, |refiner, batch, rng| {
+        let learned = stage.train(refiner, checkpoint, |refiner, batch, rng| {
             let n = batch.len();
             let rows = batch.iter().flat_map(|&row| &texts[row * dim..(row + 1) * dim]).copied().collect();
             let rows = Tensor::<2>::from_data(TensorData::new(rows, [n, dim]), (device, DType::F32));

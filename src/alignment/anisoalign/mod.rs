@@ -9,10 +9,14 @@
 //! wrapped_normal  the score that stage I learns
 //! networks        the score network and the refinement network
 //! training, fit   stage I, on images alone, and stage II
+//! checkpoint      their state in a file, from which a fit that was broken off goes on
 //! host            the fitted map without tensors
 //! ```
 
 mod blocks;
+mod checkpoint;
+#[cfg(test)]
+mod checkpoint_tests;
 mod config;
 mod fit;
 mod frame;
@@ -29,6 +33,7 @@ mod wrapped_normal;
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Tensor};
 
+pub use checkpoint::FitCheckpoint;
 pub use config::{AnisoAlignConfig, Mixing};
 use networks::{Refiner, ScoreNetwork};
 use prior::PeriodicPrior;
@@ -52,7 +57,7 @@ impl Fit for AnisoAlignConfig {
         let texts = text.unit_sample(self.sample, self.seed, "text")?;
         let images = image.unit_sample(self.sample, self.seed ^ 1, "image")?;
         let fitted =
-            self.fit_networks((&text_moments, &texts), (&image_moments, &images), text.device(), &())?;
+            self.fit_networks((&text_moments, &texts), (&image_moments, &images), text.device(), &(), None)?;
         let centroid = text.moments_under_map(&fitted.host_map(), "text")?;
         Ok(fitted.with_centroid(centroid.mean()))
     }

@@ -9,6 +9,7 @@ use rand::rngs::Xoshiro256PlusPlus;
 use rand_distr::{Distribution, StandardNormal};
 
 use super::blocks::wrap;
+use super::checkpoint::{Checkpoint, State};
 use super::config::AnisoAlignConfig;
 use super::wrapped_normal;
 use crate::embedding::{Progress, check_cancelled};
@@ -77,11 +78,12 @@ pub(super) fn perturb(
 }
 
 impl Stage<'_> {
-    /// Trains a module; `loss` is that of the rows of a batch, `[1]`. The module of the lowest loss on the rows that were held
-    /// out is returned.
+    /// Trains a module, from where the checkpoint is; `loss` is that of the rows of a batch, `[1]`. The module of the lowest
+    /// loss on the rows that were held out is returned.
     pub fn train<M: Module>(
         &self,
-        mut module: M,
+        module: M,
+        mut checkpoint: Option<&mut Checkpoint<'_>>,
         loss: impl Fn(&M, &[usize], &mut Xoshiro256PlusPlus) -> Tensor<1>,
     ) -> Result<M> {
         let Self { config, progress, steps, .. } = *self;
@@ -93,44 +95,61 @@ impl Stage<'_> {
         // Of few rows, all are learned from.
         let held_out = (self.rows / 10).min(HELD_OUT);
         let (held_out, learned) = order.split_at(held_out);
-        let mut optimizer = adamw(0.0, 0.99)?;
+        let optimizer = adamw(0.0, 0.99)?;
+        let mut state = State { step: 0, module, optimizer, best: None, waited: 0, smoothed: None };
+        if let Some(checkpoint) = &checkpoint {
+            if let Some(network) = checkpoint.finished(self.number, &state.module)? {
+                return Ok(network);
+            }
+            state = checkpoint.restore(self.number, state)?;
+        }
         let mut schedule = cosine_with_warmup(config.learning_rate, steps, 0.05)?;
         let guard = GradientGuard::new(Some(1.0), 0, Interrupter::new());
         let every = steps.div_ceil(EVALUATIONS).max(1);
-        let mut best: Option<(f64, M)> = None;
-        let (mut waited, mut smoothed) = (0, None);
         progress.begin(self.name, steps);
-        for step in 0..steps {
+        progress.advance(state.step);
+        (0..state.step).for_each(|_| drop(schedule.step()));
+        for step in state.step..steps {
+            if let Some(checkpoint) = &mut checkpoint
+                && (checkpoint.is_due() || progress.is_cancelled())
+            {
+                checkpoint.save(self.number, &state)?;
+            }
             check_cancelled(progress)?;
             let mut rng = seeded_rng(config.seed, &[0x7374_6570, self.number, step as u64]);
             let batch: Vec<usize> = (0..config.batch.min(learned.len()))
                 .map(|_| learned[rng.random_range(0..learned.len())])
                 .collect();
-            let value = loss(&module, &batch, &mut rng);
+            let value = loss(&state.module, &batch, &mut rng);
             let now = self.finite(step, value.clone())?;
-            smoothed = Some(smoothed.map_or(now, |before| 0.95 * before + 0.05 * now));
-            let gradients = GradientsParams::from_grads(value.backward(), &module);
-            let Some(gradients) = guard.check(&module, gradients) else {
+            let smoothed = state.smoothed.map_or(now, |before| 0.95 * before + 0.05 * now);
+            let gradients = GradientsParams::from_grads(value.backward(), &state.module);
+            let Some(gradients) = guard.check(&state.module, gradients) else {
                 return Err(self.failed(step, "gradients are not finite".to_string()));
             };
-            module = optimizer.step(schedule.step(), module, gradients);
-            progress.loss(smoothed.expect("just set"));
+            state.module = state.optimizer.step(schedule.step(), state.module, gradients);
+            (state.step, state.smoothed) = (step + 1, Some(smoothed));
+            progress.loss(smoothed);
             progress.advance(1);
             if !held_out.is_empty() && ((step + 1).is_multiple_of(every) || step + 1 == steps) {
                 // The same noise each time, so that losses can be compared.
                 let mut rng = seeded_rng(config.seed, &[0x6865_6c64, self.number]);
-                let now = self.finite(step, loss(&module, held_out, &mut rng))?;
-                match &best {
-                    Some((lowest, _)) if now >= *lowest => waited += 1,
-                    _ => (best, waited) = (Some((now, module.clone())), 0),
+                let now = self.finite(step, loss(&state.module, held_out, &mut rng))?;
+                match &state.best {
+                    Some((lowest, _)) if now >= *lowest => state.waited += 1,
+                    _ => (state.best, state.waited) = (Some((now, state.module.clone())), 0),
                 }
-                if waited >= config.patience {
+                if state.waited >= config.patience {
                     log::info!("{}: ended after {} of {steps} steps", self.name, step + 1);
                     break;
                 }
             }
         }
-        Ok(best.map_or(module, |(_, module)| module))
+        let network = state.best.map_or(state.module, |(_, module)| module);
+        if let Some(checkpoint) = checkpoint {
+            checkpoint.finish(self.number, &network)?;
+        }
+        Ok(network)
     }
 
     fn finite(&self, step: usize, loss: Tensor<1>) -> Result<f64> {

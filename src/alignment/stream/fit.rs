@@ -1,6 +1,7 @@
 use burn::tensor::Device;
 
 use super::{Compute, device};
+use crate::alignment::anisoalign::FitCheckpoint;
 use crate::alignment::gather::{Gather, Gathered};
 use crate::alignment::record::{self, Parameters};
 use crate::alignment::statistics::{MEMORY, check_sample};
@@ -23,6 +24,8 @@ pub struct FitOptions<'a> {
     pub centroid_sample: Option<usize>,
     /// The seed of that sample.
     pub seed: u64,
+    /// Where a fit that trains, as AnisoAlign's does, keeps its state to go on from; nowhere by default.
+    pub checkpoint: Option<FitCheckpoint>,
     /// What is told how far the fit has come, and may end it.
     pub progress: &'a dyn Progress,
 }
@@ -35,6 +38,7 @@ impl Default for FitOptions<'_> {
             compute: Compute::default(),
             centroid_sample: None,
             seed: 0,
+            checkpoint: None,
             progress: &(),
         }
     }
@@ -132,7 +136,8 @@ pub fn fit_moments(
 ///
 /// # Errors
 ///
-/// Those of [`fit`], [`Error::Config`] for another method, and [`Error::Training`] where the loss is not finite.
+/// Those of [`fit`], [`Error::Config`] for another method, [`Error::Training`] where the loss is not finite, and [`Error::Format`]
+/// for a checkpoint of other settings or rows.
 pub fn fit_sample(
     statistics: &mut Statistics,
     text: &Store,
@@ -163,6 +168,7 @@ pub fn fit_sample(
                 (statistics.image(), &images),
                 &device,
                 options.progress,
+                options.checkpoint.as_ref(),
             )?;
             statistics.set_sampled(record::parameters(&fitted));
             let mut bytes = read(&texts);

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::alignment::changed::changed;
 use crate::embedding::{Format, RowReport, Shard, Store, output, records};
 use crate::{Error, Result, atomic};
 
@@ -209,16 +210,12 @@ impl Job {
 
 impl JobRecord {
     fn check_same(&self, wanted: &Self, path: &Path) -> Result<()> {
-        let keys: std::collections::BTreeSet<&String> = self.job.keys().chain(wanted.job.keys()).collect();
-        for key in keys {
-            let (before, now) = (self.job.get(key), wanted.job.get(key));
-            if before != now {
-                let show = |value: Option<&Value>| value.map_or("nothing".to_string(), Value::to_string);
-                let detail = format!("another job: {key} was {}, and is {} now", show(before), show(now));
-                return Err(Error::format(path, detail + "; `overwrite` begins anew"));
+        match changed(&self.job, &wanted.job) {
+            Some(changed) => {
+                Err(Error::format(path, format!("another job: {changed}; `overwrite` begins anew")))
             }
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 

@@ -37,6 +37,7 @@ mod fit;
 mod job;
 mod sink;
 
+pub use super::anisoalign::FitCheckpoint;
 pub use apply::{ApplyOptions, ApplyReport, apply, apply_images, check_output};
 pub use convert::{ConvertOptions, convert};
 pub use device::Compute;

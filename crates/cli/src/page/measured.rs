@@ -1,6 +1,6 @@
 //! How everything was measured: definitions, settings, and the time it took.
 
-use super::quantities::{ALIGN, ANISO, QUANTITIES, Source};
+use super::quantities::{ALIGN, ANISO, COMPROMISE, QUANTITIES, Source};
 use super::section::{Page, Section};
 use super::table::{Cell, Table};
 use super::text;
@@ -20,6 +20,7 @@ fn source(source: Source) -> String {
     match source {
         Source::Align(place) => link(ALIGN, place),
         Source::Aniso(place) => link(ANISO, place),
+        Source::Compromise => link(COMPROMISE, "in words"),
         Source::Own => "this program".into(),
     }
 }

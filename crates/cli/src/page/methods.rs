@@ -111,6 +111,9 @@ fn groups(report: &GapReport) -> Vec<Group> {
             "Pairs",
             vec![
                 pairs("mean cosine of pairs", Goal::Most, |m| m.pairs.as_ref().map(|p| p.cosine)),
+                pairs("distribution gap, G<sub>D</sub>", Goal::Least, |m| {
+                    m.pairs.as_ref().and_then(|p| p.distribution_gap)
+                }),
                 pairs("anisotropy of x − z, A<sub>r</sub>(T)", Goal::Least, |m| {
                     m.pairs.as_ref().map(|p| p.anisotropy)
                 }),

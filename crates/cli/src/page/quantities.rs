@@ -1,11 +1,13 @@
 //! Every quantity of the page in one line.
 
-use self::Source::{Align, Aniso, Own};
+use self::Source::{Align, Aniso, Compromise, Own};
 
 /// The paper of the theory and of ReAlign.
 pub(super) const ALIGN: &str = "2602.07026";
 /// The paper of AnisoAlign.
 pub(super) const ANISO: &str = "2605.07825";
+/// The paper that divides the gap into that of the centroids and that of the distributions.
+pub(super) const COMPROMISE: &str = "2604.00279";
 
 /// Where a definition comes from.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -14,6 +16,8 @@ pub(super) enum Source {
     Align(&'static str),
     /// A place in [`ANISO`].
     Aniso(&'static str),
+    /// [`COMPROMISE`], of which a sentence was at hand and no formula.
+    Compromise,
     /// Neither.
     Own,
 }
@@ -117,6 +121,12 @@ pub(super) const QUANTITIES: &[Quantity] = &[
         "A<sub>r</sub>(T)",
         Aniso("App. B.2"),
         "The same of the second moment of x − z, after a method.",
+    ),
+    quantity(
+        "distribution gap, G<sub>D</sub>",
+        Compromise,
+        "E‖(x − μ<sub>x</sub>) − (z − μ<sub>z</sub>)‖ over pairs: the mean distance that is left once the centroids lie on each other. \
+         A reading of the paper’s sentence; its formula was not at hand.",
     ),
     quantity(
         "coupling, L",

@@ -132,6 +132,7 @@ fn method(index: usize) -> MethodReport {
         js_across: 0.81 * (1.0 - likeness) + 0.02,
         pairs: Some(MethodPairs {
             cosine: 0.291 + 0.08 * likeness,
+            distribution_gap: Some(1.1 - 0.04 * likeness),
             anisotropy: 77.0 - 48.0 * likeness,
             recall_at_1: 0.31 + 0.02 * likeness,
             recall_at_10: 0.68 + 0.03 * likeness,
