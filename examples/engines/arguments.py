@@ -17,6 +17,7 @@ def parse(description):
     parser.add_argument("--output", metavar="PLACE", help="where the aligned texts go; without it only statistics are fitted")
     parser.add_argument("--column", default="embedding", help="the column of embeddings (default: embedding)")
     parser.add_argument("--program", default="burn-revision", help="the program, under the same name on each machine")
+    parser.add_argument("--partitions", type=int, metavar="N", help="cut each table into so many parts (default: as the engine does)")
     options = parser.parse_args()
     program = shutil.which(options.program)
     if program is None:
@@ -26,11 +27,13 @@ def parse(description):
         if place and os.path.exists(place):
             parser.error(f"--{option} {place}: expected nothing there, found a file or folder")
     # By full paths: workers have working folders of their own.
-    for option in ["text", "image", "output"]:
-        place = getattr(options, option)
-        if place and "://" not in place:
-            setattr(options, option, os.path.abspath(place))
+    options.text, options.image, options.output = map(everywhere, [options.text, options.image, options.output])
     return options, Program(os.path.abspath(program), options.column)
+
+
+def everywhere(place):
+    """A place, named so that it is the same in every folder."""
+    return os.path.abspath(place) if place and "://" not in place else place
 
 
 def finish(options, statistics, rows):
@@ -39,4 +42,4 @@ def finish(options, statistics, rows):
         file.write(statistics)
     print(f"statistics in {options.statistics}")
     if options.output:
-        print(f"{rows} aligned rows in {options.output}")
+        print(f"{rows} aligned rows")

@@ -39,13 +39,14 @@ def write(folder, values, parts):
 
 
 def statistics(path):
-    """Counts and arrays in a file of statistics."""
+    """Counts and arrays in a file of statistics, and how many parts of the texts it was merged from."""
     data = path.read_bytes()
     (length,) = struct.unpack("<Q", data[:8])
     header, body = json.loads(data[8 : 8 + length]), data[8 + length :]
     about = json.loads(header.pop("__metadata__")["statistics"])
     arrays = {name: np.frombuffer(body[slice(*entry["data_offsets"])]).reshape(entry["shape"]) for name, entry in header.items()}
-    return {name: about[name] for name in ["method", "non_finite", "dim", "counts", "rows"]}, arrays
+    parts = sum(source["set"] == "text" for source in about["sources"])
+    return {name: about[name] for name in ["method", "non_finite", "dim", "counts", "rows"]}, arrays, parts
 
 
 def run(program, *arguments):
@@ -56,7 +57,7 @@ def run(program, *arguments):
 def engine(program, script, folder, text, output):
     """Runs an engine's program as a user would."""
     command = [sys.executable, HERE / script, "--program", program, "--text", folder / text, "--image", folder / "image"]
-    command += ["--statistics", folder / f"{text}.safetensors", "--output", folder / output]
+    command += ["--statistics", folder / f"{text}.safetensors", "--output", folder / output, "--partitions", "3"]
     # Spark's workers take `python3` otherwise.
     return subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYSPARK_PYTHON": sys.executable})
 
@@ -74,7 +75,9 @@ def check(program, script, dtype, folder):
     assert done.returncode == 0, done.stderr
     whole = folder / "whole.safetensors"
     run(program, "fit", "--text", folder / "text.npy", "--image", folder / "image.npy", "--output", whole)
-    (about, arrays), (expected_about, expected) = statistics(folder / "text.safetensors"), statistics(whole)
+    about, arrays, parts = statistics(folder / "text.safetensors")
+    expected_about, expected, _ = statistics(whole)
+    assert parts > 1, "one partition alone: nothing was merged"
     assert about == expected_about, f"{about} instead of {expected_about}"
     assert arrays.keys() == expected.keys()
     furthest = max(np.abs(arrays[name] - expected[name]).max() / np.abs(expected[name]).max() for name in expected)

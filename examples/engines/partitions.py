@@ -44,7 +44,7 @@ class Program:
         with tempfile.TemporaryDirectory() as folder:
             files = [_file(folder, f"part{number}", part) for number, part in enumerate(parts)]
             merged = pathlib.Path(folder, "merged.safetensors")
-            self._run("stats", "merge", *files, "--output", merged)
+            self._run(folder, "stats", "merge", *files, "--output", merged)
             return merged.read_bytes()
 
     def apply(self, statistics, batches):
@@ -55,8 +55,8 @@ class Program:
                 return
             output = pathlib.Path(folder, "aligned.npy")
             stats = _file(folder, "statistics", statistics)
-            self._run("apply", "--stats", stats, "--text", rows, *self._reading(), "--output", output)
-            aligned, source = np.load(output, mmap_mode="r"), pq.ParquetFile(rows)
+            self._run(folder, "apply", "--stats", stats, "--text", rows, *self._reading(), "--output", output)
+            aligned, source = np.load(output, mmap_mode="r"), pq.ParquetFile(pathlib.Path(folder, rows))
             if len(aligned) != source.metadata.num_rows:
                 found = f"expected {source.metadata.num_rows} aligned rows, found {len(aligned)}"
                 raise ValueError(f"{found}: statistics whose policy is skip leave rows out")
@@ -69,31 +69,32 @@ class Program:
                 yield batch.set_column(batch.schema.get_field_index(self.column), self.column, lists)
 
     def _write(self, folder, batches):
-        """The partition as a file; None where it has no row, which the program would refuse."""
-        path, writer = pathlib.Path(folder, "partition.parquet"), None
+        """The partition as a file, by its name in the folder; None where it has no row, which the program would refuse."""
+        name, writer = "partition.parquet", None
         for batch in batches:
             if batch.num_rows == 0:
                 continue
             if writer is None:
-                writer = pq.ParquetWriter(path, batch.schema, use_dictionary=False, compression="none")
+                writer = pq.ParquetWriter(pathlib.Path(folder, name), batch.schema, use_dictionary=False, compression="none")
             writer.write_batch(batch)
         if writer is None:
             return None
         writer.close()
-        return path
+        return name
 
     def _fit(self, folder, *arguments):
         output = pathlib.Path(folder, "fitted.safetensors")
-        self._run("fit", *arguments, *self._reading(), "--output", output)
+        self._run(folder, "fit", *arguments, *self._reading(), "--output", output)
         return output.read_bytes()
 
     def _reading(self):
         # The engine gives each core a partition of its own.
         return ["--key", self.column, "--ids", "rows", "--threads", "1"]
 
-    def _run(self, *arguments):
+    def _run(self, folder, *arguments):
+        command = [self.path, *map(str, arguments), "--quiet"]
         try:
-            done = subprocess.run([self.path, *map(str, arguments), "--quiet"], capture_output=True, text=True)
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
         except OSError as error:
             raise RuntimeError(f"--program {self.path}: cannot be run on {platform.node()}: {error.strerror}") from None
         if done.returncode != 0:

@@ -60,6 +60,8 @@ def main():
     options, program = parse(__doc__.splitlines()[0])
     ray.init(runtime_env={"working_dir": str(pathlib.Path(__file__).parent.resolve())})
     text, image = ray.data.read_parquet(options.text), ray.data.read_parquet(options.image)
+    if options.partitions:
+        text, image = text.repartition(options.partitions), image.repartition(options.partitions)
     statistics = fit(program, text, image)
     if options.output:
         apply(program, statistics, text).write_parquet(options.output)

@@ -48,6 +48,8 @@ def main():
     spark = SparkSession.builder.appName("ReAlign").getOrCreate()
     spark.sparkContext.addPyFile(str(pathlib.Path(__file__).with_name("partitions.py")))
     text, image = spark.read.parquet(options.text), spark.read.parquet(options.image)
+    if options.partitions:
+        text, image = text.repartition(options.partitions), image.repartition(options.partitions)
     statistics = fit(program, text, image)
     if options.output:
         apply(program, statistics, text).write.parquet(options.output)
