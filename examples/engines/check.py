@@ -58,8 +58,9 @@ def engine(program, script, folder, text, output):
     """Runs an engine's program as a user would."""
     command = [sys.executable, HERE / script, "--program", program, "--text", folder / text, "--image", folder / "image"]
     command += ["--statistics", folder / f"{text}.safetensors", "--output", folder / output, "--partitions", "3"]
-    # Spark's workers take `python3` otherwise.
-    return subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYSPARK_PYTHON": sys.executable})
+    # Spark's workers take `python3` otherwise, and Ray puts blocks up to a gigabyte together before it aggregates.
+    environment = {"PYSPARK_PYTHON": sys.executable, "RAY_DATA_SHUFFLE_INPUT_BATCH_BYTES": "1"}
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ | environment)
 
 
 def check(program, script, dtype, folder):
