@@ -28,7 +28,7 @@ enum Command {
     Builds(builds::Options),
     /// Check the licenses and sources of all dependencies against deny.toml
     Licenses,
-    /// Check and test the functions for query engines, `crates/datafusion`, which the other chores leave out
+    /// Check and test what is there for query engines, `crates/datafusion` and `examples/engines`, which the other chores leave out
     Engines(engines::Options),
     /// Draw the layers of the library for the book, and check that each folder only uses folders below it
     Architecture(architecture::Options),

@@ -169,25 +169,24 @@ async fn statistics_that_do_not_fit_are_refused_with_both_values() {
         refused(&ctx, "SELECT realign(embedding, (SELECT statistics FROM begun)) FROM captions").await;
     assert_names(&message, &["realign", "the centroid pass has read 0 of 60 text rows"]);
     // Of other dimensions.
-    let other = "(SELECT alignment_statistics(modality_moments([1.0, 2.0]), modality_moments([1.0, 2.0])))";
-    for function in ["realign_centroid", "realign"] {
-        let message = refused(&ctx, &format!("SELECT {function}(embedding, {other}) FROM captions")).await;
-        assert!(!message.is_empty());
-    }
-    let two = Statistics::from_bytes(&two_dimensions(&ctx).await, "two").unwrap();
-    for function in ["realign_centroid", "realign"] {
-        let query = format!("SELECT {function}(embedding, {}) FROM captions", hex(&two.to_bytes().unwrap()));
-        let message = refused(&ctx, &query).await;
-        if function == "realign_centroid" {
-            assert_names(&message, &["no centroid pass is missing"]);
-        } else {
-            assert_names(&message, &["column \"embedding\"", "expected 2 dimensions, found 12"]);
-        }
-    }
+    let fitted = two_dimensions(&ctx).await;
+    let begun = "SELECT alignment_statistics(m, m) FROM (SELECT modality_moments(embedding) AS m FROM two)";
+    let message =
+        refused(&ctx, &format!("SELECT realign_centroid(embedding, ({begun})) FROM captions")).await;
+    assert_names(&message, &["column \"embedding\"", "expected 2 dimensions, found 12"]);
+    let message = refused(&ctx, &format!("SELECT realign(embedding, {}) FROM captions", hex(&fitted))).await;
+    assert_names(&message, &["column \"embedding\"", "expected 2 dimensions, found 12"]);
+    // After the centroid pass.
+    let message =
+        refused(&ctx, &format!("SELECT realign_centroid(embedding, {}) FROM captions", hex(&fitted))).await;
+    assert_names(&message, &["no centroid pass is missing"]);
     // Of another method, of something else, and of none.
     let shift = Statistics::new(Method::MeanShift, NonFinite::Error, DIM).to_bytes().unwrap();
-    let message = refused(&ctx, &format!("SELECT realign(embedding, {}) FROM captions", hex(&shift))).await;
-    assert_names(&message, &["expected statistics of realign, found those of mean-shift"]);
+    for function in ["realign_centroid", "realign"] {
+        let query = format!("SELECT {function}(embedding, {}) FROM captions", hex(&shift));
+        let message = refused(&ctx, &query).await;
+        assert_names(&message, &[function, "expected statistics of realign, found those of mean-shift"]);
+    }
     let message = refused(&ctx, "SELECT realign(embedding, X'0102') FROM captions").await;
     assert_names(&message, &["realign, statistics"]);
     let message = refused(&ctx, "SELECT realign(embedding, NULL) FROM captions").await;
@@ -205,15 +204,15 @@ async fn statistics_that_do_not_fit_are_refused_with_both_values() {
     let message = refused(&ctx, twice).await;
     assert_names(&message, &["column \"embedding\""]);
     // Of fewer: the pass stays open, and the map says so.
-    let half = format!(
-        "SELECT realign_centroid(embedding, (SELECT statistics FROM begun)) AS statistics FROM captions WHERE id < 40"
-    );
+    let half = "SELECT realign_centroid(embedding, (SELECT statistics FROM begun)) AS statistics
+        FROM captions WHERE id < 40";
     ctx.sql(&format!("CREATE TABLE half AS {half}")).await.unwrap();
     let message =
         refused(&ctx, "SELECT realign(embedding, (SELECT statistics FROM half)) FROM captions").await;
     assert_names(&message, &["the centroid pass has read 40 of 60 text rows"]);
 }
 
+/// Statistics of a table `two`, which it makes.
 async fn two_dimensions(ctx: &SessionContext) -> Vec<u8> {
     ctx.sql("CREATE TABLE two AS SELECT * FROM (VALUES ([1.0, 2.0]), ([2.0, 0.5])) AS t (embedding)")
         .await
@@ -226,6 +225,27 @@ async fn two_dimensions(ctx: &SessionContext) -> Vec<u8> {
 fn hex(bytes: &[u8]) -> String {
     let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("X'{digits}'")
+}
+
+#[tokio::test]
+async fn moments_that_do_not_belong_together_are_refused_with_both_values() {
+    let sets = Sets::new(60, 50, 1, Float::Single, List::Small);
+    let ctx = session(2);
+    sets.register(&ctx).await;
+    two_dimensions(&ctx).await;
+    let of = |table: &str, policy: &str| {
+        format!("(SELECT modality_moments(embedding, '{policy}') AS m FROM {table})")
+    };
+    let (captions, two, skipping) = (of("captions", "error"), of("two", "error"), of("captions", "skip"));
+    let merged = |other: &str| {
+        format!("SELECT merge_moments(m) FROM (SELECT m FROM {captions} UNION ALL SELECT m FROM {other})")
+    };
+    assert_names(&refused(&ctx, &merged(&two)).await, &["column \"m\"", "12", "2"]);
+    assert_names(&refused(&ctx, &merged(&skipping)).await, &["column \"m\"", "error", "skip"]);
+    let message = refused(&ctx, &format!("SELECT alignment_statistics({captions}, {two})")).await;
+    assert_names(&message, &["image", "12", "2"]);
+    let message = refused(&ctx, &format!("SELECT alignment_statistics({captions}, {skipping})")).await;
+    assert_names(&message, &["image", "error", "skip"]);
 }
 
 #[tokio::test]
