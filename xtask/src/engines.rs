@@ -21,7 +21,7 @@ pub struct Options {
     program: Option<PathBuf>,
 }
 
-/// The crate. DataFusion is as large as all else here together, and compiles Burn a second time.
+/// The crate. DataFusion is as large as all else here together.
 pub const PACKAGE: &str = "burn-revision-datafusion";
 
 /// Runs Clippy and the tests of the crate, and the engines of a Python; whether all passed.

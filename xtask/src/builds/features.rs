@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Workspace;
 use crate::cargo::output;
+use crate::engines;
 
 /// What a command selects, in the words of `cargo tree`. Examples and tests of the default packages share a selection.
 /// Procedural macros and what they depend on are left out: `cargo tree` does not tell their features apart.
@@ -36,6 +37,17 @@ pub fn run(workspace: &Workspace) -> Result<bool, String> {
         other.retain(|line| known.contains(package(line)));
         let found = differences(&first, &other, |name| workspace.is_own_name(name) || is_of_a_backend(name));
         equal &= report(&format!("{} --features {backend}", FIRST.0), &all, found);
+    }
+    // DataFusion has crates of its own, with features of its own, but none of those that Burn stands on.
+    let burn = tree(&["-p", "burn", "-e", "normal,no-proc-macro"])?;
+    let burn: BTreeSet<&str> = burn.iter().map(|line| package(line)).collect();
+    for edges in ["normal,no-proc-macro", "normal,dev,no-proc-macro"] {
+        let mut other = tree(&["-p", engines::PACKAGE, "-e", edges])?;
+        let all = other.clone();
+        other.retain(|line| burn.contains(package(line)));
+        let found = differences(&first, &other, |name| workspace.is_own_name(name));
+        equal &=
+            report(&format!("cargo build, test -p {} ({edges}), below Burn", engines::PACKAGE), &all, found);
     }
     Ok(equal)
 }
