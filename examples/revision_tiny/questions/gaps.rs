@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::report::Run;
 use super::variants::{Stages, questions};
 use super::{encoder, parallel};
-use crate::table::{figure, markdown};
+use crate::common::table::{figure, markdown};
 
 /// Methods that move texts alone, by their names; what is written behind them adds the noise of the settings.
 const METHODS: [&str; 13] = [
