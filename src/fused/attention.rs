@@ -3,6 +3,7 @@
 //!
 //! A block of queries sees no keys behind its own positions; a head of keys and values serves its queries where it is.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use burn::backend::autodiff::NodeId;
@@ -16,12 +17,28 @@ use burn::backend::{Autodiff, Flex, TensorMetadata};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use pulp::{Arch, Simd, WithSimd};
-use rayon::prelude::*;
 
 use super::kernel::{dot, exp, highest, sum, tensor};
+use super::parts::over_threads;
 
 /// Queries that are compared with keys together: few enough for their scores to stay in the cache.
 const BLOCK: usize = 128;
+
+/// Positions whose heads are laid behind each other together.
+const TOGETHER: usize = 32;
+
+/// Two times so many numbers, of any value, of this thread.
+fn with_scratch(len: usize, work: impl FnOnce(&mut [Vec<f32>; 2])) {
+    thread_local! {
+        static SCRATCH: RefCell<[Vec<f32>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
+    }
+    SCRATCH.with_borrow_mut(|scratch| {
+        for numbers in scratch.iter_mut().filter(|numbers| numbers.len() < len) {
+            numbers.resize(len, 0.0);
+        }
+        work(scratch);
+    });
+}
 
 /// Heads in the storage of a tensor `[batch, heads, time, dim]`, whose coordinates follow each other.
 struct Heads {
@@ -213,25 +230,23 @@ impl Attention {
     /// its scores, `[batch, heads, time]`.
     fn forward(&self) -> (Vec<f32>, Vec<f32>) {
         let Self { batch, heads, time, seen, dim, .. } = *self;
-        let mut mixed = vec![0.0; batch * heads * time * dim];
-        let mut sums = vec![0.0; batch * heads * time];
-        let parts = mixed.par_chunks_mut((time * dim).max(1)).zip(sums.par_chunks_mut(time.max(1)));
-        parts.enumerate().for_each_init(
-            || vec![0.0; BLOCK.min(time) * seen],
-            |scratch, (number, (mixed, sums))| {
+        let (rows, numbers) = (batch * heads * time, batch * heads * time * dim);
+        let [mixed, sums] = over_threads([(numbers, time * dim), (rows, time)], |number, [mixed, sums]| {
+            with_scratch(BLOCK.min(time) * seen, |[scores, _]| {
                 for block in self.blocks(number / heads, number % heads) {
                     let rows = block.start * dim..(block.start + block.count) * dim;
-                    let sums = &mut sums[block.start..][..block.count];
-                    self.mix(block, scratch, &mut mixed[rows], sums);
+                    self.mix(block, scores, &mut mixed[rows], &mut sums[block.start..][..block.count]);
                 }
-            },
-        );
+            });
+        });
         // Heads behind each other, as the output projection reads them.
-        let mut out = vec![0.0; mixed.len()];
-        out.par_chunks_mut((heads * dim).max(1)).enumerate().for_each(|(position, out)| {
-            let (sequence, position) = (position / time, position % time);
-            for (head, out) in out.chunks_exact_mut(dim).enumerate() {
-                out.copy_from_slice(&mixed[((sequence * heads + head) * time + position) * dim..][..dim]);
+        let [out] = over_threads([(numbers, TOGETHER * heads * dim)], |part, [out]| {
+            for (position, out) in out.chunks_exact_mut((heads * dim).max(1)).enumerate() {
+                let position = part * TOGETHER + position;
+                let (sequence, position) = (position / time, position % time);
+                for (head, out) in out.chunks_exact_mut(dim).enumerate() {
+                    out.copy_from_slice(&mixed[((sequence * heads + head) * time + position) * dim..][..dim]);
+                }
             }
         });
         (out, sums)
@@ -254,17 +269,11 @@ impl Attention {
     fn backward(&self, out: &Heads, grad: &Heads, sums: &[f32]) -> [Vec<f32>; 3] {
         let Self { batch, heads, kv_heads, time, seen, dim, .. } = *self;
         let group = heads / kv_heads;
-        let mut of_query = vec![0.0; batch * heads * time * dim];
-        let mut of_key = vec![0.0; batch * kv_heads * seen * dim];
-        let mut of_value = vec![0.0; of_key.len()];
-        let parts = of_query
-            .par_chunks_mut((group * time * dim).max(1))
-            .zip(of_key.par_chunks_mut((seen * dim).max(1)))
-            .zip(of_value.par_chunks_mut((seen * dim).max(1)));
-        parts.enumerate().for_each_init(
-            || [(); 2].map(|()| vec![0.0; BLOCK.min(time) * seen]),
-            |scratch, (number, ((of_query, of_key), of_value))| {
-                let (sequence, kv_head) = (number / kv_heads, number % kv_heads);
+        let (of_query, of_others) = (batch * heads * time * dim, batch * kv_heads * seen * dim);
+        let vectors = [(of_query, group * time * dim), (of_others, seen * dim), (of_others, seen * dim)];
+        over_threads(vectors, |number, [of_query, of_key, of_value]| {
+            let (sequence, kv_head) = (number / kv_heads, number % kv_heads);
+            with_scratch(BLOCK.min(time) * seen, |scratch| {
                 for (head, of_query) in of_query.chunks_exact_mut((time * dim).max(1)).enumerate() {
                     let head = kv_head * group + head;
                     let sums = &sums[(sequence * heads + head) * time..][..time];
@@ -274,9 +283,8 @@ impl Attention {
                         self.gradients(block, scratch, [out, grad], &sums[block.start..], gradients);
                     }
                 }
-            },
-        );
-        [of_query, of_key, of_value]
+            });
+        })
     }
 
     /// What the queries of a block add to the gradients.

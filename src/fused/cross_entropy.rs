@@ -10,7 +10,8 @@ use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex, TensorMetadata};
 
-use super::kernel::{Numbers, Parts, exp, highest, sum_exp, tensor, whole, write_parts};
+use super::kernel::{Numbers, exp, highest, sum_exp, tensor, whole};
+use super::parts::{Parts, of_parts, write_parts};
 
 /// `[1]` for logits `[rows, vocabulary]` and a class for each row.
 pub(super) fn forward(logits: FlexTensor, targets: &[usize]) -> FlexTensor {

@@ -1,15 +1,10 @@
-//! What the kernels share: rows over threads, sums and exponentials that compilers turn into vector instructions.
+//! What the kernels share: tensors as numbers, sums and exponentials that compilers turn into vector instructions.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::backend::DispatchTensorKind;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::{DType, Shape, Tensor, TensorData};
-use pulp::{Arch, Simd, WithSimd};
-use rayon::prelude::*;
-
-/// Below so many numbers, threads take longer to start than to compute.
-const SERIAL: usize = 1 << 14;
 
 /// Sums that do not wait for each other.
 const LANES: usize = 32;
@@ -74,45 +69,6 @@ pub(super) fn whole(tensor: FlexTensor) -> FlexTensor {
 /// A tensor of float32.
 pub(super) fn tensor(values: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape))
-}
-
-/// What computes the parts of an output.
-///
-/// Methods have `#[inline(always)]`, and so has what they call: what is not inlined is compiled without the vectors of the
-/// processor that the program finds when it runs, and closures and function items may not be.
-pub(super) trait Parts: Sync {
-    /// Writes the part of this number.
-    fn write(&self, number: usize, out: &mut [f32]);
-}
-
-/// Writes each part of `out`, where a part is `len` numbers, with the widest vectors of this processor and over threads where
-/// there is enough to do. `cost` is how many numbers are read or written for a part.
-pub(super) fn write_parts(out: &mut [f32], len: usize, cost: usize, parts: &impl Parts) {
-    if len == 0 || out.is_empty() {
-        return;
-    }
-    let together = (SERIAL / cost.max(1)).clamp(1, out.len() / len);
-    out.par_chunks_mut(together * len).enumerate().for_each(|(group, out)| {
-        Arch::new().dispatch(Group { first: group * together, out, len, parts });
-    });
-}
-
-struct Group<'a, P> {
-    first: usize,
-    out: &'a mut [f32],
-    len: usize,
-    parts: &'a P,
-}
-
-impl<P: Parts> WithSimd for Group<'_, P> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        for (number, out) in self.out.chunks_exact_mut(self.len).enumerate() {
-            self.parts.write(self.first + number, out);
-        }
-    }
 }
 
 /// The sum of products.
@@ -230,21 +186,5 @@ mod tests {
             assert_eq!(report.of(dtype), None);
         }
         assert!(OtherTypes::new().of(DType::F64).unwrap().contains("f64"));
-    }
-
-    struct Numbered;
-    impl Parts for Numbered {
-        fn write(&self, number: usize, out: &mut [f32]) {
-            out.iter_mut().for_each(|value| *value += number as f32 + 1.0)
-        }
-    }
-
-    #[test]
-    fn every_part_is_written_once() {
-        for (parts, len) in [(0, 3), (1, 5), (7, 3), (5000, 40)] {
-            let mut out = vec![0.0; parts * len];
-            write_parts(&mut out, len, len, &Numbered);
-            assert!(out.iter().enumerate().all(|(at, value)| *value == (at / len + 1) as f32));
-        }
     }
 }

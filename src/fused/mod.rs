@@ -24,6 +24,8 @@ mod kernel;
 #[cfg(feature = "flex")]
 mod norm;
 #[cfg(feature = "flex")]
+mod parts;
+#[cfg(feature = "flex")]
 mod rms_norm;
 #[cfg(feature = "flex")]
 mod rotary;

@@ -11,7 +11,8 @@ use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex, TensorMetadata};
 
-use super::kernel::{Numbers, Parts, dot, tensor, write_parts};
+use super::kernel::{Numbers, dot, tensor};
+use super::parts::{Parts, of_parts};
 
 /// The norm of the rows of `x`, `[.., width]`, with gains `gamma`, `[width]`.
 pub(super) fn forward(x: FlexTensor, gamma: FlexTensor, eps: f64) -> FlexTensor {
@@ -19,9 +20,7 @@ pub(super) fn forward(x: FlexTensor, gamma: FlexTensor, eps: f64) -> FlexTensor 
     let (x, gamma) = (Numbers::new(x), Numbers::new(gamma));
     let rows = Rows { x: x.as_slice(), gamma: gamma.as_slice(), eps };
     let (width, len) = (rows.gamma.len(), rows.x.len());
-    let mut out = vec![0.0; len];
-    write_parts(&mut out, width, width, &Forward(rows));
-    tensor(out, shape)
+    tensor(of_parts(len, width, width, &Forward(rows)), shape)
 }
 
 struct Rows<'a> {
@@ -64,8 +63,7 @@ fn backward(
     let [x, gamma, grad] = [x, gamma, grad].map(Numbers::new);
     let (rows, grad) = (Rows { x: x.as_slice(), gamma: gamma.as_slice(), eps }, grad.as_slice());
     let width = rows.gamma.len();
-    let mut of_x = vec![0.0; rows.x.len()];
-    write_parts(&mut of_x, width, 2 * width, &Backwards(&rows, grad));
+    let of_x = of_parts(rows.x.len(), width, 2 * width, &Backwards(&rows, grad));
     let of_gamma = by_gamma.then(|| {
         // Sums over many rows, in float64 so that they do not lose what single rows add.
         let mut sums = vec![0.0f64; width];

@@ -11,7 +11,8 @@ use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex, TensorMetadata};
 
-use super::kernel::{Numbers, Parts, tensor, write_parts};
+use super::kernel::{Numbers, tensor};
+use super::parts::{Parts, of_parts};
 
 /// Rotates the heads `[batch, time, heads, dim]` by the angles of `cos` and `sin`, `[batch or 1, 1, time, dim / 2]`:
 /// `[batch, heads, time, dim]`.
@@ -35,9 +36,7 @@ fn rotate(heads: FlexTensor, angles: [FlexTensor; 2], order: [usize; 2], sign: f
     let angles = angles.map(Numbers::new);
     let [cos, sin] = angles.each_ref().map(Numbers::as_slice);
     let heads = Heads { values: heads.as_slice(), cos, sin, order, sign };
-    let mut out = vec![0.0; heads.values.len()];
-    write_parts(&mut out, dim, 2 * dim, &heads);
-    out
+    of_parts(heads.values.len(), dim, 2 * dim, &heads)
 }
 
 struct Heads<'a> {

@@ -11,18 +11,16 @@ use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex, TensorMetadata};
 use pulp::{Arch, Simd, WithSimd};
-use rayon::prelude::*;
 
-use super::kernel::{Numbers, Parts, exp, tensor, write_parts};
+use super::kernel::{Numbers, exp, tensor};
+use super::parts::{Parts, of_parts, over_threads};
 
 pub(super) fn forward(gate: FlexTensor, up: FlexTensor) -> FlexTensor {
     let shape = gate.shape();
     let width = shape.iter().last().copied().unwrap_or(1);
     let inputs = [gate, up].map(Numbers::new);
     let [gate, up] = inputs.each_ref().map(Numbers::as_slice);
-    let mut out = vec![0.0; gate.len()];
-    write_parts(&mut out, width, 2 * width, &Rows { gate, up });
-    tensor(out, shape)
+    tensor(of_parts(gate.len(), width, 2 * width, &Rows { gate, up }), shape)
 }
 
 /// The gradients by `gate` and by `up`, which have the exponential in common.
@@ -30,14 +28,11 @@ fn backward(gate: FlexTensor, up: FlexTensor, grad: FlexTensor) -> [FlexTensor; 
     let shape = gate.shape();
     let inputs = [gate, up, grad].map(Numbers::new);
     let [gate, up, grad] = inputs.each_ref().map(Numbers::as_slice);
-    let (mut of_gate, mut of_up) = (vec![0.0; gate.len()], vec![0.0; gate.len()]);
-    of_gate.par_chunks_mut(PART).zip(of_up.par_chunks_mut(PART)).enumerate().for_each(
-        |(part, (of_gate, of_up))| {
-            let [gate, up, grad] = [gate, up, grad].map(|values| &values[part * PART..][..of_gate.len()]);
-            Arch::new().dispatch(OfBoth { gate, up, grad, of_gate, of_up });
-        },
-    );
-    [of_gate, of_up].map(|values| tensor(values, shape.clone()))
+    let gradients = over_threads([(gate.len(), PART); 2], |part, [of_gate, of_up]| {
+        let [gate, up, grad] = [gate, up, grad].map(|values| &values[part * PART..][..of_gate.len()]);
+        Arch::new().dispatch(OfBoth { gate, up, grad, of_gate, of_up });
+    });
+    gradients.map(|values| tensor(values, shape.clone()))
 }
 
 /// Numbers that a thread takes at once.

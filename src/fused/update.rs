@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::kernel::{Numbers, is_fused, tensor, whole};
+use super::kernel::{Numbers, is_fused, whole};
 
 /// Numbers that a thread takes at once.
 const PART: usize = 1 << 15;
@@ -41,11 +41,9 @@ pub(super) fn step<const D: usize>(
     let AdaptiveMomentumState { time, moment_1, moment_2, .. } = state.momentum;
     let [weights, gradient, moment_1, moment_2] = [weights, gradient, moment_1, moment_2]
         .map(|tensor| tensor.try_into_primitive::<Flex>().expect("tensors of flex"));
-    let shape = weights.layout().shape().clone();
     // In their place, where nobody else has them.
-    let [mut moment_1, mut moment_2] = [moment_1, moment_2].map(whole);
-    let (weights, gradient) = (Numbers::new(weights), Numbers::new(gradient));
-    let mut updated = vec![0.0; weights.as_slice().len()];
+    let [mut weights, mut moment_1, mut moment_2] = [weights, moment_1, moment_2].map(whole);
+    let gradient = Numbers::new(gradient);
     let [beta_1, beta_2] = settings.betas;
     let time = time + 1;
     let factors = Factors {
@@ -55,18 +53,18 @@ pub(super) fn step<const D: usize>(
         kept: (1.0 - rate * settings.weight_decay as f64) as f32,
         rate: rate as f32,
     };
-    updated
+    weights
+        .storage_mut::<f32>()
         .par_chunks_mut(PART)
         .zip(moment_1.storage_mut::<f32>().par_chunks_mut(PART))
         .zip(moment_2.storage_mut::<f32>().par_chunks_mut(PART))
-        .zip(weights.as_slice().par_chunks(PART))
         .zip(gradient.as_slice().par_chunks(PART))
-        .for_each(|((((updated, moment_1), moment_2), weights), gradient)| {
-            Arch::new().dispatch(Part { updated, moments: [moment_1, moment_2], weights, gradient, factors })
+        .for_each(|(((weights, moment_1), moment_2), gradient)| {
+            Arch::new().dispatch(Part { weights, moments: [moment_1, moment_2], gradient, factors })
         });
     let [moment_1, moment_2] = [moment_1, moment_2].map(Tensor::from_primitive::<Flex>);
     let momentum = AdaptiveMomentumState::new(time, moment_1, moment_2);
-    (Tensor::from_primitive::<Flex>(tensor(updated, shape)), AdamWState::new(momentum))
+    (Tensor::from_primitive::<Flex>(weights), AdamWState::new(momentum))
 }
 
 #[derive(Clone, Copy)]
@@ -81,9 +79,8 @@ struct Factors {
 }
 
 struct Part<'a> {
-    updated: &'a mut [f32],
+    weights: &'a mut [f32],
     moments: [&'a mut [f32]; 2],
-    weights: &'a [f32],
     gradient: &'a [f32],
     factors: Factors,
 }
@@ -96,15 +93,15 @@ impl WithSimd for Part<'_> {
     fn with_simd<S: Simd>(self, _: S) {
         let Factors { betas, epsilon, bias, kept, rate } = self.factors;
         let [moment_1, moment_2] = self.moments;
-        let len = self.updated.len();
+        let len = self.weights.len();
         let (moment_1, moment_2) = (&mut moment_1[..len], &mut moment_2[..len]);
-        let (weights, gradient) = (&self.weights[..len], &self.gradient[..len]);
+        let gradient = &self.gradient[..len];
         for at in 0..len {
             let gradient = gradient[at];
             moment_1[at] = moment_1[at] * betas[0] + gradient * (1.0 - betas[0]);
             moment_2[at] = moment_2[at] * betas[1] + gradient * gradient * (1.0 - betas[1]);
             let delta = (moment_1[at] / bias[0]) / ((moment_2[at] / bias[1]).sqrt() + epsilon);
-            self.updated[at] = weights[at] * kept - delta * rate;
+            self.weights[at] = self.weights[at] * kept - delta * rate;
         }
     }
 }
