@@ -211,7 +211,7 @@ fn split(set: &mut Set) -> Set {
     for conversation in &set.conversations {
         let title = truth(conversation);
         if !order.contains(&title) {
-            if order.len() % VALIDATION == 0 {
+            if order.len().is_multiple_of(VALIDATION) {
                 taken.insert(title.to_string());
             }
             order.push(title);

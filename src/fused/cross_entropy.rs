@@ -23,8 +23,7 @@ fn value(logits: FlexTensor, targets: &[usize]) -> (FlexTensor, Vec<f32>) {
     let [rows, classes] = logits.shape().dims();
     let logits = Numbers::new(logits);
     let logits = logits.as_slice();
-    let mut sums = vec![0.0; rows];
-    write_parts(&mut sums, 1, classes, &Sums { logits, classes });
+    let sums = of_parts(rows, 1, classes, &Sums { logits, classes });
     let of_row = |(row, target): (usize, &usize)| (sums[row] - logits[row * classes + target]) as f64;
     let mean = targets.iter().enumerate().map(of_row).sum::<f64>() / rows as f64;
     (tensor(vec![mean as f32], [1]), sums)

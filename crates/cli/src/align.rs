@@ -3,9 +3,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::args::{
-    AlignCommand, ApplyCommand, ComputeChoice, FitCommand, OutputOptions, RowOptions, WriteOptions,
-};
+use super::align_args::{AlignCommand, ApplyCommand, ComputeChoice, FitCommand, RowOptions, WriteOptions};
+use super::args::OutputOptions;
 use super::encoder_record;
 use super::outcome::Outcome;
 use super::progress::Progress;

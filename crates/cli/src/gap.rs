@@ -2,7 +2,8 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::args::{GapCommand, OutputOptions};
+use super::args::OutputOptions;
+use super::gap_args::GapCommand;
 use super::outcome::Outcome;
 use super::page;
 use super::progress::Progress;

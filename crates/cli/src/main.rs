@@ -6,6 +6,7 @@
 //! 1 anything else.
 
 mod align;
+mod align_args;
 mod args;
 mod ask;
 mod ask_args;
@@ -19,6 +20,7 @@ mod embed_args;
 mod encoder_record;
 mod evaluate;
 mod gap;
+mod gap_args;
 mod generate;
 mod memory_advice;
 mod model_args;
