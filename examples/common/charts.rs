@@ -32,7 +32,8 @@ pub fn rows(rows: &[Row], floor: (&str, f64)) -> String {
         rows.iter().flat_map(|row| row.stage1.iter().chain(&row.stage2)).fold(floor.1, |a, b| a.min(*b));
     let highest =
         rows.iter().flat_map(|row| row.stage1.iter().chain(&row.stage2)).fold(floor.1, |a, b| a.max(*b));
-    let (from, to) = ((lowest * 10.0).floor() / 10.0, ((highest * 10.0).ceil() / 10.0).min(1.0));
+    let from = (lowest * 10.0).floor() / 10.0;
+    let to = ((highest * 10.0).ceil() / 10.0).clamp(from + 0.1, 1.0_f64.max(from + 0.1));
     let x = |value: f64| LEFT + (value - from) / (to - from) * (WIDTH - LEFT - RIGHT);
     let height = TOP + ROW * rows.len() as f64 + 40.0;
     let bottom = height - 34.0;
