@@ -70,6 +70,7 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
 /// Makes the functions known to a session.
 ///
 /// ```
+/// use datafusion::execution::FunctionRegistry;
 /// use datafusion::prelude::SessionContext;
 ///
 /// let ctx = SessionContext::new();
