@@ -6,6 +6,9 @@
 //! cargo run --example captions
 //! ```
 
+#[path = "common/mod.rs"]
+mod common;
+
 use std::collections::HashMap;
 use std::error::Error;
 use std::path::Path;
@@ -18,6 +21,8 @@ use burn_revision::embedding::{EmbeddingTable, NonFinite, read_table};
 use burn_revision::encoder::{PretrainedEncoder, TextEncoder, recall_at_k};
 use burn_revision::geometry::{Moments, Spectrum, modality_gap};
 use serde::Deserialize;
+
+use common::records::read as records;
 
 /// Words of a sentence; none is the title with its keywords, as the encoder learned them.
 const WORDS: [Option<usize>; 6] = [None, Some(5), Some(10), Some(20), Some(40), Some(60)];
@@ -67,9 +72,9 @@ fn run() -> Result<(), Box<dyn Error>> {
     // The picture of each held-out caption, and captions by which statistics are made: those of the encoder.
     let of_picture: HashMap<String, String> = records(&data.join("pictures.jsonl"))?
         .into_iter()
-        .map(|record| (record.id, record.text_id))
+        .map(|record: Record| (record.id, record.text_id))
         .collect();
-    let held_out = records(&data.join("test_texts.jsonl"))?;
+    let held_out: Vec<Record> = records(&data.join("test_texts.jsonl"))?;
     let fitted: Vec<Record> = records(&data.join("encoder_texts.jsonl"))?.into_iter().take(FITTED).collect();
     let number: HashMap<&str, usize> =
         held_out.iter().enumerate().map(|(number, record)| (record.id.as_str(), number)).collect();
@@ -154,13 +159,4 @@ fn unit_moments(table: &EmbeddingTable) -> burn_revision::Result<Moments> {
     let mut moments = Moments::with_covariance(table.dim());
     moments.update_unit_rows(table.rows(), NonFinite::Error, "rows")?;
     Ok(moments)
-}
-
-fn records(path: &Path) -> Result<Vec<Record>, Box<dyn Error>> {
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let record = |(number, line): (usize, &str)| {
-        serde_json::from_str(line)
-            .map_err(|error| format!("{}: line {}: {error}", path.display(), number + 1).into())
-    };
-    text.lines().enumerate().map(record).collect()
 }

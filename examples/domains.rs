@@ -5,6 +5,9 @@
 //! cargo run --example domains
 //! ```
 
+#[path = "common/mod.rs"]
+mod common;
+
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::path::Path;
@@ -17,6 +20,8 @@ use burn_revision::embedding::{EmbeddingTable, NonFinite, read_table};
 use burn_revision::encoder::recall_at_k;
 use burn_revision::geometry::{Moments, modality_gap};
 use serde::Deserialize;
+
+use common::records::read as records;
 
 /// A caption finds its picture where it is among so many.
 const NEAREST: usize = 10;
@@ -41,15 +46,6 @@ fn domains(records: &[Record]) -> Domains {
     domains
 }
 
-fn records(path: &Path) -> Result<Vec<Record>, Box<dyn Error>> {
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let record = |(number, line): (usize, &str)| {
-        serde_json::from_str(line)
-            .map_err(|error| format!("{}: line {}: {error}", path.display(), number + 1).into())
-    };
-    text.lines().enumerate().map(record).collect()
-}
-
 /// Held-out captions and pictures.
 struct HeldOut {
     captions: EmbeddingTable,
@@ -62,7 +58,7 @@ struct HeldOut {
 impl HeldOut {
     fn read(folder: &Path) -> Result<Self, Box<dyn Error>> {
         let captions = read_table(folder.join("test_texts.safetensors"))?;
-        let records = records(&folder.join("test_images.jsonl"))?;
+        let records: Vec<Record> = records(&folder.join("test_images.jsonl"))?;
         let rows: HashMap<&str, usize> =
             captions.ids().iter().enumerate().map(|(row, id)| (id.as_str(), row)).collect();
         let caption_of = records.iter().map(|record| {

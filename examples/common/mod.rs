@@ -8,6 +8,7 @@ use std::path::Path;
 
 pub mod charts;
 pub mod html;
+pub mod records;
 pub mod settings;
 pub mod table;
 

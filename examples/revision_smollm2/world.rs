@@ -10,6 +10,7 @@ use burn_revision::revision::*;
 use burn_revision::{Error, Result};
 use serde::Serialize;
 
+use crate::common;
 use crate::retrieval::{Retrieval, truth};
 use crate::settings::Settings;
 
@@ -245,14 +246,9 @@ fn titles(data: &Path) -> Result<Titles> {
 
 /// A field of every record of a file, by the records' ids.
 fn records(path: &Path, field: &str) -> Result<HashMap<String, String>> {
-    let text = std::fs::read_to_string(path).map_err(|source| Error::io(path, source))?;
-    let record = |(number, line): (usize, &str)| {
-        let line: serde_json::Value = serde_json::from_str(line)
-            .map_err(|error| Error::format(path, format!("line {}: {error}", number + 1)))?;
-        match (line["id"].as_str(), line[field].as_str()) {
-            (Some(id), Some(value)) => Ok((id.to_string(), value.to_string())),
-            _ => Err(Error::format(path, format!("line {}: no id, or no {field}", number + 1))),
-        }
+    let pair = |record: serde_json::Value| match (record["id"].as_str(), record[field].as_str()) {
+        (Some(id), Some(value)) => Ok((id.to_string(), value.to_string())),
+        _ => Err(Error::format(path, format!("a record without an id or without {field}: {record}"))),
     };
-    text.lines().enumerate().map(record).collect()
+    common::records::read(path)?.into_iter().map(pair).collect()
 }

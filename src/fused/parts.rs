@@ -50,7 +50,7 @@ pub(super) fn of_parts(total: usize, len: usize, cost: usize, parts: &impl Parts
 /// of zeros, on some thread.
 ///
 /// Zeros are laid where and when they are written over, in the cache: a vector that one thread fills with zeros before takes
-/// a third of the time of what is then computed into it.
+/// a good part of the time of what is then computed into it.
 pub(super) fn over_threads<const N: usize>(
     vectors: [(usize, usize); N],
     write: impl Fn(usize, [&mut [f32]; N]) + Sync,
