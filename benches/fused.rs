@@ -82,8 +82,23 @@ fn main() {
             &|x| fused::cross_entropy(logits(x), targets(&x[0].device())).reshape([1, 1, 1, 1]),
         );
     }
+    products_rows(&device);
     optimizer_row(&device);
     machine(&device);
+}
+
+/// Few rows times a matrix of each layer, which are together more than a core's caches hold.
+fn products_rows(device: &Device) {
+    let layers: Vec<_> =
+        (0..30).map(|_| LinearConfig::new(WIDTH, INNER).with_bias(false).init(device)).collect();
+    for rows in [1, 8] {
+        let x = Tensor::<2>::random([rows, WIDTH], Distribution::Default, device);
+        let composed = || layers.iter().for_each(|layer| drop(black_box(layer.forward(x.clone()))));
+        let fused = || layers.iter().for_each(|layer| drop(black_box(fused::linears([layer], x.clone()))));
+        // As in decoding.
+        let [composed, fused] = fused::in_pool(device, || medians([&composed, &fused]));
+        println!("| products | {rows} | forward | {composed:.2} | {fused:.2} | {:.1} |", composed / fused);
+    }
 }
 
 /// A step over the matrix of an embedding of 16,384 tokens.

@@ -83,6 +83,11 @@ def torch_times(threads):
     for labels in (64, 256):
         targets = torch.arange(labels) * 131 % VOCABULARY
         row("cross-entropy", labels, [(labels, VOCABULARY)], lambda x: F.cross_entropy(x, targets))
+    layers = [torch.randn(INNER, WIDTH) for _ in range(30)]
+    for rows in (1, 8):
+        x = torch.rand(rows, WIDTH)
+        with torch.no_grad():
+            times[f"products|{rows}|forward"] = median_ms(lambda: [F.linear(x, layer) for layer in layers])
     matrix = torch.randn(WIDTH, 16_384, requires_grad=True)
     matrix.grad = torch.rand_like(matrix)
     optimizer = torch.optim.AdamW([matrix], lr=1e-3, weight_decay=0.01)

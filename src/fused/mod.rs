@@ -10,6 +10,7 @@
 //! | causal attention | 7 and all scores kept |
 //! | cross-entropy | 6 and two copies of the logits kept |
 //! | AdamW | 14 |
+//! | products of few rows, without autodiff | 1, on one thread |
 //! | the norm of gradients, and clipping by it | 2, 1 |
 
 mod adamw;
@@ -17,6 +18,8 @@ mod adamw;
 mod attention;
 #[cfg(feature = "flex")]
 mod cross_entropy;
+#[cfg(feature = "flex")]
+mod few_rows;
 #[cfg(feature = "flex")]
 mod flex;
 #[cfg(feature = "flex")]
@@ -36,10 +39,10 @@ mod tests;
 #[cfg(feature = "flex")]
 mod update;
 
-use burn::nn::RmsNorm;
 use burn::nn::loss::CrossEntropyLossConfig;
+use burn::nn::{Linear, RmsNorm};
 use burn::tensor::activation::silu;
-use burn::tensor::{DType, Int, Tensor};
+use burn::tensor::{DType, Device, Int, Tensor};
 
 #[cfg(feature = "flex")]
 use burn::backend::Dispatch;
@@ -49,6 +52,44 @@ use flex::FusedOps;
 use kernel::is_fused;
 
 pub(crate) use adamw::FusedAdamW;
+
+/// Does work on a thread of the pool that flex computes with, where the device is flex's: there it takes part in every
+/// operation, while a call from elsewhere wakes the threads of the pool and waits until one of them wakes it.
+///
+/// What waits for other threads' operations does not belong here: it would keep one of them.
+pub(crate) fn in_pool<R: Send>(device: &Device, work: impl FnOnce() -> R + Send) -> R {
+    #[cfg(feature = "flex")]
+    if device.clone().inner() == Device::flex() {
+        return rayon::scope(|_| work());
+    }
+    let _ = device;
+    work()
+}
+
+/// [`Linear::forward`] of layers with one input, `[rows, inputs]`.
+pub(crate) fn linears<const N: usize>(layers: [&Linear; N], x: Tensor<2>) -> [Tensor<2>; N] {
+    #[cfg(feature = "flex")]
+    {
+        let weights = layers.map(|layer| layer.weight.val());
+        if let Some(outputs) = few_rows::products(&x, weights, few_rows::Order::OfInputs) {
+            let mut biases = layers.iter().map(|layer| layer.bias.as_ref());
+            return outputs.map(|output| match biases.next().flatten() {
+                Some(bias) => output + bias.val().unsqueeze(),
+                None => output,
+            });
+        }
+    }
+    layers.map(|layer| layer.forward(x.clone()))
+}
+
+/// The products of rows, `[rows, inputs]`, with those of a matrix, `[outputs, inputs]`.
+pub(crate) fn products_of_rows(x: Tensor<2>, matrix: Tensor<2>) -> Tensor<2> {
+    #[cfg(feature = "flex")]
+    if let Some([output]) = few_rows::products(&x, [matrix.clone()], few_rows::Order::OfOutputs) {
+        return output;
+    }
+    x.matmul(matrix.transpose())
+}
 
 /// [`RmsNorm::forward`].
 pub(crate) fn rms_norm<const D: usize>(norm: &RmsNorm, x: Tensor<D>) -> Tensor<D> {

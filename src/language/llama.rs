@@ -12,7 +12,7 @@ use super::attention::{CausalBias, CausalSelfAttention, CausalSelfAttentionConfi
 use super::gemma::GemmaConfig;
 use super::rope::{RotaryAngles, RotaryFrequencies};
 use super::{KvCache, LanguageModel, RopeScaling};
-use crate::fused::{rms_norm, swiglu};
+use crate::fused::{linears, products_of_rows, rms_norm, swiglu};
 use crate::weights::{PublishedNames, is_derived};
 use crate::{Error, Result};
 
@@ -94,9 +94,10 @@ impl Mlp {
         let [batch, time, width] = hidden.dims();
         // As one matrix: a batch of products with the same weights would prepare them for each sequence anew.
         let rows = hidden.reshape([batch * time, width]);
-        let (gate, up) = (self.gate_proj.forward(rows.clone()), self.up_proj.forward(rows));
+        let [gate, up] = linears([&self.gate_proj, &self.up_proj], rows);
         let gated = if self.has_gelu { gelu_approximate(gate) * up } else { swiglu(gate, up) };
-        self.down_proj.forward(gated).reshape([batch, time, width])
+        let [output] = linears([&self.down_proj], gated);
+        output.reshape([batch, time, width])
     }
 }
 
@@ -351,8 +352,11 @@ impl LanguageModel for LlamaDecoder {
 
     fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
         let logits = match &self.lm_head {
-            Some(head) => head.forward(hidden),
-            None => hidden.matmul(self.embed_tokens.weight.val().transpose()),
+            Some(head) => {
+                let [logits] = linears([head], hidden);
+                logits
+            }
+            None => products_of_rows(hidden, self.embed_tokens.weight.val()),
         };
         match self.gemma.as_ref().and_then(|gemma| gemma.final_logit_softcapping) {
             Some(cap) => logits.div_scalar(cap).tanh().mul_scalar(cap),

@@ -265,7 +265,7 @@ impl<L: LanguageModel> ReVision<L> {
     }
 
     /// The device of its weights.
-    fn device(&self) -> Device {
+    pub(super) fn device(&self) -> Device {
         // A quantised language model has no parameters, nor has a projector that changes nothing.
         self.devices().into_iter().next().unwrap_or_default()
     }

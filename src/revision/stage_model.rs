@@ -13,6 +13,7 @@ use super::replicas::Replicas;
 use super::share::Share;
 use super::{Batch, ReVision, Trainable};
 use crate::device::is_cpu;
+use crate::fused::in_pool;
 use crate::language::LanguageModel;
 use crate::training::{GradientGuard, LossOutput};
 
@@ -147,7 +148,7 @@ impl<L: LanguageModel> TrainStep for StageModel<L> {
         let mut shares = batch.shares(1 + self.replicas.len());
         let own = shares.remove(0);
         let others = self.replicas.start(&self.model, shares, labels);
-        let own = Share::compute(&self.model, &own, labels);
+        let own = in_pool(&self.model.device(), || Share::compute(&self.model, &own, labels));
         // In the order of the devices, so that a run repeats itself.
         let step = others.into_iter().fold(own, |sum, other| sum.add(other.wait(), &self.model));
         let loss = step.loss.expect("a step has at least one micro-batch");
@@ -160,10 +161,10 @@ impl<L: LanguageModel> TrainStep for StageModel<L> {
         // the optimizer would be half as much memory again, and the step is short beside what is before it.
         let is_queued = self.model.devices().first().is_some_and(|device| !is_cpu(device));
         let is_small = matches!(self.trainable, Trainable::Projector | Trainable::ProjectorAndLora);
-        match is_queued && is_small {
+        in_pool(&self.model.device(), move || match is_queued && is_small {
             true => guard.step_and_check(optim, rate, self, grads),
             false => guard.step(optim, rate, self, grads),
-        }
+        })
     }
 }
 

@@ -15,7 +15,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::KvCache;
 use super::rope::RotaryAngles;
-use crate::fused::rms_norm;
+use crate::fused::{linears, rms_norm};
 pub(super) use causal::CausalBias;
 pub(super) use inference::Attention;
 pub(super) use padding::Padding;
@@ -152,9 +152,10 @@ impl CausalSelfAttention {
             Some(angles) => angles.last(x.dims()[1]).rotate(x),
             None => x.swap_dims(1, 2),
         };
-        let query = heads(self.q_proj.forward(rows.clone()), self.num_heads, self.q_norm.as_ref());
-        let key = heads(self.k_proj.forward(rows.clone()), self.num_kv_heads, self.k_norm.as_ref());
-        let value = heads(self.v_proj.forward(rows), self.num_kv_heads, None);
+        let [query, key, value] = linears([&self.q_proj, &self.k_proj, &self.v_proj], rows);
+        let query = heads(query, self.num_heads, self.q_norm.as_ref());
+        let key = heads(key, self.num_kv_heads, self.k_norm.as_ref());
+        let value = heads(value, self.num_kv_heads, None);
         let of_copies = (copies > 1).then(|| self.of_copies(value.clone()));
 
         let (key, value) = (placed(with_copies(key, copies)), with_copies(value, copies).swap_dims(1, 2));
@@ -176,7 +177,8 @@ impl CausalSelfAttention {
             Some(of_copies) => Tensor::cat(vec![of_copies, mixed(query.narrow(1, 1, time - 1))], 1),
         };
         let mixed = mixed.reshape([batch * time, self.num_heads * self.head_dim]);
-        self.o_proj.forward(mixed).reshape([batch, time, width])
+        let [output] = linears([&self.o_proj], mixed);
+        output.reshape([batch, time, width])
     }
 
     /// What the first of the positions attends to where it stands for copies, `[batch, 1, heads, head_dim]`: nothing but values
