@@ -36,10 +36,12 @@ def works(steps, new):
     return {
         "8 x (16 + 48), lean": ("stage1", *short, *lean),
         LEAN: ("stage1", *long, *lean),
+        "8 x (16 + 48), one copy": ("stage1", *short, *lean[:4]),
         NAIVE: ("stage1", *long, *naive),
         ONE_COPY: ("stage1", *long, *lean[:4]),
         "8 x (16 + 48), full tuning": ("stage1", *short, *lean, "--train", "all"),
         f"generate {new}": ("generate", "--new", str(new)),
+        f"generate {new}, 4 bits": ("generate", "--new", str(new), "--blocks"),
     }
 
 

@@ -52,6 +52,7 @@ def parse():
     stage1.add_argument("--train", choices=["projector", "all"], default="projector", help="all: the language model too")
     generate = modes.add_parser("generate", help="greedy tokens with a cache of keys and values")
     generate.add_argument("--new", type=int, default=64)
+    generate.add_argument("--blocks", action="store_true", help="of the other program, which keeps the file's four bits; they are widened here all the same")
     check = modes.add_parser("check", help="the mean NLL of a known text")
     for mode in (stage1, generate, check):
         mode.add_argument("--threads", type=int, default=2)
