@@ -65,14 +65,20 @@ def read_bytes(process):
     return int(re.search(r"rchar: (\d+)", pathlib.Path(f"/proc/{process.pid}/io").read_text())[1])
 
 
+def listens(port):
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
+
+
 def start(program, port):
+    if listens(port):
+        raise SystemExit(f"something else listens at port {port}")
     worker = subprocess.Popen([program, "worker", "--listen", f"{HOST}:{port}", "--threads", "1"])
     for _ in range(100):
         if worker.poll() is not None:
             break
-        with socket.socket() as probe:
-            if probe.connect_ex((HOST, port)) == 0:
-                return worker
+        if listens(port):
+            return worker
         time.sleep(0.05)
     worker.kill()
     raise SystemExit(f"no worker listens at port {port}")
@@ -90,7 +96,8 @@ def run(args, folders, count):
     if ports:
         command += ["--workers", ",".join(f"http://{HOST}:{port}" for port in ports)]
     try:
-        workers += [start(args.program, port) for port in ports]
+        for port in ports:
+            workers.append(start(args.program, port))
         sent, times, read = [loopback()], [], []
         coordinator = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         # A line when statistics are there, and one when the rows are.
