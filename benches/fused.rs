@@ -96,7 +96,7 @@ fn products_rows(device: &Device) {
         let composed = || layers.iter().for_each(|layer| drop(black_box(layer.forward(x.clone()))));
         let fused = || layers.iter().for_each(|layer| drop(black_box(fused::linears([layer], x.clone()))));
         // As in decoding.
-        let [composed, fused] = fused::in_pool(device, || medians([&composed, &fused]));
+        let [composed, fused] = fused::in_awake_pool(device, || medians([&composed, &fused]));
         println!("| products | {rows} | forward | {composed:.2} | {fused:.2} | {:.1} |", composed / fused);
     }
 }

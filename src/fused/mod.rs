@@ -29,6 +29,8 @@ mod norm;
 #[cfg(feature = "flex")]
 mod parts;
 #[cfg(feature = "flex")]
+mod pool;
+#[cfg(feature = "flex")]
 mod rms_norm;
 #[cfg(feature = "flex")]
 mod rotary;
@@ -41,8 +43,10 @@ mod update;
 
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::nn::{Linear, RmsNorm};
+#[cfg(not(feature = "flex"))]
+use burn::tensor::Device;
 use burn::tensor::activation::silu;
-use burn::tensor::{DType, Device, Int, Tensor};
+use burn::tensor::{DType, Int, Tensor};
 
 #[cfg(feature = "flex")]
 use burn::backend::Dispatch;
@@ -52,17 +56,18 @@ use flex::FusedOps;
 use kernel::is_fused;
 
 pub(crate) use adamw::FusedAdamW;
+#[cfg(feature = "flex")]
+pub(crate) use pool::{in_awake_pool, in_pool};
 
-/// Does work on a thread of the pool that flex computes with, where the device is flex's: there it takes part in every
-/// operation, while a call from elsewhere wakes the threads of the pool and waits until one of them wakes it.
-///
-/// What waits for other threads' operations does not belong here: it would keep one of them.
-pub(crate) fn in_pool<R: Send>(device: &Device, work: impl FnOnce() -> R + Send) -> R {
-    #[cfg(feature = "flex")]
-    if device.clone().inner() == Device::flex() {
-        return rayon::scope(|_| work());
-    }
-    let _ = device;
+/// Does work; see `pool.rs` for flex.
+#[cfg(not(feature = "flex"))]
+pub(crate) fn in_pool<R: Send>(_: &Device, work: impl FnOnce() -> R + Send) -> R {
+    work()
+}
+
+/// Does work; see `pool.rs` for flex.
+#[cfg(not(feature = "flex"))]
+pub(crate) fn in_awake_pool<R: Send>(_: &Device, work: impl FnOnce() -> R + Send) -> R {
     work()
 }
 

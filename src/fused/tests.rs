@@ -323,15 +323,3 @@ fn norms_and_factors_are_those_of_the_composition() {
     );
     assert_eq!(sum_of_squares(&half).into_scalar::<f32>(), 250_000.0);
 }
-
-#[test]
-fn work_in_the_pool_is_done_there_and_its_panic_is_its_callers() {
-    for device in [Device::flex(), Device::flex().autodiff()] {
-        assert!(in_pool(&device, || rayon::current_thread_index().is_some()));
-        // Within the pool it stays where it is.
-        let within = || rayon::current_thread_index();
-        assert!(in_pool(&device, || within() == in_pool(&device, within)));
-        let panic = std::panic::catch_unwind(|| in_pool(&device, || panic!("of the work")));
-        assert_eq!(panic.unwrap_err().downcast_ref::<&str>(), Some(&"of the work"));
-    }
-}

@@ -6,7 +6,7 @@ use rand::rngs::Xoshiro256PlusPlus;
 
 use super::sampling::{not_finite, pick};
 use super::{GenerationConfig, KvCache, LanguageModel};
-use crate::fused::in_pool;
+use crate::fused::in_awake_pool;
 use crate::random::seeded_rng;
 use crate::{Error, Result};
 
@@ -189,7 +189,7 @@ impl<'a, L: LanguageModel> BatchDecoder<'a, L> {
     ///
     /// Panics if the model does not keep a prompt in its cache (see [`check_cache`](super::check_cache)).
     pub fn step(&mut self) -> Vec<(SequenceId, Decoded)> {
-        in_pool(&self.device.clone(), || self.step_in_pool())
+        in_awake_pool(&self.device.clone(), || self.step_in_pool())
     }
 
     fn step_in_pool(&mut self) -> Vec<(SequenceId, Decoded)> {
