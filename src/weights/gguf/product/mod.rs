@@ -42,7 +42,10 @@ impl Block {
         let finite = values.iter().all(|value| value.is_finite());
         let scale = if finite { largest / f32::from(i16::MAX) } else { f32::NAN };
         let inverse = if scale > 0.0 { scale.recip() } else { 0.0 };
-        let numbers = std::array::from_fn(|at| (values[at] * inverse).round_ties_even() as i16);
+        let mut numbers = [0; BLOCK];
+        for (number, value) in numbers.iter_mut().zip(values) {
+            *number = (value * inverse).round_ties_even() as i16;
+        }
         Self { numbers, scale, sum: values.iter().sum() }
     }
 }

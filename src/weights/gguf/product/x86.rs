@@ -2,6 +2,8 @@
 //!
 //! Two blocks at a time: their scales and minima are widened together, and their sums need not wait for each other. What is
 //! left of a row is for [`portable`].
+//!
+//! There is no `map` over an array here: it is a function of its own where it is not inlined, and then without the instructions.
 
 use std::arch::x86_64::{__m128, __m128i, __m256, __m256i};
 
@@ -38,7 +40,8 @@ fn nibbles(simd: V3, quanta: &[u8]) -> [__m256i; 2] {
     let quanta: &[u8; BLOCK / 2] = quanta.try_into().expect("half as many bytes as values");
     let quanta: __m128i = bytemuck::cast(*quanta);
     let mask = sse2._mm_set1_epi8(15);
-    let [low, high] = [quanta, sse2._mm_srli_epi16::<4>(quanta)].map(|bits| sse2._mm_and_si128(bits, mask));
+    let low = sse2._mm_and_si128(quanta, mask);
+    let high = sse2._mm_and_si128(sse2._mm_srli_epi16::<4>(quanta), mask);
     [avx2._mm256_cvtepu8_epi16(low), avx2._mm256_cvtepu8_epi16(high)]
 }
 
@@ -46,8 +49,8 @@ fn nibbles(simd: V3, quanta: &[u8]) -> [__m256i; 2] {
 #[inline(always)]
 fn bytes(simd: V3, quanta: &[u8]) -> [__m256i; 2] {
     let quanta: &[u8; BLOCK] = quanta.try_into().expect("as many bytes as values");
-    let quanta: [__m128i; 2] = bytemuck::cast(*quanta);
-    quanta.map(|quanta| simd.avx2._mm256_cvtepi8_epi16(quanta))
+    let [first, second]: [__m128i; 2] = bytemuck::cast(*quanta);
+    [simd.avx2._mm256_cvtepi8_epi16(first), simd.avx2._mm256_cvtepi8_epi16(second)]
 }
 
 /// The product of blocks of `SIZE` bytes in pairs, `PAIR` bytes together, with a vector.
@@ -71,8 +74,8 @@ fn pairs<const SIZE: usize, const PAIR: usize>(
         let of_vector = sse._mm_set_ps(minimum * b.sum, b.scale, minimum * a.sum, a.scale);
         let scales = sse._mm_mul_ps(widened(simd, [start(first), start(second)]), of_vector);
         minima = sse._mm_add_ps(minima, scales);
-        let [one, other] =
-            [scales, sse._mm_movehl_ps(scales, scales)].map(|of| avx2._mm256_broadcastss_ps(of));
+        let one = avx2._mm256_broadcastss_ps(scales);
+        let other = avx2._mm256_broadcastss_ps(sse._mm_movehl_ps(scales, scales));
         sums[0] = fma._mm256_fmadd_ps(one, product(simd, quanta(first), &a.numbers), sums[0]);
         sums[1] = fma._mm256_fmadd_ps(other, product(simd, quanta(second), &b.numbers), sums[1]);
     }
