@@ -2,7 +2,7 @@
 else by `burn-revision`.
 
     pip install numpy pillow safetensors
-    cargo build
+    cargo build -p burn-revision-cli
     python examples/clipart/make.py          # hours become minutes the second time: every step keeps what it made
 
 What it does, in target/make_clipart (or --work DIR):

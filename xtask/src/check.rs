@@ -17,6 +17,9 @@ pub struct Options {
     full: bool,
 }
 
+/// The library and the program, which share features when they are selected together.
+const BOTH: [&str; 4] = ["-p", "burn-revision", "-p", "burn-revision-cli"];
+
 /// A command that has to succeed.
 struct Step {
     name: String,
@@ -79,10 +82,10 @@ fn steps(options: &Options) -> Result<Vec<Step>, String> {
         steps.push(
             Step::cargo(&["doc", "--no-deps", "--lib", "--features", &features]).env("RUSTDOCFLAGS", flags),
         );
-        steps.push(Step::cargo(&["test"]));
+        steps.push(Step::cargo(&[&["test"], &BOTH[..]].concat()));
     } else {
         steps.push(Step::cargo(&["doc", "--no-deps", "--lib"]).env("RUSTDOCFLAGS", flags));
-        steps.push(Step::cargo(&["test", "--lib", "--bins"]));
+        steps.push(Step::cargo(&[&["test"], &BOTH[..], &["--lib", "--bins"]].concat()));
     }
     steps.push(Step::cargo(&["test", "-p", "xtask"]));
     Ok(steps)
@@ -126,8 +129,11 @@ mod tests {
             let steps = steps(&Options { full }).unwrap();
             steps.into_iter().map(|step| step.name).filter(|name| name.starts_with("cargo test")).collect()
         };
-        assert_eq!(names(false), ["cargo test --lib --bins", "cargo test -p xtask"]);
-        assert_eq!(names(true), ["cargo test", "cargo test -p xtask"]);
+        let both = "cargo test -p burn-revision -p burn-revision-cli";
+        assert_eq!(names(false), [format!("{both} --lib --bins"), "cargo test -p xtask".into()]);
+        assert_eq!(names(true), [both, "cargo test -p xtask"]);
+        let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+        assert!(readme.contains(&format!("$ {both} ")), "the README says how the tests are run");
     }
 
     #[test]

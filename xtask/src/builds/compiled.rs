@@ -6,11 +6,17 @@ use super::Workspace;
 use crate::cargo::{Artifact, build, package_name};
 
 /// The first command builds Burn; the others must find it built.
-const COMMANDS: [&[&str]; 3] =
-    [&["build", "--example", "revision_tiny"], &["test", "--no-run"], &["build", "-p", "burn-revision-cli"]];
+const COMMANDS: [&[&str]; 4] = [
+    &["build", "--example", "revision_tiny"],
+    &["test", "--no-run", "-p", "burn-revision", "-p", "burn-revision-cli"],
+    &["build", "-p", "burn-revision-cli"],
+    &["build"],
+];
 
-pub fn run(workspace: &Workspace) -> Result<bool, String> {
-    let [first, others @ ..] = &COMMANDS;
+/// Runs the commands, or checks what they would build; whether the first built what the others need of it.
+pub fn run(workspace: &Workspace, check: bool) -> Result<bool, String> {
+    let commands = COMMANDS.map(|command| if check { checked(command) } else { command.to_vec() });
+    let [first, others @ ..] = &commands;
     println!(
         "\n| command | crates | compiled now | of this repository | a second time |\n|---|--:|--:|--:|--:|"
     );
@@ -33,6 +39,17 @@ pub fn run(workspace: &Workspace) -> Result<bool, String> {
         );
     }
     Ok(again.is_empty())
+}
+
+/// The command that checks what another builds.
+fn checked<'a>(command: &[&'a str]) -> Vec<&'a str> {
+    match command {
+        ["test", "--no-run", selection @ ..] => {
+            [&["check", "--lib", "--bins", "--examples", "--tests"], selection].concat()
+        }
+        [_, selection @ ..] => [&["check"], selection].concat(),
+        [] => Vec::new(),
+    }
 }
 
 fn row(command: &[&str], artifacts: &[Artifact], again: &[&Artifact], workspace: &Workspace) -> String {
@@ -81,6 +98,14 @@ mod tests {
     fn workspace() -> Workspace {
         let own = ["burn-revision", "burn-revision-cli"];
         Workspace { own: own.iter().map(|name| format!("r#{name}@1.0.0")).collect() }
+    }
+
+    #[test]
+    fn what_is_checked_is_what_would_be_built() {
+        let both = ["-p", "burn-revision", "-p", "burn-revision-cli"];
+        assert_eq!(checked(COMMANDS[0]), ["check", "--example", "revision_tiny"]);
+        assert!(checked(COMMANDS[1]).starts_with(&["check"]) && checked(COMMANDS[1]).ends_with(&both));
+        assert_eq!(checked(&["build"]), ["check"]);
     }
 
     #[test]

@@ -19,12 +19,15 @@ pub struct Options {
     /// Compare the features only, and compile nothing
     #[arg(long)]
     features: bool,
+    /// Run `cargo check` in place of the builds: sooner, and of the same crates
+    #[arg(long)]
+    check: bool,
 }
 
 /// Shows whether the commands share one build; whether they do.
 pub fn run(options: &Options) -> Result<bool, String> {
     let workspace = Workspace::new(&metadata()?)?;
-    Ok(features::run(&workspace)? && (options.features || compiled::run(&workspace)?))
+    Ok(features::run(&workspace)? && (options.features || compiled::run(&workspace, options.check)?))
 }
 
 /// The packages of this repository, by their ids.
