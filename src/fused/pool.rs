@@ -1,11 +1,16 @@
 //! Work on the pool of threads that flex computes with.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 
 /// Threads that are kept awake besides the one that works: small operations have no more parts.
 const HELPERS: usize = 15;
+
+/// How long a thread stays awake without work: longer than what lies between two operations of a token.
+const IDLE: Duration = Duration::from_millis(1);
 
 /// Whether threads are kept awake now.
 static AWAKE: AtomicBool = AtomicBool::new(false);
@@ -28,25 +33,38 @@ pub(crate) fn in_awake_pool<R: Send>(device: &Device, work: impl FnOnce() -> R +
     if !is_flex(device) {
         return work();
     }
-    let ended = &AtomicBool::new(false);
-    rayon::scope(|scope| {
+    rayon::scope(|_| {
         // Once at a time: what keeps threads awake then serves all.
         if AWAKE.swap(true, Ordering::Relaxed) {
             return work();
         }
-        let _end = End(ended);
+        let ended = Arc::new(AtomicBool::new(false));
+        let _end = End(ended.clone());
         let own = rayon::current_thread_index();
-        scope.spawn_broadcast(move |_, thread| {
-            // On the working thread this may run while the work waits for others, and it would wait for itself.
-            let helps = Some(thread.index()) != own && thread.index() <= HELPERS;
-            while helps && !ended.load(Ordering::Relaxed) {
-                if rayon::yield_now() != Some(rayon::Yield::Executed) {
-                    std::thread::yield_now();
-                }
+        // Nobody waits for it: a thread may come to it late, or while it is in the middle of this work.
+        rayon::spawn_broadcast(move |thread| {
+            if Some(thread.index()) != own && thread.index() <= HELPERS {
+                stay_awake(&ended);
             }
         });
         work()
     })
+}
+
+/// Does what others have to do, until it has ended or there was nothing for as long as [`IDLE`].
+///
+/// A thread that waits for a part of some work comes here too, and the work cannot end before that thread goes on.
+fn stay_awake(ended: &AtomicBool) {
+    let mut busy = Instant::now();
+    while !ended.load(Ordering::Relaxed) {
+        if rayon::yield_now() == Some(rayon::Yield::Executed) {
+            busy = Instant::now();
+        } else if busy.elapsed() > IDLE {
+            break;
+        } else {
+            std::thread::yield_now();
+        }
+    }
 }
 
 fn is_flex(device: &Device) -> bool {
@@ -54,9 +72,9 @@ fn is_flex(device: &Device) -> bool {
 }
 
 /// Lets threads sleep again, where the work panics too.
-struct End<'a>(&'a AtomicBool);
+struct End(Arc<AtomicBool>);
 
-impl Drop for End<'_> {
+impl Drop for End {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
         AWAKE.store(false, Ordering::Relaxed);
@@ -67,7 +85,6 @@ impl Drop for End<'_> {
 mod tests {
     use super::*;
     use std::thread;
-    use std::time::{Duration, Instant};
 
     use rayon::prelude::*;
 
@@ -89,6 +106,41 @@ mod tests {
             assert_eq!(panic.unwrap_err().downcast_ref::<&str>(), Some(&"of the work"));
             let panic = std::panic::catch_unwind(|| in_awake_pool(&device, || panic!("of the work")));
             assert_eq!(panic.unwrap_err().downcast_ref::<&str>(), Some(&"of the work"));
+        }
+    }
+
+    /// Waits without doing anything else.
+    fn wait_for(flag: &AtomicBool) {
+        let begin = Instant::now();
+        while !flag.load(Ordering::Relaxed) {
+            assert!(begin.elapsed() < Duration::from_secs(60), "it never came");
+            thread::yield_now();
+        }
+    }
+
+    /// The other thread comes to what keeps it awake in the middle of a part that the work waits for.
+    #[test]
+    fn a_thread_that_is_kept_awake_still_ends_what_it_had_begun() {
+        let device = &Device::flex();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        for _ in 0..20 {
+            let (part, work, ended) = Default::default();
+            let part_has_begun: &AtomicBool = &part;
+            let (work_has_begun, part_has_ended): (&AtomicBool, &AtomicBool) = (&work, &ended);
+            let own = || {
+                wait_for(part_has_begun);
+                in_awake_pool(device, || {
+                    work_has_begun.store(true, Ordering::Relaxed);
+                    wait_for(part_has_ended);
+                });
+            };
+            let others = || {
+                part_has_begun.store(true, Ordering::Relaxed);
+                wait_for(work_has_begun);
+                while rayon::yield_now() == Some(rayon::Yield::Executed) {}
+                part_has_ended.store(true, Ordering::Relaxed);
+            };
+            pool.install(|| rayon::join(own, others));
         }
     }
 
