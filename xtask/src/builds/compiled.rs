@@ -62,17 +62,20 @@ fn row(command: &[&str], artifacts: &[Artifact], again: &[&Artifact], workspace:
 /// The crates of a later command that the first built already, and that the later command compiled or uses in another
 /// build; and those of Burn that the first did not need. A crate that only the later command needs is none of them, nor
 /// is one that the first needs for a procedural macro alone, and the later in a program.
-fn second_builds<'a>(first: &[Artifact], later: &'a [Artifact], workspace: &Workspace) -> Vec<&'a Artifact> {
+fn second_builds<'a>(
+    first: &'a [Artifact],
+    later: &'a [Artifact],
+    workspace: &Workspace,
+) -> Vec<&'a Artifact> {
     let files: BTreeSet<&String> = first.iter().flat_map(|artifact| &artifact.files).collect();
-    let built: BTreeSet<[&String; 2]> =
-        first.iter().map(|artifact| [&artifact.package, &artifact.profile]).collect();
+    // The script of a package may be all that was built of it.
+    let crate_of = |artifact: &'a Artifact| [&artifact.package, &artifact.target, &artifact.profile];
+    let built: BTreeSet<[&String; 3]> = first.iter().map(crate_of).collect();
     let foreign = later.iter().filter(|artifact| !workspace.own.contains(&artifact.package));
     foreign
         .filter(|artifact| {
             let name = package_name(&artifact.package);
-            name == "burn"
-                || name.starts_with("burn-")
-                || built.contains(&[&artifact.package, &artifact.profile])
+            name == "burn" || name.starts_with("burn-") || built.contains(&crate_of(artifact))
         })
         // A file of another name is another build, even where an earlier command left it there.
         .filter(|artifact| !artifact.fresh || artifact.files.iter().any(|file| !files.contains(file)))
@@ -112,17 +115,20 @@ mod tests {
     fn a_later_command_may_compile_this_repository_and_what_it_alone_needs() {
         let macros =
             Artifact { profile: r#"{"opt_level":"0"}"#.into(), ..artifact("winnow", "winnow-1", false) };
-        let first = [artifact("burn", "burn-1", false), artifact("burn-revision", "lib-1", false), macros];
+        let script = Artifact { target: "build-script-build".into(), ..artifact("libc", "script-1", false) };
+        let first =
+            [artifact("burn", "burn-1", false), artifact("burn-revision", "lib-1", false), macros, script];
         let later = [
             artifact("burn", "burn-1", true),
             artifact("burn-revision", "lib-2", false),
             artifact("burn-revision-cli", "cli-1", false),
             artifact("clap_complete", "clap-1", false),
             artifact("winnow", "winnow-2", false),
+            artifact("libc", "libc-1", false),
         ];
         assert!(second_builds(&first, &later, &workspace()).is_empty());
         let row = row(&["build"], &later, &[], &workspace());
-        assert_eq!(row, "| cargo build | 5 | 4 | 2 | 0 |");
+        assert_eq!(row, "| cargo build | 6 | 5 | 2 | 0 |");
     }
 
     #[test]

@@ -17,6 +17,11 @@ const PROGRAMS: [(&str, &[&str]); 3] = [
         &["-p", "burn-revision", "-p", "burn-revision-cli", "-e", "normal,dev,no-proc-macro"],
     ),
 ];
+/// Examples with what the program has: nothing else than its tests build.
+const EXAMPLES: (&str, &[&str]) = (
+    "cargo build --example --features hub,image,parquet",
+    &["--features", "hub,image,parquet", "-e", "normal,dev,no-proc-macro"],
+);
 /// Other backends compile Burn anew, and crates of their own, but nothing else that is there.
 const BACKENDS: [&str; 4] = ["ndarray", "wgpu", "cuda", "cpu"];
 
@@ -38,6 +43,10 @@ pub fn run(workspace: &Workspace) -> Result<bool, String> {
         let found = differences(&first, &other, |name| workspace.is_own_name(name));
         equal &= report(command, &all, found);
     }
+    let [.., (tests, selection)] = PROGRAMS;
+    let (built, other) = (tree(selection)?, tree(EXAMPLES.1)?);
+    let found = differences(&built, &other, |name| workspace.is_own_name(name));
+    equal &= report(&format!("{}, after {tests}", EXAMPLES.0), &other, found);
     for backend in BACKENDS {
         let mut other = tree(&[FIRST.1, &["--features", backend]].concat())?;
         let all = other.clone();
