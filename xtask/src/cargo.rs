@@ -13,14 +13,19 @@ use crate::root;
 pub fn cargo<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
     command.args(arguments).current_dir(root());
-    // What `cargo run` sets for this program makes some build scripts, and all crates that depend on them, run again.
+    as_in_a_shell(&mut command);
+    command
+}
+
+/// Takes from a command's environment what `cargo run` sets for this program: it makes some build scripts run again, and all
+/// crates that depend on them.
+pub fn as_in_a_shell(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
         if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|prefix| name.starts_with(prefix)) {
             command.env_remove(name);
         }
     }
-    command
 }
 
 /// What cargo reports about one crate of a build.

@@ -2,6 +2,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use crate::cargo::as_in_a_shell;
+
 /// One bash, so that what a command exports is there for the next.
 pub struct Shell {
     child: Child,
@@ -16,6 +18,7 @@ impl Shell {
     pub fn start(folder: &Path) -> Result<Self, String> {
         let mut bash = Command::new("bash");
         bash.args(["--noprofile", "--norc"]).current_dir(folder).stdin(Stdio::piped()).stdout(Stdio::piped());
+        as_in_a_shell(&mut bash);
         let mut child = bash.spawn().map_err(|error| format!("bash: {error}"))?;
         let input = child.stdin.take().expect("standard input is piped");
         let output = BufReader::new(child.stdout.take().expect("standard output is piped"));
@@ -61,5 +64,14 @@ mod tests {
         assert_eq!(shell.run("export A=1; false").unwrap().1, 1);
         let (printed, status) = shell.run("echo $A; read B; echo $?").unwrap();
         assert_eq!((printed.trim_end(), status), ("1\n1", 0));
+    }
+
+    /// Cargo would compile what depends on these once more.
+    #[test]
+    fn commands_do_not_see_what_cargo_told_this_program() {
+        assert!(std::env::var_os("CARGO_PKG_NAME").is_some());
+        let mut shell = Shell::start(Path::new(".")).unwrap();
+        let (printed, _) = shell.run("env | grep -E '^CARGO_(PKG|MANIFEST|BIN)_'").unwrap();
+        assert_eq!(printed.trim(), "");
     }
 }
