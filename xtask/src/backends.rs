@@ -1,6 +1,9 @@
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -17,7 +20,8 @@ pub struct Options {
     /// Run `revision_tiny --quick` on each as well
     #[arg(long)]
     example: bool,
-    /// Optimise this crate, Burn and its compilers of kernels less: sooner built, and right results are all that is asked here
+    /// Optimise this crate, Burn and its compilers of kernels less, and run two groups of tests at a time: sooner built and done,
+    /// and right results are all that is asked here
     #[arg(long)]
     quick_build: bool,
 }
@@ -25,6 +29,9 @@ pub struct Options {
 /// What the names of crates begin with that are compiled anew for another set of backends.
 const COMPILED_ANEW: [&str; 8] =
     ["burn", "cubecl", "cubek", "naga", "pliron", "rustc_apfloat", "tracel", "wgpu"];
+
+/// Those among them that take longest, and whose programs the suite gives little to do.
+const NOT_OPTIMISED: [&str; 2] = ["burn-flex", "burn-ndarray"];
 
 const USUAL: [&str; 4] = ["flex", "ndarray", "wgpu", "tch"];
 const SUITE: &str = "backend";
@@ -58,6 +65,8 @@ pub fn run(options: &Options) -> Result<bool, String> {
     };
     let lowered = if options.quick_build { lowered()? } else { Vec::new() };
     let suite = copied(build(&["--test", SUITE], &present, SUITE, &lowered)?, SUITE)?;
+    // Times of what was not optimised tell nothing, and kernels are compiled on one core.
+    let at_once = if options.quick_build { 2 } else { 1 };
     let groups = groups(&suite, present.first().copied().unwrap_or("flex"))?;
     let example = match options.example {
         true => Some(copied(build(&["--example", EXAMPLE], &present, EXAMPLE, &lowered)?, EXAMPLE)?),
@@ -70,10 +79,7 @@ pub fn run(options: &Options) -> Result<bool, String> {
     println!("| backend | {} |\n|---|{}", heads.join(" | "), "--:|".repeat(heads.len()));
     let mut failures = Vec::new();
     for backend in present {
-        let mut cells: Vec<(String, Cell)> = Vec::new();
-        for (group, tests) in &groups {
-            cells.push((group.clone(), test(&suite, backend, group, *tests)?));
-        }
+        let mut cells = test_all(&suite, backend, &groups, at_once)?;
         if let Some(example) = &example {
             cells.push((EXAMPLE.into(), show(example, backend)?));
         }
@@ -105,13 +111,17 @@ fn seconds(took: Duration) -> String {
     format!("{:.1} s", took.as_secs_f64())
 }
 
-/// Settings of cargo by which the crates that are compiled anew are optimised less.
+/// Settings of cargo by which the crates that are compiled anew are optimised less, and on all cores: near the end of such a
+/// build there is one crate at a time.
 fn lowered() -> Result<Vec<String>, String> {
     let path = root().join("Cargo.lock");
     let lock = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     let names = lock.lines().filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
     let names = names.filter(|name| COMPILED_ANEW.iter().any(|prefix| name.starts_with(prefix)));
-    let settings = names.map(|name| format!("profile.dev.package.{name}.opt-level=1"));
+    let settings = names.flat_map(|name| {
+        let level = if NOT_OPTIMISED.contains(&name) { "opt-level=0" } else { "opt-level=1" };
+        [level, "codegen-units=16"].map(|setting| format!("profile.dev.package.{name}.{setting}"))
+    });
     Ok(settings.flat_map(|setting| ["--config".to_string(), setting]).collect())
 }
 
@@ -144,6 +154,31 @@ fn groups(suite: &Path, backend: &str) -> Result<Vec<(String, usize)>, String> {
         return Err(format!("{} lists no tests:\n{}", suite.display(), text(&listed)));
     }
     Ok(groups)
+}
+
+/// Runs all groups of tests, so many at a time.
+fn test_all(
+    suite: &Path,
+    backend: &str,
+    groups: &[(String, usize)],
+    at_once: usize,
+) -> Result<Vec<(String, Cell)>, String> {
+    let next = AtomicUsize::new(0);
+    let run = || -> Result<Vec<(usize, Cell)>, String> {
+        let mut cells = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some((group, tests)) = groups.get(number) else { return Ok(cells) };
+            cells.push((number, test(suite, backend, group, *tests)?));
+        }
+    };
+    let runs: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..at_once).map(|_| scope.spawn(&run)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("a group of tests")).collect()
+    });
+    let cells = runs.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let cells: BTreeMap<usize, Cell> = cells.into_iter().flatten().collect();
+    Ok(cells.into_iter().map(|(number, cell)| (groups[number].0.clone(), cell)).collect())
 }
 
 fn test(suite: &Path, backend: &str, group: &str, tests: usize) -> Result<Cell, String> {
