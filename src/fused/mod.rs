@@ -104,6 +104,11 @@ pub(crate) fn rms_norm<const D: usize>(norm: &RmsNorm, x: Tensor<D>) -> Tensor<D
         let gamma = norm.gamma.val().into_dispatch();
         return Tensor::from_dispatch(Dispatch::fused_rms_norm(x.into_dispatch(), gamma, norm.epsilon));
     }
+    if x.dtype() == DType::F64 {
+        // Burn takes the root in float32 (`RmsNorm` of burn-nn 0.22.1).
+        let rms = (x.clone().square().mean_dim(D - 1) + norm.epsilon).sqrt();
+        return x / rms * norm.gamma.val().unsqueeze();
+    }
     norm.forward(x)
 }
 

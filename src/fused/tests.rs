@@ -1,4 +1,4 @@
-//! Each operation and its gradients against the composition of Burn's operations, and against finite differences.
+//! Each operation and its gradients against the composition of Burn's operations, against finite differences, and in other types.
 
 use burn::module::Param;
 use burn::nn::loss::CrossEntropyLossConfig;
@@ -22,12 +22,15 @@ fn evaluate(
     device: &Device,
     operation: &dyn Fn(Inputs) -> Tensor<4>,
 ) -> (TensorData, Vec<TensorData>) {
-    let inputs: Inputs =
-        inputs.iter().map(|input| Tensor::from_data(input.to_data(), device).require_grad()).collect();
+    let dtype = inputs[0].dtype();
+    let inputs: Inputs = inputs
+        .iter()
+        .map(|input| Tensor::from_data(input.to_data(), (device, dtype)).require_grad())
+        .collect();
     let out = operation(inputs.clone());
     let weights = (0..out.shape().num_elements()).map(|at| ((at * 31 % 17) as f32 - 8.0) / 8.0);
     let weights = TensorData::new(weights.collect::<Vec<f32>>(), out.shape());
-    let grads = (out.clone() * Tensor::from_data(weights, device)).sum().backward();
+    let grads = (out.clone() * Tensor::from_data(weights, (device, dtype))).sum().backward();
     let gradients = inputs.iter().map(|input| input.grad(&grads).expect("a gradient").into_data());
     (out.into_data(), gradients.collect())
 }
@@ -80,7 +83,7 @@ fn attend_plainly(inputs: Inputs) -> Tensor<4> {
     let before = seen - time;
     let bias = (0..time * seen).map(|at| if at % seen > at / seen + before { -3e4f32 } else { 0.0 });
     let bias = TensorData::new(bias.collect::<Vec<f32>>(), [1, 1, time, seen]);
-    let bias = Tensor::from_data(bias, &scores.device());
+    let bias = Tensor::from_data(bias, (&scores.device(), scores.dtype()));
     softmax(scores + bias, 3).matmul(repeat(value)).swap_dims(1, 2)
 }
 
@@ -201,37 +204,93 @@ fn what_is_not_contiguous_is_read_as_it_is_meant() {
 /// An operation on inputs of these shapes.
 type Differentiated<'a> = (&'a [[usize; 4]], &'a dyn Fn(Inputs) -> Tensor<4>);
 
-/// The gradients are those of the functions themselves, whatever a composition does.
+/// All operations, in the type of their inputs.
+const OPERATIONS: [Differentiated; 5] = [
+    (&[[1, 1, 3, 6], [1, 1, 1, 6]], &|inputs| rms_norm(&norm(inputs[1].clone()), inputs[0].clone())),
+    (&[[1, 1, 3, 5], [1, 1, 3, 5]], &|inputs| swiglu(inputs[0].clone(), inputs[1].clone())),
+    (&[[1, 4, 2, 6]], &|inputs| {
+        let [cos, sin]: [fn(f32) -> f32; 2] = [f32::cos, f32::sin];
+        let [cos, sin] = [cos, sin].map(|of| angles(1, 4, 3, of).cast(inputs[0].dtype()));
+        rotary(inputs[0].clone(), cos, sin)
+    }),
+    (&[[1, 2, 3, 4], [1, 1, 4, 4], [1, 1, 4, 4]], &|inputs| {
+        let [query, key, value] = [0, 1, 2].map(|at| &inputs[at]);
+        // Where it is none, layers compose it.
+        causal_attention(query, key, value, 0.3).unwrap_or_else(|| attend_plainly(inputs))
+    }),
+    (&[[1, 1, 3, 7]], &|inputs| {
+        let logits = inputs[0].clone().reshape([3, 7]);
+        let targets = Tensor::from_data([2, 0, 6], &logits.device());
+        cross_entropy(logits, targets).reshape([1, 1, 1, 1])
+    }),
+];
+
+/// The gradients are those of the functions themselves, whatever a composition does: to as many digits as the type has.
 #[test]
 fn gradients_are_finite_differences() {
     let device = Device::default();
     let autodiff = device.clone().autodiff();
-    let operations: [Differentiated; 4] = [
-        (&[[1, 1, 3, 6], [1, 1, 1, 6]], &|inputs| rms_norm(&norm(inputs[1].clone()), inputs[0].clone())),
-        (&[[1, 1, 3, 5], [1, 1, 3, 5]], &|inputs| swiglu(inputs[0].clone(), inputs[1].clone())),
-        (&[[1, 4, 2, 6]], &rotate(1)),
-        (&[[1, 2, 3, 4], [1, 1, 4, 4], [1, 1, 4, 4]], &attend),
-    ];
-    for (shapes, operation) in operations {
-        let inputs: Inputs = shapes.iter().map(|shape| random(*shape, &device)).collect();
-        let (out, gradients) = evaluate(&inputs, &autodiff, operation);
-        let weigh = |out: TensorData| -> f64 {
-            out.iter::<f64>().enumerate().map(|(at, value)| value * ((at * 31 % 17) as f64 - 8.0) / 8.0).sum()
+    for (dtype, step, tolerance) in [(DType::F32, 1e-2, 2e-2), (DType::F64, 1e-4, 1e-7)] {
+        for (number, (shapes, operation)) in OPERATIONS.into_iter().enumerate() {
+            let inputs: Inputs = shapes.iter().map(|shape| random(*shape, &device).cast(dtype)).collect();
+            let (out, gradients) = evaluate(&inputs, &autodiff, operation);
+            assert_eq!(out.dtype(), dtype);
+            let weigh = |out: TensorData| -> f64 {
+                out.iter::<f64>()
+                    .enumerate()
+                    .map(|(at, value)| value * ((at * 31 % 17) as f64 - 8.0) / 8.0)
+                    .sum()
+            };
+            assert!(weigh(out).is_finite());
+            for (input, gradient) in gradients.iter().enumerate() {
+                for (at, gradient) in gradient.iter::<f64>().enumerate() {
+                    let moved = |step: f64| {
+                        let mut moved = inputs.clone();
+                        let mut values: Vec<f64> = moved[input].to_data().iter::<f64>().collect();
+                        values[at] += step;
+                        let data = TensorData::new(values, moved[input].shape()).convert_dtype(dtype);
+                        moved[input] = Tensor::from_data(data, (&device, dtype));
+                        weigh(operation(moved).into_data())
+                    };
+                    let slope = (moved(step) - moved(-step)) / (2.0 * step);
+                    let bound = tolerance * (1.0 + slope.abs());
+                    assert!(
+                        (slope - gradient).abs() < bound,
+                        "{dtype:?}, operation {number}: {slope} {gradient}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Values and gradients are those of float64: fused ones to the digits of float32, composed ones to those of bfloat16, for
+/// inputs that all types have.
+#[test]
+fn all_types_compute_the_same() {
+    let device = Device::default();
+    let autodiff = device.clone().autodiff();
+    for (number, (shapes, operation)) in OPERATIONS.into_iter().enumerate() {
+        let inputs: Inputs = shapes.iter().map(|shape| random(*shape, &device).cast(DType::BF16)).collect();
+        let of = |dtype: DType| {
+            let inputs: Inputs = inputs.iter().map(|input| input.clone().cast(dtype)).collect();
+            evaluate(&inputs, &autodiff, operation)
         };
-        assert!(weigh(out).is_finite());
-        for (number, gradient) in gradients.iter().enumerate() {
-            for (at, gradient) in gradient.iter::<f64>().enumerate() {
-                const STEP: f32 = 1e-2;
-                let moved = |step: f32| {
-                    let mut moved = inputs.clone();
-                    let mut values = moved[number].to_data().try_into_vec::<f32>().unwrap();
-                    values[at] += step;
-                    let data = TensorData::new(values, moved[number].shape());
-                    moved[number] = Tensor::from_data(data, &device);
-                    weigh(operation(moved).into_data())
-                };
-                let slope = (moved(STEP) - moved(-STEP)) / (2.0 * STEP as f64);
-                assert!((slope - gradient).abs() < 2e-2 * (1.0 + slope.abs()), "{slope} {gradient}");
+        let (expected, expected_gradients) = of(DType::F64);
+        for (dtype, tolerance) in [(DType::F32, 1e-5), (DType::BF16, 4e-2)] {
+            let (found, gradients) = of(dtype);
+            let pairs = std::iter::once((&found, &expected)).chain(gradients.iter().zip(&expected_gradients));
+            for (found, expected) in pairs {
+                assert_eq!((found.dtype(), found.shape()), (dtype, expected.shape()));
+                let largest =
+                    expected.iter::<f64>().fold(1.0, |largest: f64, value| largest.max(value.abs()));
+                for (found, expected) in found.iter::<f64>().zip(expected.iter::<f64>()) {
+                    let bound = tolerance * largest;
+                    assert!(
+                        (found - expected).abs() <= bound,
+                        "{dtype:?}, operation {number}: {found} for {expected}"
+                    );
+                }
             }
         }
     }
