@@ -11,6 +11,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
 use burn_revision::language::{
     BatchDecoder, Decoded, GenerationConfig, LanguageModel, LlamaDecoder, Pretrained, TokenStream,
+    WeightStorage,
 };
 use burn_revision::revision::*;
 use burn_revision::training::{adamw, clip_by_global_norm};
@@ -108,7 +109,9 @@ fn main() {
             generation(&model, new, prompt, batch)
         }
         What::Generate { new, prompt, blocks: false, batch } => {
-            generation(&language(&Device::default()), new, prompt, batch)
+            let (storage, device) = (WeightStorage::Float, Device::default());
+            let read = Pretrained::load_for_inference(file(), FloatDType::F32, storage, &device);
+            generation(&read.expect(MISSING).model, new, prompt, batch)
         }
         What::Memory => memory(),
     };

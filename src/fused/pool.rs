@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 
+use crate::device::is_of_flex;
+
 /// Threads that are kept awake besides the one that works: small operations have no more parts.
 const HELPERS: usize = 15;
 
@@ -20,7 +22,7 @@ static AWAKE: AtomicBool = AtomicBool::new(false);
 ///
 /// What waits for other threads' operations does not belong here: it would keep one of them.
 pub(crate) fn in_pool<R: Send>(device: &Device, work: impl FnOnce() -> R + Send) -> R {
-    match is_flex(device) {
+    match is_of_flex(device) {
         true => rayon::scope(|_| work()),
         false => work(),
     }
@@ -30,7 +32,7 @@ pub(crate) fn in_pool<R: Send>(device: &Device, work: impl FnOnce() -> R + Send)
 ///
 /// A thread that finds no work sleeps, and to wake it takes as long as a small operation does.
 pub(crate) fn in_awake_pool<R: Send>(device: &Device, work: impl FnOnce() -> R + Send) -> R {
-    if !is_flex(device) {
+    if !is_of_flex(device) {
         return work();
     }
     rayon::scope(|_| {
@@ -65,10 +67,6 @@ fn stay_awake(ended: &AtomicBool) {
             std::thread::yield_now();
         }
     }
-}
-
-fn is_flex(device: &Device) -> bool {
-    device.clone().inner() == Device::flex()
 }
 
 /// Lets threads sleep again, where the work panics too.

@@ -6,6 +6,7 @@ use super::gguf::LlamaGguf;
 use super::hugging_face::{self, HuggingFaceFolder};
 use super::{InferenceDecoder, LlamaDecoder, QuantizedLlama, Tokenizer, WeightStorage};
 use crate::device::is_cpu;
+use crate::weights::Pages;
 #[cfg(feature = "hub")]
 use crate::weights::hub;
 use crate::{Error, Result};
@@ -56,7 +57,10 @@ impl Pretrained {
     /// that is missing, of another shape or without a place in the model; [`Error::Config`](crate::Error::Config) where the device does not compute in `precision`.
     pub fn load(path: impl AsRef<Path>, precision: FloatDType, device: &Device) -> Result<Self> {
         let published = Published::open(path.as_ref())?;
-        Ok(Self { tokenizer: published.tokenizer()?, model: published.model(precision, device)? })
+        Ok(Self {
+            tokenizer: published.tokenizer()?,
+            model: published.model(precision, device, Pages::Usual)?,
+        })
     }
 
     /// What is worth knowing before a model is used, a sentence each: which weights of a multimodal checkpoint are left out,
@@ -105,7 +109,7 @@ impl Pretrained {
         precision: FloatDType,
         device: &Device,
     ) -> Result<LlamaDecoder> {
-        Published::open(path.as_ref())?.model(precision, device)
+        Published::open(path.as_ref())?.model(precision, device, Pages::Usual)
     }
 }
 
@@ -185,7 +189,7 @@ impl Pretrained<InferenceDecoder> {
         };
         let model = match has_blocks {
             Some(file) => file.quantized(device)?.into(),
-            None => published.model(precision, device)?.into(),
+            None => published.model(precision, device, Pages::Huge)?.into(),
         };
         Ok(Self { tokenizer: published.tokenizer()?, model })
     }
@@ -225,10 +229,10 @@ impl Published {
         }
     }
 
-    fn model(&self, precision: FloatDType, device: &Device) -> Result<LlamaDecoder> {
+    fn model(&self, precision: FloatDType, device: &Device, pages: Pages) -> Result<LlamaDecoder> {
         match self {
-            Self::Folder(folder) => folder.init(precision, device),
-            Self::Gguf(file) => file.init(precision, device),
+            Self::Folder(folder) => folder.init(precision, device, pages),
+            Self::Gguf(file) => file.init(precision, device, pages),
         }
     }
 }

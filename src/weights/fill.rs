@@ -5,7 +5,8 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 
 use super::module_path::{ModulePath, PublishedNames, transposed};
-use crate::device::require_dtype;
+use super::pages::{HugePages, Pages};
+use crate::device::{is_of_flex, require_dtype};
 use crate::{Error, Result};
 
 /// Where the weights of a module come from, under their published names and in the layout of PyTorch.
@@ -47,10 +48,28 @@ pub(crate) fn fill<M: Module>(
     precision: FloatDType,
     device: &Device,
 ) -> Result<M> {
+    fill_pages(module, names, source, precision, device, Pages::Usual)
+}
+
+/// [`fill`] with weights in these pages of memory.
+///
+/// # Errors
+///
+/// Those of [`fill`].
+pub(crate) fn fill_pages<M: Module>(
+    module: M,
+    names: &impl PublishedNames,
+    source: &impl WeightSource,
+    precision: FloatDType,
+    device: &Device,
+    pages: Pages,
+) -> Result<M> {
     require_dtype(device, precision.into(), "precision")?;
     let unused = source.names().into_iter().filter(|name| !names.is_optional(name)).collect();
-    let mut fill =
-        Fill { names, source, precision, device, path: ModulePath::default(), unused, failed: None };
+    // Other devices copy what they get.
+    let pages = (pages == Pages::Huge && is_of_flex(device)).then(HugePages::default);
+    let path = ModulePath::default();
+    let mut fill = Fill { names, source, precision, device, pages, path, unused, failed: None };
     let module = module.map(&mut fill);
     if let Some(error) = fill.failed {
         return Err(error);
@@ -74,6 +93,7 @@ struct Fill<'a, N, S> {
     source: &'a S,
     precision: FloatDType,
     device: &'a Device,
+    pages: Option<HugePages>,
     path: ModulePath,
     unused: HashSet<String>,
     failed: Option<Error>,
@@ -96,7 +116,12 @@ impl<N: PublishedNames, S: WeightSource> Fill<'_, N, S> {
         let values = if is_linear { transposed(&values, shape[1], shape[0]) } else { values };
         let data = TensorData::new(values, shape);
         let dtype: DType = self.precision.into();
-        Ok(Tensor::from_data(data.convert_dtype(dtype), (self.device, dtype)))
+        let data = data.convert_dtype(dtype);
+        let data = match &mut self.pages {
+            Some(pages) => pages.place(data),
+            None => data,
+        };
+        Ok(Tensor::from_data(data, (self.device, dtype)))
     }
 }
 

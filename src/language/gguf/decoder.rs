@@ -5,7 +5,7 @@ use burn::tensor::{Device, FloatDType};
 use super::LlamaGguf;
 use super::parameters::{Architecture, GgufRopeScaling};
 use crate::language::{LlamaConfig, LlamaDecoder, RopeScaling, Tokenizer};
-use crate::weights::{WeightSource, fill};
+use crate::weights::{Pages, WeightSource, fill_pages};
 use crate::{Error, Result};
 
 impl LlamaGguf {
@@ -70,15 +70,15 @@ impl LlamaGguf {
             .then(|| layers.map(|layer| usize::from(!layer.is_multiple_of(4))).collect())
     }
 
-    /// The model, its weights in `precision`.
+    /// The model, its weights in `precision` and in these `pages` of memory.
     ///
     /// # Errors
     ///
     /// Those of [`config`](Self::config) and [`read`](Self::read); [`Error::Format`] where a weight of the file has no
     /// place in the model, or the other way round; [`Error::Config`] where the device does not compute in `precision`.
-    pub(crate) fn init(&self, precision: FloatDType, device: &Device) -> Result<LlamaDecoder> {
+    pub(crate) fn init(&self, precision: FloatDType, device: &Device, pages: Pages) -> Result<LlamaDecoder> {
         let config = self.config()?;
-        fill(config.init(device)?, &config, self, precision, device)
+        fill_pages(config.init(device)?, &config, self, precision, device, pages)
     }
 
     /// The tokenizer, with its chat template.

@@ -28,7 +28,7 @@ use self::multimodal::Layout;
 use self::weights::Weights;
 pub(super) use self::write::write;
 use super::{LlamaConfig, LlamaDecoder, Tokenizer};
-use crate::weights::{Shards, fill};
+use crate::weights::{Pages, Shards, fill_pages};
 use crate::{Error, Result};
 
 /// A language model as Hugging Face stores it: a folder with `config.json`, weights (see [`Shards`]) and a tokenizer (see
@@ -61,15 +61,15 @@ impl HuggingFaceFolder {
         Ok(Self { folder, family, multimodal, config, window })
     }
 
-    /// The model, its weights in `precision`, read tensor by tensor.
+    /// The model, its weights in `precision` and in these `pages` of memory, read tensor by tensor.
     ///
     /// # Errors
     ///
     /// [`Error::Io`] for a missing file, [`Error::Format`] for a damaged one, and for a weight that is missing, of another
     /// shape or without a place in the model; [`Error::Config`] where the device does not compute in `precision`.
-    pub(super) fn init(&self, precision: FloatDType, device: &Device) -> Result<LlamaDecoder> {
+    pub(super) fn init(&self, precision: FloatDType, device: &Device, pages: Pages) -> Result<LlamaDecoder> {
         let weights = self.weights()?;
-        fill(self.config.init(device)?, &weights, &weights, precision, device)
+        fill_pages(self.config.init(device)?, &weights, &weights, precision, device, pages)
     }
 
     /// What is left out or bounded, one sentence each.

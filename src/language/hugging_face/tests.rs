@@ -223,7 +223,7 @@ proptest! {
         let device = Device::default();
         if let Ok(folder) = HuggingFaceFolder::open(folder.path()) {
             let _ = folder.notices();
-            let _ = folder.init(FloatDType::F32, &device);
+            let _ = folder.init(FloatDType::F32, &device, Pages::Usual);
         }
     }
 }

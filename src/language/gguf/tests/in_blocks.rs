@@ -7,6 +7,7 @@ use super::small::model;
 use crate::language::gguf::LlamaGguf;
 use crate::language::{GenerationConfig, LanguageModel, check_cache, generate, generate_each};
 use crate::random::seeded_rng;
+use crate::weights::Pages;
 use crate::weights::gguf::testing::{Writer, message, says};
 
 /// The small model with random weights, which are no integers and not too large.
@@ -37,7 +38,7 @@ fn states_are_those_of_the_model_in_floats() {
     for architecture in ["llama", "qwen2", "qwen3", "smollm3", "phi3"] {
         let file = open(architecture);
         let (floats, blocks) =
-            (file.init(FloatDType::F32, &device).unwrap(), file.quantized(&device).unwrap());
+            (file.init(FloatDType::F32, &device, Pages::Usual).unwrap(), file.quantized(&device).unwrap());
         assert_eq!(blocks.config().to_string(), floats.config().with_initializer_range(0.02).to_string());
         let tokens = tokens(&device);
         let embedded = floats.embed(tokens.clone());
@@ -65,7 +66,8 @@ fn states_are_those_of_the_model_in_floats() {
 fn texts_are_those_of_the_model_in_floats_also_side_by_side() {
     let device = Device::default();
     let file = open("llama");
-    let (floats, blocks) = (file.init(FloatDType::F32, &device).unwrap(), file.quantized(&device).unwrap());
+    let (floats, blocks) =
+        (file.init(FloatDType::F32, &device, Pages::Usual).unwrap(), file.quantized(&device).unwrap());
     let config = GenerationConfig::new().with_max_new_tokens(9);
     let prompts = [2, 13, 5].map(|time| floats.embed(tokens(&device)).narrow(0, 0, 1).narrow(1, 0, time));
     let expected = prompts.clone().map(|prompt| generate(&floats, prompt, &[], &config).unwrap().remove(0));

@@ -5,6 +5,7 @@ use burn::tensor::{Device, FloatDType};
 use super::small::{model, with_sentencepiece};
 use crate::Result;
 use crate::language::gguf::LlamaGguf;
+use crate::weights::Pages;
 use crate::weights::gguf::testing::{Saved, cases};
 
 const ARCHITECTURES: [&str; 7] = ["llama", "qwen2", "qwen3", "smollm3", "phi3", "gemma2", "gemma3"];
@@ -27,7 +28,7 @@ fn use_all(bytes: &[u8]) -> Result<()> {
     }
     gguf.frequency_factors()?;
     gguf.notices();
-    gguf.init(FloatDType::F32, &Device::default())?;
+    gguf.init(FloatDType::F32, &Device::default(), Pages::Usual)?;
     let tokenizer = gguf.tokenizer_parts()?.tokenizer;
     if let Ok(tokens) = tokenizer.encode("A cat <end> 12", true) {
         let _ = tokenizer.decode(tokens.get_ids(), true);
