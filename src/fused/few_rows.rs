@@ -10,7 +10,7 @@ use burn::tensor::{DType, Tensor};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::kernel::{Numbers, dot, tensor};
+use super::kernel::{Numbers, tensor};
 
 /// Rows for which the reading of the matrix is what counts.
 const FEW: usize = 8;
@@ -18,8 +18,14 @@ const FEW: usize = 8;
 /// Numbers of a matrix below which threads take longer to start than to compute.
 const SERIAL: usize = 1 << 15;
 
-/// Parts of a matrix at most.
+/// Parts of a matrix whose products are added up, at most.
 const PARTS: usize = 16;
+
+/// Numbers of a part at most where nothing is added up: at the end of a product one thread may have another left.
+const PART: usize = 1 << 19;
+
+/// Sums of a row that do not wait for each other.
+const LANES: usize = 64;
 
 /// Inputs that are added at once.
 const TOGETHER: usize = 4;
@@ -58,14 +64,14 @@ pub(super) fn products<const N: usize>(
     let compute = |part: &Part| Arch::new().dispatch(part);
     let computed: Vec<Vec<f32>> = match total < SERIAL {
         true => jobs.iter().map(compute).collect(),
-        false => jobs.par_iter().map(compute).collect(),
+        false => jobs.par_iter().with_max_len(1).map(compute).collect(),
     };
     let mut computed = computed.into_iter();
     let outputs = matrices.iter().map(|matrix| {
         let matrix = matrix.as_slice();
         let parts = computed.by_ref().take(parts(x, inputs, matrix, order).len());
         let product = match order {
-            Order::OfInputs => parts.reduce(sum).unwrap_or_default(),
+            Order::OfInputs => Arch::new().dispatch(Sum(parts.collect())),
             Order::OfOutputs => side_by_side(&parts.collect::<Vec<_>>(), rows),
         };
         Tensor::from_primitive::<Flex>(tensor(product, [rows, matrix.len() / inputs]))
@@ -81,15 +87,32 @@ fn parts<'a>(x: &'a [f32], inputs: usize, matrix: &'a [f32], order: Order) -> Ve
         Order::OfInputs => (inputs, outputs),
         Order::OfOutputs => (outputs, inputs),
     };
-    let parts = (matrix.len() / SERIAL).clamp(1, PARTS);
+    let mut parts = (matrix.len() / SERIAL).clamp(1, PARTS);
+    if order == Order::OfOutputs {
+        parts = parts.max(matrix.len().div_ceil(PART));
+    }
     let len = count.div_ceil(parts).max(1);
     let numbers = matrix.chunks(len * width.max(1)).enumerate();
     numbers.map(|(part, numbers)| Part { x, inputs, first: part * len, numbers, width, order }).collect()
 }
 
-fn sum(mut sums: Vec<f32>, others: Vec<f32>) -> Vec<f32> {
-    sums.iter_mut().zip(others).for_each(|(sum, other)| *sum += other);
-    sums
+/// The sum of vectors, in their order.
+struct Sum(Vec<Vec<f32>>);
+
+impl WithSimd for Sum {
+    type Output = Vec<f32>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Vec<f32> {
+        let mut vectors = self.0.into_iter();
+        let mut sums = vectors.next().unwrap_or_default();
+        for vector in vectors {
+            for (sum, number) in sums.iter_mut().zip(&vector) {
+                *sum += number;
+            }
+        }
+        sums
+    }
 }
 
 /// `[rows, columns]` of parts `[rows, columns of the part]`.
@@ -153,6 +176,26 @@ impl WithSimd for &Part<'_> {
             }
         }
     }
+}
+
+/// The sum of products, a tree of sums at the end.
+#[inline(always)]
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    let mut sums = [0.0; LANES];
+    for (a, b) in a.iter().zip(b) {
+        for lane in 0..LANES {
+            sums[lane] = a[lane].mul_add(b[lane], sums[lane]);
+        }
+    }
+    let mut width = LANES;
+    while width > 1 {
+        width /= 2;
+        for lane in 0..width {
+            sums[lane] += sums[lane + width];
+        }
+    }
+    sums[0] + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
 }
 
 /// Adds the inputs one after the other, each times its weights.

@@ -127,7 +127,7 @@ pub(super) fn sum_exp(values: &[f32], shift: f32) -> f32 {
 ///
 /// `x = n ln 2 + r` with `|r| <= ln 2 / 2`: a polynomial in `r`, times a power of two that is made of its bits.
 #[inline(always)]
-pub(super) fn exp(x: f32) -> f32 {
+pub(crate) fn exp(x: f32) -> f32 {
     // Adding it rounds to a whole number, which is then in the last bits of the sum.
     const ROUND: f32 = 12_582_912.0;
     // The logarithm of two, in a part with few bits, whose multiples are exact, and the rest.

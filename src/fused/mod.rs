@@ -57,6 +57,8 @@ use kernel::is_fused;
 
 pub(crate) use adamw::FusedAdamW;
 #[cfg(feature = "flex")]
+pub(crate) use kernel::exp;
+#[cfg(feature = "flex")]
 pub(crate) use pool::{in_awake_pool, in_pool};
 
 /// Does work; see `pool.rs` for flex.

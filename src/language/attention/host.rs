@@ -11,11 +11,13 @@ use burn::tensor::{DType, Tensor, TensorData};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+use crate::fused::exp;
+
 /// The positions that a thread takes at once.
 const SPAN: usize = 128;
 
 /// Below so many products, threads take longer to start than to compute.
-const SERIAL: usize = 1 << 16;
+const SERIAL: usize = 1 << 15;
 
 /// What scores become before the softmax.
 #[derive(Clone, Copy, Debug)]
@@ -179,7 +181,7 @@ impl WithSimd for Span<'_> {
                 scores.iter_mut().for_each(|score| *score = cap * (*score / cap).tanh());
             }
             highest[row] = scores.iter().fold(f32::NEG_INFINITY, |highest, score| highest.max(*score));
-            scores.iter_mut().for_each(|score| *score = (*score - highest[row]).exp());
+            scores.iter_mut().for_each(|score| *score = exp(*score - highest[row]));
             total[row] = sum(simd, scores);
             mix(simd, scores, values, head.strides[1], mixed);
         }
