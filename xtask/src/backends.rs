@@ -173,7 +173,7 @@ fn test_all(
         }
     };
     let runs: Vec<_> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..at_once).map(|_| scope.spawn(&run)).collect();
+        let threads: Vec<_> = (0..at_once).map(|_| scope.spawn(run)).collect();
         threads.into_iter().map(|thread| thread.join().expect("a group of tests")).collect()
     });
     let cells = runs.into_iter().collect::<Result<Vec<_>, _>>()?;
