@@ -76,18 +76,6 @@ pub(crate) fn is_flex<const D: usize>(_: &Tensor<D>) -> bool {
     false
 }
 
-/// Whether a device is flex's, with autodiff or without.
-#[cfg(feature = "flex")]
-pub(crate) fn is_of_flex(device: &Device) -> bool {
-    device.clone().inner() == Device::flex()
-}
-
-/// Whether a device is flex's, which is not compiled in.
-#[cfg(not(feature = "flex"))]
-pub(crate) fn is_of_flex(_: &Device) -> bool {
-    false
-}
-
 fn unavailable(name: Option<&str>, failure: &str) -> String {
     let device = name.map_or("Burn's choice".to_string(), |name| format!("{name:?}"));
     let failure = failure.lines().next().unwrap_or_default();

@@ -6,8 +6,6 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 
-use crate::device::is_of_flex;
-
 /// Threads that are kept awake besides the one that works: small operations have no more parts.
 const HELPERS: usize = 15;
 
@@ -22,7 +20,7 @@ static AWAKE: AtomicBool = AtomicBool::new(false);
 ///
 /// What waits for other threads' operations does not belong here: it would keep one of them.
 pub(crate) fn in_pool<R: Send>(device: &Device, work: impl FnOnce() -> R + Send) -> R {
-    match is_of_flex(device) {
+    match is_flex(device) {
         true => rayon::scope(|_| work()),
         false => work(),
     }
@@ -32,7 +30,7 @@ pub(crate) fn in_pool<R: Send>(device: &Device, work: impl FnOnce() -> R + Send)
 ///
 /// A thread that finds no work sleeps, and to wake it takes as long as a small operation does.
 pub(crate) fn in_awake_pool<R: Send>(device: &Device, work: impl FnOnce() -> R + Send) -> R {
-    if !is_of_flex(device) {
+    if !is_flex(device) {
         return work();
     }
     rayon::scope(|_| {
@@ -67,6 +65,10 @@ fn stay_awake(ended: &AtomicBool) {
             std::thread::yield_now();
         }
     }
+}
+
+fn is_flex(device: &Device) -> bool {
+    device.clone().inner() == Device::flex()
 }
 
 /// Lets threads sleep again, where the work panics too.

@@ -6,7 +6,7 @@ use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 
 use super::module_path::{ModulePath, PublishedNames, transposed};
 use super::pages::{HugePages, Pages};
-use crate::device::{is_of_flex, require_dtype};
+use crate::device::{is_flex, require_dtype};
 use crate::{Error, Result};
 
 /// Where the weights of a module come from, under their published names and in the layout of PyTorch.
@@ -67,7 +67,8 @@ pub(crate) fn fill_pages<M: Module>(
     require_dtype(device, precision.into(), "precision")?;
     let unused = source.names().into_iter().filter(|name| !names.is_optional(name)).collect();
     // Other devices copy what they get.
-    let pages = (pages == Pages::Huge && is_of_flex(device)).then(HugePages::default);
+    let is_flex = || is_flex(&Tensor::<1>::zeros([1], &device.clone().inner()));
+    let pages = (pages == Pages::Huge && is_flex()).then(HugePages::default);
     let path = ModulePath::default();
     let mut fill = Fill { names, source, precision, device, pages, path, unused, failed: None };
     let module = module.map(&mut fill);

@@ -114,7 +114,7 @@ mod tests {
             || Tensor::<1>::from_data(pages.place(TensorData::new(vec![1f32; 1000], [1000])), &device);
         let (first, second) = (tensor(), tensor());
         let shared = first.clone();
-        let written = first.slice_assign([0..1], Tensor::from_data([5.0], &device)) * 2.0;
+        let written = first.slice_assign(0..1, Tensor::from_data([5.0], &device)) * 2.0;
         assert_eq!(written.clone().narrow(0, 0, 2).into_data(), TensorData::from([10f32, 2.0]));
         assert_eq!([shared, second].map(|tensor| tensor.sum().into_scalar::<f32>()), [1000.0; 2]);
     }
