@@ -1,6 +1,8 @@
-"""Stage-1 training and generation with SmolLM2-135M in PyTorch and transformers on the CPU, float32.
+"""Stage-1 training and generation with SmolLM2-135M in PyTorch and transformers, on the CPU in float32; steps with random
+weights on another device, in another shape or type as well.
 
     python smollm2.py stage1 --batch 8 --visual 16 --text 48 --steps 12 --logits labels --projector once
+    python smollm2.py stage1 --device cuda --shape llama-1b --precision bf16
     python smollm2.py generate --new 64
     python smollm2.py check           # the mean NLL of a known text, 2.301 where the weights are read correctly
 
@@ -25,6 +27,15 @@ TEXT = (
     "Dogs and cats are animals that many people keep as pets."
 )
 
+# What `LlamaConfig` is called with.
+SHAPES = {
+    "smollm2": dict(
+        vocab_size=49_152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3, theta=1e5
+    ),
+    "llama-1b": dict(
+        vocab_size=128_256, hidden_size=2048, intermediate_size=8192, num_hidden_layers=16, num_attention_heads=32, num_key_value_heads=8, theta=5e5
+    ),
+}
 NAMES = {
     "attn_q": "self_attn.q_proj",
     "attn_k": "self_attn.k_proj",
@@ -50,6 +61,10 @@ def parse():
     stage1.add_argument("--projector", choices=["once", "copies"], default="once", help="repeat its output or its input")
     stage1.add_argument("--copies", choices=["all"], default="all", help="visual tokens that go through the model")
     stage1.add_argument("--train", choices=["projector", "all"], default="projector", help="all: the language model too")
+    stage1.add_argument("--device", default="cpu", help="cpu or cuda")
+    stage1.add_argument("--shape", choices=list(SHAPES), help="random weights in the shape of a model, instead of those of the file")
+    stage1.add_argument("--precision", choices=["f32", "bf16"], default="f32", help="of a frozen language model with random weights")
+    stage1.add_argument("--tf32", action="store_true", help="let products of float32 on a card round their factors to 10 bits")
     generate = modes.add_parser("generate", help="greedy tokens with a cache of keys and values")
     generate.add_argument("--new", type=int, default=64)
     generate.add_argument("--blocks", action="store_true", help="of the other program, which keeps the file's four bits; they are widened here all the same")
@@ -57,6 +72,8 @@ def parse():
     for mode in (stage1, generate, check):
         mode.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
+    if args.what == "stage1" and args.precision == "bf16" and not args.shape:
+        parser.error("--precision is that of random weights: name a --shape")
     if args.what == "stage1" and args.steps <= WARM_UP:
         parser.error(f"--steps must be more than {WARM_UP}")
     return args
@@ -67,7 +84,6 @@ for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[name] = str(args.threads)
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-import gguf  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
@@ -78,6 +94,8 @@ torch.set_num_threads(args.threads)
 
 
 def open_gguf():
+    import gguf  # random weights do without
+
     return gguf.GGUFReader(os.environ.get("SMOLLM2_GGUF", GGUF))
 
 
@@ -86,8 +104,22 @@ def halves(rows, heads):
     return rows.reshape(heads, -1, 2, rows.shape[-1]).swapaxes(1, 2).reshape(rows.shape)
 
 
+def random_weights():
+    """A frozen model of random weights, and of the values of keys and norms that its class begins with."""
+    shape = dict(SHAPES[args.shape])
+    rope = {"rope_type": "default", "rope_theta": shape.pop("theta")}
+    config = LlamaConfig(**shape, max_position_embeddings=2048, rope_parameters=rope, tie_word_embeddings=True, attn_implementation="sdpa")
+    torch.manual_seed(0)
+    with torch.device(args.device):
+        model = LlamaForCausalLM(config)
+    dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[args.precision]
+    return model.to(dtype).requires_grad_(False).eval()
+
+
 def load():
     """The model in float32, frozen."""
+    import gguf
+
     file = open_gguf()
     value = lambda key: file.fields[f"llama.{key}"].contents()  # noqa: E731
     heads, key_heads = value("attention.head_count"), value("attention.head_count_kv")
@@ -134,8 +166,9 @@ def peak_mb():
 
 def stage1(model):
     width, random = model.config.hidden_size, np.random.default_rng(0)
+    device = torch.device(args.device)
     torch.manual_seed(0)
-    projector = nn.Sequential(nn.Linear(EMBEDDING, width), nn.GELU(), nn.Linear(width, width))
+    projector = nn.Sequential(nn.Linear(EMBEDDING, width), nn.GELU(), nn.Linear(width, width)).to(device)
     model.requires_grad_(args.train == "all")
     trained = [*projector.parameters(), *(model.parameters() if args.train == "all" else [])]
     optimizer = torch.optim.AdamW(trained, lr=5e-4)
@@ -143,7 +176,8 @@ def stage1(model):
     def batch():
         ids = torch.from_numpy(random.integers(1000, 40_000, (args.batch, args.text)))
         rows = random.standard_normal((args.batch, EMBEDDING), dtype=np.float32)
-        return ids, torch.from_numpy(rows / np.linalg.norm(rows, axis=1, keepdims=True))
+        rows = torch.from_numpy(rows / np.linalg.norm(rows, axis=1, keepdims=True))
+        return ids.to(device), rows.to(device)
 
     def loss_of(ids, rows):
         copies = (-1, args.visual, -1)
@@ -151,13 +185,14 @@ def stage1(model):
             visual = projector(rows)[:, None].expand(copies)
         else:
             visual = projector(rows[:, None].repeat(1, args.visual, 1))
-        inputs = torch.cat([visual, model.model.embed_tokens(ids)], dim=1)
+        text = model.model.embed_tokens(ids)
+        inputs = torch.cat([visual.to(text.dtype), text], dim=1)
         if args.logits == "all":
-            labels = torch.cat([torch.full((args.batch, args.visual), -100), ids], dim=1)
+            labels = torch.cat([torch.full((args.batch, args.visual), -100, device=device), ids], dim=1)
             return model(inputs_embeds=inputs, labels=labels, use_cache=False).loss
         hidden = model.model(inputs_embeds=inputs, use_cache=False).last_hidden_state
         logits = model.lm_head(hidden[:, args.visual - 1 : -1])
-        return F.cross_entropy(logits.flatten(0, 1), ids.flatten())
+        return F.cross_entropy(logits.flatten(0, 1).float(), ids.flatten())
 
     losses, seconds = [], []
     for _ in range(args.steps):
@@ -172,6 +207,8 @@ def stage1(model):
         seconds.append(time.perf_counter() - begun)
     step = statistics.median(seconds[WARM_UP:])
     return {
+        "warm_up_seconds": sum(seconds[:WARM_UP]),
+        "timed_seconds": sum(seconds[WARM_UP:]),
         "batch": args.batch,
         "visual": args.visual,
         "text": args.text,
@@ -232,7 +269,11 @@ def check(model):
 
 def main():
     begun = time.perf_counter()
-    model = load()
+    if args.what == "stage1":
+        torch.set_float32_matmul_precision("high" if args.tf32 else "highest")
+        model = (random_weights() if args.shape else load()).to(args.device)
+    else:
+        model = load()
     loaded = time.perf_counter() - begun
     result = {"stage1": stage1, "generate": generate, "check": check}[args.what](model)
     about = {"peak_rss_mb": peak_mb(), "load_seconds": loaded, "threads": args.threads, "torch": torch.__version__}

@@ -1,17 +1,18 @@
-//! The Rust side of `run_smollm2.py`: steps of stage 1, and generation, with SmolLM2-135M. Prints one line of JSON.
+//! The Rust side of `run_smollm2.py` and `run_device.py`: steps of stage 1, and generation, with SmolLM2-135M; steps with random
+//! weights in another shape or type as well. Prints one line of JSON.
 //!
 //! `cargo bench --bench smollm2 -- stage1 --batch 8 --visual 16 --text 48 --steps 10`
 
 use std::path::PathBuf;
 use std::time::Instant;
 
-use burn::module::Module;
+use burn::module::{Module, ModuleMapper, Param};
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
 use burn_revision::language::{
-    BatchDecoder, Decoded, GenerationConfig, LanguageModel, LlamaDecoder, Pretrained, TokenStream,
-    WeightStorage,
+    BatchDecoder, Decoded, GenerationConfig, LanguageModel, LlamaConfig, LlamaDecoder, Pretrained,
+    TokenStream, WeightStorage,
 };
 use burn_revision::revision::*;
 use burn_revision::training::{adamw, clip_by_global_norm};
@@ -52,6 +53,12 @@ enum What {
         copies: Copies,
         #[arg(long, value_enum, default_value_t = Trained::Projector)]
         train: Trained,
+        /// Random weights in the shape of a model, instead of those of the file
+        #[arg(long, value_enum)]
+        shape: Option<Shape>,
+        /// What a frozen language model with random weights is stored and computed in
+        #[arg(long, value_enum, default_value_t = Precision::F32, requires = "shape")]
+        precision: Precision,
     },
     /// Greedy generation with a cache
     Generate {
@@ -91,6 +98,19 @@ enum Trained {
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Shape {
+    Smollm2,
+    #[value(name = "llama-1b")]
+    Llama1b,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Precision {
+    F32,
+    Bf16,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum Projected {
     Once,
     Copies,
@@ -100,8 +120,13 @@ fn main() {
     burn_revision::training::keep_freed_memory();
     let arguments = Arguments::parse();
     let line = match arguments.what {
-        What::Stage1 { batch, visual, text, steps, logits, projector, copies, train } => {
-            stage1([batch, visual, text, steps], logits, projector, copies, train)
+        What::Stage1 { batch, visual, text, steps, logits, projector, copies, train, shape, precision } => {
+            let device = Device::default().autodiff();
+            let language = match shape {
+                Some(shape) => random(shape, precision, &device),
+                None => language(&device),
+            };
+            stage1(language, [batch, visual, text, steps], logits, projector, copies, train)
         }
         What::Generate { new, prompt, blocks: true, batch } => {
             let device = Device::default();
@@ -130,6 +155,33 @@ fn language(device: &Device) -> LlamaDecoder {
     Pretrained::load(file(), FloatDType::F32, device).expect(MISSING).model
 }
 
+/// A model of random weights.
+fn random(shape: Shape, precision: Precision, device: &Device) -> LlamaDecoder {
+    let config = match shape {
+        Shape::Smollm2 => LlamaConfig::new(49_152, 576, 1536, 30, 9)
+            .with_num_key_value_heads(Some(3))
+            .with_rope_theta(100_000.0),
+        Shape::Llama1b => LlamaConfig::new(128_256, 2048, 8192, 16, 32)
+            .with_num_key_value_heads(Some(8))
+            .with_rope_theta(500_000.0),
+    };
+    let model = config.with_tie_word_embeddings(true).init(&device.clone().inner()).unwrap();
+    let model = match precision {
+        Precision::F32 => model,
+        Precision::Bf16 => model.map(&mut InBfloat16),
+    };
+    model.fork(device)
+}
+
+/// Casts weights that no gradient is kept for.
+struct InBfloat16;
+
+impl ModuleMapper for InBfloat16 {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|weights| weights.cast(FloatDType::BF16))
+    }
+}
+
 /// The loss as the authors' code computes it: copies through the projector, logits at every position.
 fn naive_loss(model: &ReVision<LlamaDecoder>, batch: &Batch, visual: usize) -> Tensor<1> {
     let text = model.language.embed(batch.tokens.clone());
@@ -146,6 +198,7 @@ fn naive_loss(model: &ReVision<LlamaDecoder>, batch: &Batch, visual: usize) -> T
 }
 
 fn stage1(
+    language: LlamaDecoder,
     [batch, visual, text, steps]: [usize; 4],
     logits: Logits,
     projected: Projected,
@@ -154,7 +207,7 @@ fn stage1(
 ) -> serde_json::Value {
     let device = Device::default().autodiff();
     let model = ReVisionConfig::new(DIM).with_num_visual_tokens(visual);
-    let model = model.init(language(&device), &device).unwrap();
+    let model = model.init(language, &device).unwrap();
     let trainable = match trained {
         Trained::Projector => Trainable::Projector,
         Trained::All => Trainable::ProjectorAndLanguage,
@@ -193,10 +246,11 @@ fn stage1(
         losses.push(loss.into_scalar::<f32>());
         times.push(begun.elapsed().as_secs_f64());
     }
-    let seconds = median(times.split_off(WARM_UP));
+    let timed = times.split_off(WARM_UP);
+    let (timed_seconds, seconds) = (timed.iter().sum::<f64>(), median(timed));
     serde_json::json!({
         "what": "stage1", "tokens_per_second": (batch * (visual + text)) as f64 / seconds,
-        "median_step_seconds": seconds, "peak_rss_mb": peak_rss_mb(), "loss": [losses[0], losses[losses.len() - 1]],
+        "median_step_seconds": seconds, "warm_up_seconds": times.iter().sum::<f64>(), "timed_seconds": timed_seconds, "peak_rss_mb": peak_rss_mb(), "loss": [losses[0], losses[losses.len() - 1]],
     })
 }
 

@@ -1,8 +1,8 @@
 use burn::module::Module;
-use burn::tensor::{DType, Device, TensorData};
+use burn::tensor::{Device, TensorData};
 use burn_revision::revision::{Projector, ProjectorKind};
 
-use crate::agreement::{assert_close, device, random, reference};
+use crate::agreement::{assert_products_close, device, random, reference};
 use crate::tiny::weights;
 
 const KINDS: [ProjectorKind; 4] =
@@ -20,7 +20,7 @@ fn projected_rows_agree() {
         let projector = projector(kind);
         let expected = projector.forward(random(9, 24, 1, &reference()));
         let found = projector.to_device(&device()).forward(random(9, 24, 1, &device()));
-        assert_close(found.into_data(), expected.into_data(), DType::F32, &kind.to_string());
+        assert_products_close(found.into_data(), expected.into_data(), &kind.to_string());
     }
 }
 
@@ -50,7 +50,7 @@ fn gradients_agree() {
         let found = gradients(projector, &device());
         assert_eq!(found.len(), expected.len());
         for ((path, found), (_, expected)) in found.into_iter().zip(expected) {
-            assert_close(found, expected, DType::F32, &format!("{kind}, {path}"));
+            assert_products_close(found, expected, &format!("{kind}, {path}"));
         }
     }
 }

@@ -1,11 +1,11 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams};
-use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use burn_revision::language::{LanguageModel, LlamaDecoder};
 use burn_revision::revision::*;
 
-use crate::agreement::{assert_close, device, numbers, reference};
+use crate::agreement::{assert_products_close, device, numbers, reference};
 use crate::tiny::{CAPTIONS, DIM, assert_same, batch, dataset, learner, measure, model, stage, weights};
 
 /// The gradient by every weight of a module that has one, by path.
@@ -65,11 +65,11 @@ fn leading_pictures_give_the_loss_of_all_their_tokens() {
             CrossEntropyLossConfig::new().init(&logits.device()).forward(logits, batch.targets.clone())
         };
         let loss = model.loss(&batch);
-        assert_close(loss.to_data(), whole.to_data(), DType::F32, "loss");
+        assert_products_close(loss.to_data(), whole.to_data(), "loss");
         let [found, expected] = [loss, whole].map(|loss| gradients(&model, &loss.backward()));
         assert_eq!(found.len(), expected.len());
         for ((path, found), (_, expected)) in found.into_iter().zip(expected) {
-            assert_close(found, expected, DType::F32, &path);
+            assert_products_close(found, expected, &path);
         }
     }
 }
@@ -84,7 +84,7 @@ fn the_loss_and_its_gradients_agree() {
             (loss.to_data(), gradients(&model, &loss.backward()))
         };
         let ((loss, found), (expected_loss, expected)) = (run(&device()), run(&reference()));
-        assert_close(loss, expected_loss, DType::F32, "loss");
+        assert_products_close(loss, expected_loss, "loss");
         let paths = |grads: &[(String, TensorData)]| -> Vec<String> {
             grads.iter().map(|(path, _)| path.clone()).collect()
         };
@@ -92,7 +92,7 @@ fn the_loss_and_its_gradients_agree() {
         let frozen = found.iter().all(|(path, _)| path.starts_with("projector."));
         assert_eq!(frozen, trainable == Trainable::Projector, "no gradient is computed for frozen weights");
         for ((path, found), (_, expected)) in found.into_iter().zip(expected) {
-            assert_close(found, expected, DType::F32, &path);
+            assert_products_close(found, expected, &path);
         }
     }
 }
@@ -121,7 +121,7 @@ fn one_training_step_agrees() {
         found.into_iter().zip(expected).zip(weights(&model()))
     {
         assert_ne!(found, before, "{path} was trained");
-        assert_close(found, expected, DType::F32, &path);
+        assert_products_close(found, expected, &path);
     }
 }
 
