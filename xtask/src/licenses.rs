@@ -1,7 +1,7 @@
 //! What may be among the dependencies, as `deny.toml` says it: the part of `cargo deny check bans licenses sources` that needs no
 //! more than cargo, without the minutes that it takes to compile that program.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use spdx::{Expression, Licensee, ParseMode};
@@ -29,7 +29,7 @@ const TREE: [&str; 12] = [
 pub fn run() -> Result<bool, String> {
     let path = root().join("deny.toml");
     let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let allowed = allowed(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+    let rules = Rules::read(&text).map_err(|error| format!("{}: {error}", path.display()))?;
     let tree = output(&TREE)?;
     // What was printed before has a mark.
     let lines: BTreeSet<&str> = tree.lines().map(|line| line.strip_suffix(" (*)").unwrap_or(line)).collect();
@@ -40,7 +40,7 @@ pub fn run() -> Result<bool, String> {
     let folder = root().to_string_lossy().into_owned();
     let found: Vec<String> = lines
         .iter()
-        .filter_map(|line| refusal(line, &folder, &allowed))
+        .filter_map(|line| refusal(line, &folder, &rules))
         .chain(own.iter().flat_map(any_versions))
         .collect();
     found.iter().for_each(|refusal| eprintln!("error: {refusal}"));
@@ -48,22 +48,44 @@ pub fn run() -> Result<bool, String> {
     Ok(found.is_empty())
 }
 
-/// The list `allow` of the table `licenses`.
-fn allowed(deny: &str) -> Result<Vec<Licensee>, String> {
-    let table: toml::Table = deny.parse().map_err(|error: toml::de::Error| error.to_string())?;
-    let list =
-        table.get("licenses").and_then(|licenses| licenses.get("allow")).and_then(toml::Value::as_array);
-    let names = list.ok_or("no list licenses.allow")?.iter();
-    names
-        .map(|name| {
+/// What the table `licenses` says.
+struct Rules {
+    allowed: Vec<Licensee>,
+    /// The licenses of packages that name none, by `name version`.
+    clarified: BTreeMap<String, String>,
+}
+
+impl Rules {
+    fn read(deny: &str) -> Result<Self, String> {
+        let table: toml::Table = deny.parse().map_err(|error: toml::de::Error| error.to_string())?;
+        let list = |name| {
+            let list = table.get("licenses").and_then(|licenses| licenses.get(name));
+            list.and_then(toml::Value::as_array)
+        };
+        let names = list("allow").ok_or("no list licenses.allow")?.iter();
+        let allowed = names.map(|name| {
             let name = name.as_str().ok_or_else(|| format!("licenses.allow: {name:?} is no text"))?;
             Licensee::parse(name).map_err(|error| format!("licenses.allow: {name:?}: {error}"))
+        });
+        let clarified = list("clarify").into_iter().flatten().map(|entry| {
+            let text = |name| entry.get(name).and_then(toml::Value::as_str);
+            // Another version may have another license.
+            let package = text("crate").and_then(|package| package.split_once("@="));
+            let (name, version) =
+                package.ok_or_else(|| format!("licenses.clarify: {entry:?}: crate is no name@=version"))?;
+            let license =
+                text("expression").ok_or_else(|| format!("licenses.clarify: {entry:?}: no expression"))?;
+            Ok::<_, String>((format!("{name} v{version}"), license.to_string()))
+        });
+        Ok(Self {
+            allowed: allowed.collect::<Result<_, _>>()?,
+            clarified: clarified.collect::<Result<_, _>>()?,
         })
-        .collect()
+    }
 }
 
 /// Why a package is refused, of a line `name version (where from)|license`, where a registry goes without saying.
-fn refusal(line: &str, folder: &str, allowed: &[Licensee]) -> Option<String> {
+fn refusal(line: &str, folder: &str, rules: &Rules) -> Option<String> {
     let (package, license) = line.rsplit_once('|')?;
     let name: Vec<&str> = package.split_whitespace().take(2).collect();
     let refuse = |why: String| Some(format!("{}: {why}", name.join(" ")));
@@ -72,14 +94,17 @@ fn refusal(line: &str, folder: &str, allowed: &[Licensee]) -> Option<String> {
     if let Some(origin) = elsewhere {
         return refuse(format!("comes from {origin}"));
     }
-    if license.is_empty() {
-        return refuse("names no license".into());
-    }
+    let license = match rules.clarified.get(&name.join(" ")) {
+        Some(clarified) if license.is_empty() => clarified,
+        _ if license.is_empty() => return refuse("names no license".into()),
+        _ => license,
+    };
     match Expression::parse_mode(license, ParseMode::LAX) {
         Err(error) => refuse(format!("license {license:?}: {}", error.reason)),
         Ok(expression) => {
-            let is_allowed =
-                |required: &spdx::LicenseReq| allowed.iter().any(|licensee| licensee.satisfies(required));
+            let is_allowed = |required: &spdx::LicenseReq| {
+                rules.allowed.iter().any(|licensee| licensee.satisfies(required))
+            };
             match expression.evaluate(is_allowed) {
                 true => None,
                 false => refuse(format!("license {license:?} is not among licenses.allow")),
@@ -105,7 +130,7 @@ mod tests {
     const DENY: &str = "[licenses]\nallow = [\"MIT\", \"Apache-2.0\", \"Apache-2.0 WITH LLVM-exception\"]";
 
     fn refused(line: &str) -> Option<String> {
-        refusal(line, "/home/x", &allowed(DENY).unwrap())
+        refusal(line, "/home/x", &Rules::read(DENY).unwrap())
     }
 
     #[test]
@@ -146,7 +171,24 @@ mod tests {
 
     #[test]
     fn what_is_allowed_are_known_licenses() {
-        assert!(allowed("[licenses]\nallow = [\"Mine\"]").unwrap_err().contains("Mine"));
-        assert!(allowed("[bans]").unwrap_err().contains("licenses.allow"));
+        let error = |deny| Rules::read(deny).err().unwrap();
+        assert!(error("[licenses]\nallow = [\"Mine\"]").contains("Mine"));
+        assert!(error("[bans]").contains("licenses.allow"));
+    }
+
+    #[test]
+    fn a_license_is_clarified_for_one_version_of_what_names_none() {
+        let clarified = |license| {
+            let entry = format!("[[licenses.clarify]]\ncrate = \"x@=1.0.0\"\nexpression = \"{license}\"");
+            Rules::read(&format!("{DENY}\n{entry}")).unwrap()
+        };
+        let refused = |line, license| refusal(line, "/home/x", &clarified(license));
+        assert_eq!(refused("x v1.0.0|", "MIT"), None);
+        assert!(refused("x v1.0.0|", "GPL-3.0-only").unwrap().contains("is not among"));
+        assert!(refused("x v1.0.0|GPL-3.0-only", "MIT").unwrap().contains("is not among"));
+        assert!(refused("x v1.0.1|", "MIT").unwrap().contains("names no license"));
+        let without_version =
+            "[licenses]\nallow = []\n[[licenses.clarify]]\ncrate = \"x\"\nexpression = \"MIT\"";
+        assert!(Rules::read(without_version).err().unwrap().contains("name@=version"));
     }
 }
