@@ -119,7 +119,7 @@ def figure(results, key, form):
     """Median, smallest and largest."""
     values = [result[key] for result in results if result.get(key) is not None]
     if not values:
-        return "failed"
+        return "failed" if any("failed" in result for result in results) else "-"
     spread = f" ({form.format(min(values))}-{form.format(max(values))})" if len(values) > 1 else ""
     return form.format(statistics.median(values)) + spread
 
