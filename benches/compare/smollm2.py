@@ -74,6 +74,8 @@ def parse():
     args = parser.parse_args()
     if args.what == "stage1" and args.precision == "bf16" and not args.shape:
         parser.error("--precision is that of random weights: name a --shape")
+    if args.what == "stage1" and args.precision == "bf16" and args.train == "all":
+        parser.error("--precision bf16 is for a frozen model, not for --train all")
     if args.what == "stage1" and args.steps <= WARM_UP:
         parser.error(f"--steps must be more than {WARM_UP}")
     return args

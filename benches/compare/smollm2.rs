@@ -122,6 +122,8 @@ fn main() {
     let line = match arguments.what {
         What::Stage1 { batch, visual, text, steps, logits, projector, copies, train, shape, precision } => {
             let device = Device::default().autodiff();
+            let loses_updates = precision == Precision::Bf16 && train == Trained::All;
+            assert!(!loses_updates, "--precision bf16 is for a frozen model, not for --train all");
             let language = match shape {
                 Some(shape) => random(shape, precision, &device),
                 None => language(&device),
