@@ -8,6 +8,9 @@
 #[allow(dead_code, unused_imports)]
 #[path = "../src/fused/mod.rs"]
 mod fused;
+#[allow(dead_code)]
+#[path = "../src/half_precision.rs"]
+mod half_precision;
 
 use std::hint::black_box;
 use std::time::Instant;

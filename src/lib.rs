@@ -49,6 +49,7 @@ mod error;
 mod fingerprint;
 mod fused;
 pub mod geometry;
+mod half_precision;
 mod json;
 pub mod language;
 mod pickle;

@@ -4,9 +4,11 @@
 //! ones that the processor has (AVX-512, AVX2 with FMA, NEON), whatever the crate was compiled for. Closures and calls
 //! that are not inlined would fall out of that, so the loops have neither.
 
+use burn::tensor::{bf16, f16};
 use pulp::{Arch, Simd, WithSimd};
 
 use super::FloatType;
+use crate::half_precision::Stored;
 
 /// A computation over rows that is compiled once for each set of vector instructions.
 pub(crate) trait Kernel {
@@ -53,7 +55,7 @@ impl Lane for f32 {
             FloatType::F16 => decode_half(bytes, row),
             FloatType::BF16 => {
                 for (value, bytes) in row.iter_mut().zip(bytes.as_chunks::<2>().0) {
-                    *value = f32::from_bits(u32::from(u16::from_le_bytes(*bytes)) << 16);
+                    *value = bf16::from_le_bytes(*bytes).widen();
                 }
             }
             FloatType::F32 => {
@@ -99,20 +101,8 @@ fn decode_half(bytes: &[u8], row: &mut [f32]) {
         (bytes, row) = (rest, others);
     }
     for (value, bytes) in row.iter_mut().zip(bytes.as_chunks::<2>().0) {
-        *value = half_to_single(u16::from_le_bytes(*bytes));
+        *value = f16::from_le_bytes(*bytes).widen();
     }
-}
-
-/// Half precision to single precision by integer operations and one multiplication, which every processor has as
-/// vector instructions.
-#[inline(always)]
-fn half_to_single(half: u16) -> f32 {
-    const TWO_TO_THE_112: f32 = f32::from_bits(0x7780_0000);
-    let magnitude = u32::from(half & 0x7FFF) << 13;
-    let sign = u32::from(half & 0x8000) << 16;
-    let value = f32::from_bits(magnitude) * TWO_TO_THE_112;
-    let special = if magnitude >= 0x0F80_0000 { 0x7F80_0000 } else { 0 };
-    f32::from_bits(value.to_bits() | special | sign)
 }
 
 #[inline(always)]
@@ -244,7 +234,7 @@ mod tests {
                 exponent => (1.0 + mantissa / 1024.0) * 2.0_f64.powi(i32::from(exponent) - 15),
             };
             let expected = if half >> 15 == 1 { -magnitude } else { magnitude };
-            for value in [decoded[usize::from(half)], half_to_single(half)] {
+            for value in [decoded[usize::from(half)], f16::from_bits(half).widen()] {
                 let same = f64::from(value) == expected && value.is_sign_negative() == (half >> 15 == 1);
                 assert!(same || value.is_nan() && expected.is_nan(), "{half:#x}: {value}");
             }

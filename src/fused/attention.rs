@@ -19,6 +19,7 @@ use faer::{Accum, MatMut, MatRef, Par};
 use pulp::{Arch, Simd, WithSimd};
 
 use super::kernel::{dot, exp, highest, sum, tensor};
+use super::narrow::in_float32;
 use super::parts::over_threads;
 
 /// Queries that are compared with keys together: few enough for their scores to stay in the cache.
@@ -336,12 +337,35 @@ fn product(out: MatMut<'_, f32>, add: Accum, a: MatRef<'_, f32>, b: MatRef<'_, f
 /// `[batch, time, heads, dim]` for queries `[batch, heads, time, dim]` over keys and values `[batch, kv_heads, seen, dim]`,
 /// of which the queries are the last positions.
 pub(super) fn forward(query: FlexTensor, key: FlexTensor, value: FlexTensor, scale: f64) -> FlexTensor {
-    attend(&Attention::new([query, key, value], scale)).0
+    attend([query, key, value], scale).0
 }
 
-fn attend(attention: &Attention) -> (FlexTensor, Vec<f32>) {
-    let (out, sums) = attention.forward();
-    (tensor(out, [attention.batch, attention.time, attention.heads, attention.dim]), sums)
+fn attend(inputs: [FlexTensor; 3], scale: f64) -> (FlexTensor, Vec<f32>) {
+    let mut sums = Vec::new();
+    let [out] = in_float32(inputs, |inputs| {
+        let attention = Attention::new(inputs, scale);
+        let out;
+        (out, sums) = attention.forward();
+        [tensor(out, [attention.batch, attention.time, attention.heads, attention.dim])]
+    });
+    (out, sums)
+}
+
+/// The gradients by queries, keys and values, of what was attended, `out`, with the gradient `grad`.
+fn backward(
+    inputs: [FlexTensor; 3],
+    scale: f64,
+    [out, grad]: [FlexTensor; 2],
+    sums: &[f32],
+) -> [FlexTensor; 3] {
+    let [query, key, value] = inputs;
+    in_float32([query, key, value, out, grad], |[query, key, value, out, grad]| {
+        let attention = Attention::new([query, key, value], scale);
+        let [out, grad] = [out, grad].map(|tensor| Heads::new(tensor.transpose(1, 2)));
+        let mut gradients = attention.backward(&out, &grad, sums).into_iter();
+        [&attention.query, &attention.key, &attention.value]
+            .map(|heads| tensor(gradients.next().expect("three gradients"), heads.dims))
+    })
 }
 
 /// [`forward`] with its backward pass.
@@ -369,13 +393,10 @@ pub(super) fn tracked<C: CheckpointStrategy>(
             let grad = grads.consume::<Flex>(&ops.node);
             let Kept { inputs, scale, out, sums } = ops.state;
             let inputs = inputs.map(|node| checkpointer.retrieve_node_output::<FlexTensor>(node));
-            let attention = Attention::new(inputs, scale);
-            let [out, grad] = [out, grad].map(|tensor| Heads::new(tensor.transpose(1, 2)));
-            let gradients = attention.backward(&out, &grad, &sums);
-            let shapes = [&attention.query, &attention.key, &attention.value].map(|heads| heads.dims);
-            for ((node, gradient), shape) in ops.parents.into_iter().zip(gradients).zip(shapes) {
+            let gradients = backward(inputs, scale, [out, grad], &sums);
+            for (node, gradient) in ops.parents.into_iter().zip(gradients) {
                 if let Some(node) = node {
-                    grads.register::<Flex>(node.id, tensor(gradient, shape));
+                    grads.register::<Flex>(node.id, gradient);
                 }
             }
         }
@@ -385,9 +406,9 @@ pub(super) fn tracked<C: CheckpointStrategy>(
     match CausalAttention.prepare::<C>([query.node(), key.node(), value.node()]).compute_bound().stateful() {
         OpsKind::Tracked(mut prep) => {
             let inputs = [&query, &key, &value].map(|tensor| prep.checkpoint(tensor));
-            let (out, sums) = attend(&Attention::new(primitives(), scale));
+            let (out, sums) = attend(primitives(), scale);
             prep.finish(Kept { inputs, scale, out: out.clone(), sums: Arc::new(sums) }, out)
         }
-        OpsKind::UnTracked(prep) => prep.finish(attend(&Attention::new(primitives(), scale)).0),
+        OpsKind::UnTracked(prep) => prep.finish(attend(primitives(), scale).0),
     }
 }

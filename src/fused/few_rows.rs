@@ -4,13 +4,15 @@
 //! those of small matrices on one thread (`get_parallelism` in `ops/matmul.rs` of burn-flex 0.22.1), which cannot read as fast
 //! as the memory delivers.
 
-use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
-use burn::tensor::{DType, Tensor};
+use burn::backend::{Flex, TensorMetadata};
+use burn::tensor::{DType, Tensor, bf16, f16};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::Stored;
 use super::kernel::{Numbers, tensor};
+use super::narrow::{rounded, widened};
 
 /// Rows for which the reading of the matrix is what counts.
 const FEW: usize = 8;
@@ -32,15 +34,33 @@ const TOGETHER: usize = 4;
 
 /// How the numbers of a matrix lie.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Order {
+pub(crate) enum Order {
     /// `[inputs, outputs]`, as those of a `Linear`.
     OfInputs,
     /// `[outputs, inputs]`, as those of an `Embedding`.
     OfOutputs,
 }
 
+impl Order {
+    /// The dimension of the inputs.
+    pub(super) fn of_inputs(self) -> usize {
+        match self {
+            Self::OfInputs => 0,
+            Self::OfOutputs => 1,
+        }
+    }
+
+    /// Where outputs are inputs.
+    pub(super) fn reversed(self) -> Self {
+        match self {
+            Self::OfInputs => Self::OfOutputs,
+            Self::OfOutputs => Self::OfInputs,
+        }
+    }
+}
+
 /// The products of rows, `[rows, inputs]`, with each of the matrices; `None` where rows are many, or where not all tensors are
-/// flex's, in float32, without autodiff, and the matrices in one piece.
+/// flex's, of one type in float32 or half precision, without autodiff, and the matrices in one piece.
 pub(super) fn products<const N: usize>(
     x: &Tensor<2>,
     matrices: [Tensor<2>; N],
@@ -50,38 +70,56 @@ pub(super) fn products<const N: usize>(
     if rows == 0 || rows > FEW || inputs == 0 {
         return None;
     }
-    let is_float = |tensor: &FlexTensor| tensor.dtype() == DType::F32;
-    let x = x.clone().try_into_primitive::<Flex>().ok().filter(is_float).map(Numbers::new)?;
-    let of_flex = matrices.into_iter().map(|matrix| {
-        let matrix = matrix.try_into_primitive::<Flex>().ok().filter(is_float)?;
-        matrix.is_contiguous().then(|| Numbers::new(matrix))
-    });
-    let matrices: Vec<Numbers> = of_flex.collect::<Option<_>>()?;
-    let total: usize = matrices.iter().map(|matrix| matrix.as_slice().len()).sum();
+    let dtype = x.dtype();
+    let of_flex =
+        |tensor: Tensor<2>| tensor.try_into_primitive::<Flex>().ok().filter(|it| it.dtype() == dtype);
+    let x = of_flex(x.clone())?;
+    let matrices = matrices.into_iter().map(|matrix| of_flex(matrix).filter(FlexTensor::is_contiguous));
+    let matrices: Vec<FlexTensor> = matrices.collect::<Option<_>>()?;
+    let products: Vec<FlexTensor> = match dtype {
+        DType::F32 => compute::<f32>(x, &matrices, order).collect(),
+        DType::BF16 => compute::<bf16>(widened::<bf16>(x), &matrices, order).map(rounded::<bf16>).collect(),
+        DType::F16 => compute::<f16>(widened::<f16>(x), &matrices, order).map(rounded::<f16>).collect(),
+        _ => return None,
+    };
+    let products = products.into_iter().map(Tensor::from_primitive::<Flex>).collect::<Vec<_>>();
+    Some(products.try_into().expect("an output for each matrix"))
+}
+
+/// The products in float32, of rows in float32 and matrices of any type.
+fn compute<E: Stored>(
+    x: FlexTensor,
+    matrices: &[FlexTensor],
+    order: Order,
+) -> impl Iterator<Item = FlexTensor> {
+    let [rows, inputs] = x.shape().dims();
+    let x = Numbers::new(x);
     let x = x.as_slice();
-    let jobs: Vec<Part> =
-        matrices.iter().flat_map(|matrix| parts(x, inputs, matrix.as_slice(), order)).collect();
-    let compute = |part: &Part| Arch::new().dispatch(part);
+    let matrices =
+        matrices.iter().map(|matrix| matrix.as_slice::<E>().expect("a contiguous tensor of its type"));
+    let matrices: Vec<&[E]> = matrices.collect();
+    let total: usize = matrices.iter().map(|matrix| matrix.len()).sum();
+    let jobs: Vec<Part<E>> = matrices.iter().flat_map(|matrix| parts(x, inputs, matrix, order)).collect();
+    let compute = |part: &Part<E>| Arch::new().dispatch(part);
     let computed: Vec<Vec<f32>> = match total < SERIAL {
         true => jobs.iter().map(compute).collect(),
         false => jobs.par_iter().with_max_len(1).map(compute).collect(),
     };
     let mut computed = computed.into_iter();
     let outputs = matrices.iter().map(|matrix| {
-        let matrix = matrix.as_slice();
         let parts = computed.by_ref().take(parts(x, inputs, matrix, order).len());
         let product = match order {
             Order::OfInputs => Arch::new().dispatch(Sum(parts.collect())),
             Order::OfOutputs => side_by_side(&parts.collect::<Vec<_>>(), rows),
         };
-        Tensor::from_primitive::<Flex>(tensor(product, [rows, matrix.len() / inputs]))
+        tensor(product, [rows, matrix.len() / inputs])
     });
-    Some(outputs.collect::<Vec<_>>().try_into().expect("an output for each matrix"))
+    outputs.collect::<Vec<_>>().into_iter()
 }
 
 /// A matrix in parts that are each in one piece, as memory is read best. They are the same with any number of threads, so that
 /// sums are.
-fn parts<'a>(x: &'a [f32], inputs: usize, matrix: &'a [f32], order: Order) -> Vec<Part<'a>> {
+fn parts<'a, E: Stored>(x: &'a [f32], inputs: usize, matrix: &'a [E], order: Order) -> Vec<Part<'a, E>> {
     let outputs = matrix.len() / inputs;
     let (count, width) = match order {
         Order::OfInputs => (inputs, outputs),
@@ -128,16 +166,16 @@ fn side_by_side(parts: &[Vec<f32>], rows: usize) -> Vec<f32> {
 }
 
 /// A part of a matrix, of all columns of some inputs or of all inputs of some columns.
-struct Part<'a> {
+struct Part<'a, E> {
     x: &'a [f32],
     inputs: usize,
     first: usize,
-    numbers: &'a [f32],
+    numbers: &'a [E],
     width: usize,
     order: Order,
 }
 
-impl WithSimd for &Part<'_> {
+impl<E: Stored> WithSimd for &Part<'_, E> {
     type Output = Vec<f32>;
 
     /// What the part adds to the product, `[rows, outputs]`, or its columns of it.
@@ -180,12 +218,12 @@ impl WithSimd for &Part<'_> {
 
 /// The sum of products, a tree of sums at the end.
 #[inline(always)]
-fn dot(a: &[f32], b: &[f32]) -> f32 {
+fn dot<E: Stored>(a: &[f32], b: &[E]) -> f32 {
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
     let mut sums = [0.0; LANES];
     for (a, b) in a.iter().zip(b) {
         for lane in 0..LANES {
-            sums[lane] = a[lane].mul_add(b[lane], sums[lane]);
+            sums[lane] = a[lane].mul_add(b[lane].widen(), sums[lane]);
         }
     }
     let mut width = LANES;
@@ -195,26 +233,27 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
             sums[lane] += sums[lane + width];
         }
     }
-    sums[0] + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
+    sums[0] + a_rest.iter().zip(b_rest).map(|(a, b)| a * b.widen()).sum::<f32>()
 }
 
 /// Adds the inputs one after the other, each times its weights.
 #[inline(always)]
-fn add_together(sums: &mut [f32], weights: &[f32], x: &[f32; TOGETHER]) {
+fn add_together<E: Stored>(sums: &mut [f32], weights: &[E], x: &[f32; TOGETHER]) {
     let width = sums.len();
     let (a, rest) = weights.split_at(width);
     let (b, rest) = rest.split_at(width);
     let (c, d) = rest.split_at(width);
     for ((((sum, a), b), c), d) in sums.iter_mut().zip(a).zip(b).zip(c).zip(d) {
-        *sum = d.mul_add(x[3], c.mul_add(x[2], b.mul_add(x[1], a.mul_add(x[0], *sum))));
+        let first = b.widen().mul_add(x[1], a.widen().mul_add(x[0], *sum));
+        *sum = d.widen().mul_add(x[3], c.widen().mul_add(x[2], first));
     }
 }
 
 /// Adds `weights * x`.
 #[inline(always)]
-fn add(sums: &mut [f32], weights: &[f32], x: f32) {
+fn add<E: Stored>(sums: &mut [f32], weights: &[E], x: f32) {
     for (sum, weight) in sums.iter_mut().zip(weights) {
-        *sum = weight.mul_add(x, *sum);
+        *sum = weight.widen().mul_add(x, *sum);
     }
 }
 
@@ -248,6 +287,23 @@ mod tests {
                     let tolerance = Tolerance::<f32>::rel_abs(1e-4, 1e-4);
                     found.into_data().assert_approx_eq(&expected, tolerance);
                     of_outputs.into_data().assert_approx_eq(&expected, tolerance);
+                }
+            }
+        }
+    }
+
+    /// Matrices of half precision are read as they are, and products are rounded once.
+    #[test]
+    fn products_in_half_precision_are_those_of_float32_rounded_once() {
+        for (rows, inputs, outputs) in [(1, 3, 5), (8, 37, 65), (2, 600, 513)] {
+            for dtype in [DType::BF16, DType::F16] {
+                let [x, matrix] = [[rows, inputs], [inputs, outputs]].map(|shape| random(shape).cast(dtype));
+                let swapped = Tensor::from_data(matrix.clone().transpose().to_data(), (&flex(), dtype));
+                for (matrix, order) in [(matrix, Order::OfInputs), (swapped, Order::OfOutputs)] {
+                    let [found] = products(&x, [matrix.clone()], order).expect("flex has it");
+                    let [x, matrix] = [x.clone(), matrix].map(|tensor| tensor.cast(DType::F32));
+                    let [expected] = products(&x, [matrix], order).expect("flex has it");
+                    found.into_data().assert_eq(&expected.cast(dtype).into_data(), true);
                 }
             }
         }

@@ -4,6 +4,8 @@ use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Flex, backend_extension};
 
+use super::few_rows::Order;
+
 /// Operations in one pass. The functions of this folder's root have them for every backend.
 #[backend_extension(Flex, Autodiff)]
 pub(crate) trait FusedOps: Backend {
@@ -26,6 +28,9 @@ pub(crate) trait FusedOps: Backend {
     ) -> FloatTensor<Self>;
     /// The mean cross-entropy.
     fn fused_cross_entropy(logits: FloatTensor<Self>, targets: Vec<usize>) -> FloatTensor<Self>;
+    /// The products of rows with a matrix, in half precision.
+    fn fused_half_product(x: FloatTensor<Self>, matrix: FloatTensor<Self>, order: Order)
+    -> FloatTensor<Self>;
 }
 
 impl FusedOps for Flex {
@@ -57,6 +62,14 @@ impl FusedOps for Flex {
     fn fused_cross_entropy(logits: FloatTensor<Self>, targets: Vec<usize>) -> FloatTensor<Self> {
         super::cross_entropy::forward(logits, &targets)
     }
+
+    fn fused_half_product(
+        x: FloatTensor<Self>,
+        matrix: FloatTensor<Self>,
+        order: Order,
+    ) -> FloatTensor<Self> {
+        super::product::forward(x, matrix, order)
+    }
 }
 
 impl<C: CheckpointStrategy> FusedOps for Autodiff<Flex, C> {
@@ -87,5 +100,13 @@ impl<C: CheckpointStrategy> FusedOps for Autodiff<Flex, C> {
 
     fn fused_cross_entropy(logits: FloatTensor<Self>, targets: Vec<usize>) -> FloatTensor<Self> {
         super::cross_entropy::tracked::<C>(logits, targets)
+    }
+
+    fn fused_half_product(
+        x: FloatTensor<Self>,
+        matrix: FloatTensor<Self>,
+        order: Order,
+    ) -> FloatTensor<Self> {
+        super::product::tracked::<C>(x, matrix, order)
     }
 }

@@ -1,7 +1,5 @@
 //! What the kernels share: tensors as numbers, sums and exponentials that compilers turn into vector instructions.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use burn::backend::DispatchTensorKind;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::{DType, Shape, Tensor, TensorData};
@@ -9,40 +7,28 @@ use burn::tensor::{DType, Shape, Tensor, TensorData};
 /// Sums that do not wait for each other.
 const LANES: usize = 32;
 
-/// Whether a tensor is one of flex in float32, with autodiff or without. The first of flex in another type is reported in the
-/// log, once in a process: what is computed with it is slow.
-pub(super) fn is_fused<const D: usize>(tensor: &Tensor<D>) -> bool {
-    static REPORT: OtherTypes = OtherTypes::new();
-    let kind = tensor.clone().into_dispatch().kind;
-    let is_flex = |kind: &DispatchTensorKind| matches!(kind, DispatchTensorKind::Flex(_));
-    let is_flex = match &kind {
-        DispatchTensorKind::Autodiff(inner) => is_flex(inner),
-        kind => is_flex(kind),
-    };
-    if is_flex && let Some(line) = REPORT.of(tensor.dtype()) {
-        log::warn!("{line}");
-    }
-    is_flex && tensor.dtype() == DType::F32
+/// Whether tensors are of flex, with autodiff or without, and of one type that is computed with in one pass.
+pub(super) fn are_fused<const N: usize, const D: usize>(tensors: [&Tensor<D>; N]) -> bool {
+    let dtype = tensors[0].dtype();
+    matches!(dtype, DType::F32 | DType::BF16 | DType::F16)
+        && tensors.into_iter().all(|tensor| tensor.dtype() == dtype && is_flex(tensor))
 }
 
-/// Reports the first type in which nothing is fused.
-struct OtherTypes(AtomicBool);
+/// Whether a tensor is one of flex in float32, with autodiff or without.
+pub(super) fn is_single<const D: usize>(tensor: &Tensor<D>) -> bool {
+    tensor.dtype() == DType::F32 && is_flex(tensor)
+}
 
-impl OtherTypes {
-    const fn new() -> Self {
-        Self(AtomicBool::new(false))
-    }
+/// Whether a tensor is one of flex in half precision, with autodiff or without.
+pub(super) fn is_half<const D: usize>(tensor: &Tensor<D>) -> bool {
+    matches!(tensor.dtype(), DType::BF16 | DType::F16) && is_flex(tensor)
+}
 
-    /// What to say of a tensor of this type.
-    fn of(&self, dtype: DType) -> Option<String> {
-        if dtype == DType::F32 || self.0.load(Ordering::Relaxed) || self.0.swap(true, Ordering::Relaxed) {
-            return None;
-        }
-        let name = format!("{dtype:?}").to_lowercase();
-        Some(format!(
-            "norms, attention, feed-forward layers or loss in {name}: flex computes them in one pass in f32 alone, and \
-             in {name} by the chain of Burn's operations, which takes longer"
-        ))
+fn is_flex<const D: usize>(tensor: &Tensor<D>) -> bool {
+    let is_flex = |kind: &DispatchTensorKind| matches!(kind, DispatchTensorKind::Flex(_));
+    match &tensor.clone().into_dispatch().kind {
+        DispatchTensorKind::Autodiff(inner) => is_flex(inner),
+        kind => is_flex(kind),
     }
 }
 
@@ -174,17 +160,5 @@ mod tests {
         assert!(exp(f32::NEG_INFINITY) < 1e-37 && exp(f32::INFINITY) > 1e38);
         assert!(sum_exp(&[0.0, f32::NAN], 0.0).is_nan());
         assert!(dot(&[0.0, f32::NAN], &[1.0; 2]).is_nan());
-    }
-
-    #[test]
-    fn the_first_other_type_is_reported_and_no_more() {
-        let report = OtherTypes::new();
-        assert_eq!(report.of(DType::F32), None);
-        let line = report.of(DType::BF16).unwrap();
-        assert!(line.contains("bf16") && line.contains("f32"), "{line}");
-        for dtype in [DType::BF16, DType::F64, DType::F32] {
-            assert_eq!(report.of(dtype), None);
-        }
-        assert!(OtherTypes::new().of(DType::F64).unwrap().contains("f64"));
     }
 }

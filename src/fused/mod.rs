@@ -1,6 +1,6 @@
 //! What decoders compute besides products of matrices, in one pass over memory and over threads where the backend is flex:
-//! forward and backward, as an extension of Burn's backends. Elsewhere, and in other types than float32, each is the
-//! composition of Burn's operations, which is also what it is tested against.
+//! forward and backward, as an extension of Burn's backends. Elsewhere, and in float64, each is the composition of Burn's
+//! operations, which is also what it is tested against. In half precision they compute in float32 and round once.
 //!
 //! | operation | passes of the composition (forward, backward) |
 //! |---|---|
@@ -11,6 +11,7 @@
 //! | cross-entropy | 6 and two copies of the logits kept |
 //! | AdamW | 14 |
 //! | products of few rows, without autodiff | 1, on one thread |
+//! | products in half precision | 3, of which 2 on one thread |
 //! | the norm of gradients, and clipping by it | 2, 1 |
 
 mod adamw;
@@ -25,11 +26,15 @@ mod flex;
 #[cfg(feature = "flex")]
 mod kernel;
 #[cfg(feature = "flex")]
+mod narrow;
+#[cfg(feature = "flex")]
 mod norm;
 #[cfg(feature = "flex")]
 mod parts;
 #[cfg(feature = "flex")]
 mod pool;
+#[cfg(feature = "flex")]
+mod product;
 #[cfg(feature = "flex")]
 mod rms_norm;
 #[cfg(feature = "flex")]
@@ -49,11 +54,15 @@ use burn::tensor::activation::silu;
 use burn::tensor::{DType, Int, Tensor};
 
 #[cfg(feature = "flex")]
+use super::half_precision::Stored;
+#[cfg(feature = "flex")]
 use burn::backend::Dispatch;
+#[cfg(feature = "flex")]
+use few_rows::Order;
 #[cfg(feature = "flex")]
 use flex::FusedOps;
 #[cfg(feature = "flex")]
-use kernel::is_fused;
+use kernel::{are_fused, is_half, is_single};
 
 pub(crate) use adamw::FusedAdamW;
 #[cfg(feature = "flex")]
@@ -76,23 +85,38 @@ pub(crate) fn in_awake_pool<R: Send>(_: &Device, work: impl FnOnce() -> R + Send
 /// [`Linear::forward`] of layers with one input, `[rows, inputs]`.
 pub(crate) fn linears<const N: usize>(layers: [&Linear; N], x: Tensor<2>) -> [Tensor<2>; N] {
     #[cfg(feature = "flex")]
-    {
-        let weights = layers.map(|layer| layer.weight.val());
-        if let Some(outputs) = few_rows::products(&x, weights, few_rows::Order::OfInputs) {
-            let mut biases = layers.iter().map(|layer| layer.bias.as_ref());
-            return outputs.map(|output| match biases.next().flatten() {
-                Some(bias) => output + bias.val().unsqueeze(),
-                None => output,
-            });
-        }
+    if let Some(outputs) = products(&x, layers.map(|layer| layer.weight.val()), Order::OfInputs) {
+        let mut biases = layers.iter().map(|layer| layer.bias.as_ref());
+        return outputs.map(|output| match biases.next().flatten() {
+            Some(bias) => output + bias.val().unsqueeze(),
+            None => output,
+        });
     }
     layers.map(|layer| layer.forward(x.clone()))
+}
+
+/// The products of rows with matrices, where flex's are not those of Burn.
+#[cfg(feature = "flex")]
+fn products<const N: usize>(x: &Tensor<2>, matrices: [Tensor<2>; N], order: Order) -> Option<[Tensor<2>; N]> {
+    if let Some(outputs) = few_rows::products(x, matrices.clone(), order) {
+        return Some(outputs);
+    }
+    let is_of_type = |matrix: &Tensor<2>| matrix.dtype() == x.dtype();
+    if !is_half(x) || x.shape().num_elements() == 0 || !matrices.iter().all(is_of_type) {
+        return None;
+    }
+    Some(matrices.map(|matrix| {
+        let inputs = matrix.dims()[order.of_inputs()];
+        assert_eq!(x.dims()[1], inputs, "rows are as wide as the inputs of the matrix");
+        let [x, matrix] = [x.clone(), matrix].map(Tensor::into_dispatch);
+        Tensor::from_dispatch(Dispatch::fused_half_product(x, matrix, order))
+    }))
 }
 
 /// The products of rows, `[rows, inputs]`, with those of a matrix, `[outputs, inputs]`.
 pub(crate) fn products_of_rows(x: Tensor<2>, matrix: Tensor<2>) -> Tensor<2> {
     #[cfg(feature = "flex")]
-    if let Some([output]) = few_rows::products(&x, [matrix.clone()], few_rows::Order::OfOutputs) {
+    if let Some([output]) = products(&x, [matrix.clone()], Order::OfOutputs) {
         return output;
     }
     x.matmul(matrix.transpose())
@@ -101,7 +125,7 @@ pub(crate) fn products_of_rows(x: Tensor<2>, matrix: Tensor<2>) -> Tensor<2> {
 /// [`RmsNorm::forward`].
 pub(crate) fn rms_norm<const D: usize>(norm: &RmsNorm, x: Tensor<D>) -> Tensor<D> {
     #[cfg(feature = "flex")]
-    if is_fused(&x) && is_fused(&norm.gamma.val()) {
+    if are_fused([&x]) && x.dtype() == norm.gamma.val().dtype() {
         assert_eq!(x.dims()[D - 1], norm.gamma.dims()[0], "rows are as wide as the gains of their norm");
         let gamma = norm.gamma.val().into_dispatch();
         return Tensor::from_dispatch(Dispatch::fused_rms_norm(x.into_dispatch(), gamma, norm.epsilon));
@@ -117,7 +141,7 @@ pub(crate) fn rms_norm<const D: usize>(norm: &RmsNorm, x: Tensor<D>) -> Tensor<D
 /// `silu(gate) * up`, of equal shapes.
 pub(crate) fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
     #[cfg(feature = "flex")]
-    if is_fused(&gate) && is_fused(&up) {
+    if are_fused([&gate, &up]) {
         assert_eq!(gate.dims(), up.dims(), "gate and up have one shape");
         return Tensor::from_dispatch(Dispatch::fused_swiglu(gate.into_dispatch(), up.into_dispatch()));
     }
@@ -133,7 +157,7 @@ pub(crate) fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D
 /// - output: `[batch, heads, time, dim]`
 pub(crate) fn rotary(heads: Tensor<4>, cos: Tensor<4>, sin: Tensor<4>) -> Tensor<4> {
     #[cfg(feature = "flex")]
-    if [&heads, &cos, &sin].into_iter().all(is_fused) {
+    if are_fused([&heads, &cos, &sin]) {
         let [batch, time, _, dim] = heads.dims();
         let rows = if cos.dims()[0] == 1 { 1 } else { batch };
         assert_eq!([cos.dims(), sin.dims()], [[rows, 1, time, dim / 2]; 2], "every position has its angles");
@@ -164,7 +188,7 @@ pub(crate) fn causal_attention(
     scale: f64,
 ) -> Option<Tensor<4>> {
     #[cfg(feature = "flex")]
-    if [query, key, value].into_iter().all(is_fused) {
+    if are_fused([query, key, value]) {
         let ([batch, heads, time, dim], [_, kv_heads, seen, _]) = (query.dims(), key.dims());
         assert_eq!(
             [key.dims(), value.dims()],
@@ -183,7 +207,7 @@ pub(crate) fn causal_attention(
 /// The mean cross-entropy of logits, `[rows, vocabulary]` in float32, with a token for each row: `[1]`.
 pub(crate) fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
     #[cfg(feature = "flex")]
-    if is_fused(&logits) {
+    if is_single(&logits) {
         let [rows, classes] = logits.dims();
         let targets: Vec<usize> = targets.into_data().iter::<i64>().map(|target| target as usize).collect();
         assert_eq!(targets.len(), rows, "every row of logits has a target");
@@ -198,7 +222,7 @@ pub(crate) fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tenso
 /// The sum of the squares of a tensor's numbers, `[1]` in float32.
 pub(crate) fn sum_of_squares<const D: usize>(x: &Tensor<D>) -> Tensor<1> {
     #[cfg(feature = "flex")]
-    if is_fused(x) && !x.is_autodiff() {
+    if is_single(x) && !x.is_autodiff() {
         return norm::sum_of_squares(x.clone());
     }
     // Squares in half precision overflow.
@@ -209,7 +233,7 @@ pub(crate) fn sum_of_squares<const D: usize>(x: &Tensor<D>) -> Tensor<1> {
 /// `x * factor`, in its place where nobody else has it.
 pub(crate) fn scaled<const D: usize>(x: Tensor<D>, factor: f64) -> Tensor<D> {
     #[cfg(feature = "flex")]
-    if is_fused(&x) && !x.is_autodiff() {
+    if is_single(&x) && !x.is_autodiff() {
         return norm::scaled(x, factor as f32);
     }
     x.mul_scalar(factor)

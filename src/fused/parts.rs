@@ -51,21 +51,21 @@ pub(super) fn of_parts(total: usize, len: usize, cost: usize, parts: &impl Parts
 ///
 /// Zeros are laid where and when they are written over, in the cache: a vector that one thread fills with zeros before takes
 /// a good part of the time of what is then computed into it.
-pub(super) fn over_threads<const N: usize>(
+pub(super) fn over_threads<T: Copy + Default + Send, const N: usize>(
     vectors: [(usize, usize); N],
-    write: impl Fn(usize, [&mut [f32]; N]) + Sync,
-) -> [Vec<f32>; N] {
+    write: impl Fn(usize, [&mut [T]; N]) + Sync,
+) -> [Vec<T>; N] {
     let count = |(total, part): (usize, usize)| total.div_ceil(part.max(1));
     let jobs = vectors.first().map_or(0, |first| count(*first));
     assert!(vectors.iter().all(|vector| count(*vector) == jobs), "as many parts: {vectors:?}");
-    let mut out = vectors.map(|(total, _)| Vec::<f32>::with_capacity(total));
+    let mut out = vectors.map(|(total, _)| Vec::<T>::with_capacity(total));
     let mut parts = vectors.map(|_| Vec::with_capacity(jobs));
     for ((out, parts), (total, part)) in out.iter_mut().zip(&mut parts).zip(vectors) {
         parts.extend(out.spare_capacity_mut()[..total].chunks_mut(part.max(1)));
     }
     let mut parts = parts.map(Vec::into_iter);
     let jobs = (0..jobs).map(|_| parts.each_mut().map(|parts| parts.next().expect("as many parts")));
-    let jobs: Vec<[&mut [MaybeUninit<f32>]; N]> = jobs.collect();
+    let jobs: Vec<[&mut [MaybeUninit<T>]; N]> = jobs.collect();
     jobs.into_par_iter().enumerate().for_each(|(number, parts)| write(number, parts.map(zeroed)));
     for (out, (total, _)) in out.iter_mut().zip(vectors) {
         // SAFETY: the parts are all of the first `total` numbers, and each was filled with zeros.
@@ -74,9 +74,9 @@ pub(super) fn over_threads<const N: usize>(
     out
 }
 
-fn zeroed(place: &mut [MaybeUninit<f32>]) -> &mut [f32] {
+fn zeroed<T: Copy + Default>(place: &mut [MaybeUninit<T>]) -> &mut [T] {
     for number in place.iter_mut() {
-        number.write(0.0);
+        number.write(T::default());
     }
     // SAFETY: all of it was just written.
     unsafe { place.assume_init_mut() }
@@ -138,6 +138,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "as many parts")]
     fn vectors_of_different_numbers_of_parts_are_refused() {
-        over_threads([(8, 4), (8, 2)], |_, _| ());
+        over_threads([(8, 4), (8, 2)], |_, _: [&mut [f32]; 2]| ());
     }
 }

@@ -12,15 +12,19 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex, TensorMetadata};
 
 use super::kernel::{Numbers, dot, tensor};
+use super::narrow::in_float32;
 use super::parts::{Parts, of_parts};
 
 /// The norm of the rows of `x`, `[.., width]`, with gains `gamma`, `[width]`.
 pub(super) fn forward(x: FlexTensor, gamma: FlexTensor, eps: f64) -> FlexTensor {
-    let shape = x.shape();
-    let (x, gamma) = (Numbers::new(x), Numbers::new(gamma));
-    let rows = Rows { x: x.as_slice(), gamma: gamma.as_slice(), eps };
-    let (width, len) = (rows.gamma.len(), rows.x.len());
-    tensor(of_parts(len, width, width, &Forward(rows)), shape)
+    let [out] = in_float32([x, gamma], |[x, gamma]| {
+        let shape = x.shape();
+        let (x, gamma) = (Numbers::new(x), Numbers::new(gamma));
+        let rows = Rows { x: x.as_slice(), gamma: gamma.as_slice(), eps };
+        let (width, len) = (rows.gamma.len(), rows.x.len());
+        [tensor(of_parts(len, width, width, &Forward(rows)), shape)]
+    });
+    out
 }
 
 struct Rows<'a> {
@@ -37,6 +41,19 @@ impl Rows<'_> {
         let x = &self.x[row * width..][..width];
         (x, (dot(x, x) / width as f32 + self.eps as f32).sqrt().recip())
     }
+
+    /// The gradient by the gains, of the gradient of the norms: sums over many rows, in float64 so that they do not lose what
+    /// single rows add.
+    fn of_gamma(&self, grad: &[f32]) -> Vec<f32> {
+        let mut sums = vec![0.0f64; self.gamma.len()];
+        for (row, grad) in grad.chunks_exact(sums.len()).enumerate() {
+            let (x, scale) = self.row(row);
+            for ((sum, x), grad) in sums.iter_mut().zip(x).zip(grad) {
+                *sum += (x * scale * grad) as f64;
+            }
+        }
+        sums.into_iter().map(|sum| sum as f32).collect()
+    }
 }
 
 struct Forward<'a>(Rows<'a>);
@@ -51,31 +68,22 @@ impl Parts for Forward<'_> {
     }
 }
 
-/// The gradients by `x`, and by `gamma` where it is asked for.
-fn backward(
+/// The gradient by `x`, and with `COUNT` 2 that by `gamma`.
+fn backward<const COUNT: usize>(
     x: FlexTensor,
     gamma: FlexTensor,
     eps: f64,
     grad: FlexTensor,
-    by_gamma: bool,
-) -> (FlexTensor, Option<FlexTensor>) {
-    let shape = x.shape();
-    let [x, gamma, grad] = [x, gamma, grad].map(Numbers::new);
-    let (rows, grad) = (Rows { x: x.as_slice(), gamma: gamma.as_slice(), eps }, grad.as_slice());
-    let width = rows.gamma.len();
-    let of_x = of_parts(rows.x.len(), width, 2 * width, &Backwards(&rows, grad));
-    let of_gamma = by_gamma.then(|| {
-        // Sums over many rows, in float64 so that they do not lose what single rows add.
-        let mut sums = vec![0.0f64; width];
-        for (row, grad) in grad.chunks_exact(width).enumerate() {
-            let (x, scale) = rows.row(row);
-            for ((sum, x), grad) in sums.iter_mut().zip(x).zip(grad) {
-                *sum += (x * scale * grad) as f64;
-            }
-        }
-        tensor(sums.into_iter().map(|sum| sum as f32).collect(), [width])
-    });
-    (tensor(of_x, shape), of_gamma)
+) -> [FlexTensor; COUNT] {
+    in_float32([x, gamma, grad], |inputs| {
+        let shape = inputs[0].shape();
+        let [x, gamma, grad] = inputs.map(Numbers::new);
+        let (rows, grad) = (Rows { x: x.as_slice(), gamma: gamma.as_slice(), eps }, grad.as_slice());
+        let width = rows.gamma.len();
+        let of_x = of_parts(rows.x.len(), width, 2 * width, &Backwards(&rows, grad));
+        let mut of_x = Some(tensor(of_x, shape));
+        std::array::from_fn(|_| of_x.take().unwrap_or_else(|| tensor(rows.of_gamma(grad), [width])))
+    })
 }
 
 /// The gradient by `x`, of rows and the gradient of their norms.
@@ -114,12 +122,14 @@ pub(super) fn tracked<C: CheckpointStrategy>(
             let (x, gamma, eps) = ops.state;
             let [x, gamma] = [x, gamma].map(|node| checkpointer.retrieve_node_output::<FlexTensor>(node));
             let [by_x, by_gamma] = ops.parents;
-            let (of_x, of_gamma) = backward(x, gamma, eps, grad, by_gamma.is_some());
-            if let Some(node) = by_x {
-                grads.register::<Flex>(node.id, of_x);
-            }
-            if let (Some(node), Some(of_gamma)) = (by_gamma, of_gamma) {
-                grads.register::<Flex>(node.id, of_gamma);
+            let gradients = match by_gamma {
+                Some(_) => backward::<2>(x, gamma, eps, grad).to_vec(),
+                None => backward::<1>(x, gamma, eps, grad).to_vec(),
+            };
+            for (node, gradient) in [by_x, by_gamma].into_iter().zip(gradients) {
+                if let Some(node) = node {
+                    grads.register::<Flex>(node.id, gradient);
+                }
             }
         }
     }

@@ -12,30 +12,34 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex, TensorMetadata};
 
 use super::kernel::{Numbers, tensor};
+use super::narrow::in_float32;
 use super::parts::{Parts, of_parts};
 
 /// Rotates the heads `[batch, time, heads, dim]` by the angles of `cos` and `sin`, `[batch or 1, 1, time, dim / 2]`:
 /// `[batch, heads, time, dim]`.
 pub(super) fn forward(heads: FlexTensor, cos: FlexTensor, sin: FlexTensor) -> FlexTensor {
     let [batch, time, count, dim] = heads.shape().dims();
-    let out = rotate(heads, [cos, sin], [count, time], 1.0);
-    tensor(out, [batch, count, time, dim])
+    let [out] = in_float32([heads, cos, sin], |inputs| {
+        [tensor(rotate(inputs, [count, time], 1.0), [batch, count, time, dim])]
+    });
+    out
 }
 
 /// The gradient by the heads: the rotation back, in the order that they had.
 fn backward(grad: FlexTensor, cos: FlexTensor, sin: FlexTensor) -> FlexTensor {
     let [batch, count, time, dim] = grad.shape().dims();
-    let out = rotate(grad, [cos, sin], [time, count], -1.0);
-    tensor(out, [batch, time, count, dim])
+    let [out] = in_float32([grad, cos, sin], |inputs| {
+        [tensor(rotate(inputs, [time, count], -1.0), [batch, time, count, dim])]
+    });
+    out
 }
 
-/// Rotates by the angles times `sign`, and swaps two dimensions, which are `order` afterwards.
-fn rotate(heads: FlexTensor, angles: [FlexTensor; 2], order: [usize; 2], sign: f32) -> Vec<f32> {
-    let [_, _, _, dim] = heads.shape().dims();
-    let heads = Numbers::new(heads);
-    let angles = angles.map(Numbers::new);
-    let [cos, sin] = angles.each_ref().map(Numbers::as_slice);
-    let heads = Heads { values: heads.as_slice(), cos, sin, order, sign };
+/// Rotates heads by angles, their cosines and sines, times `sign`, and swaps two dimensions, which are `order` afterwards.
+fn rotate(inputs: [FlexTensor; 3], order: [usize; 2], sign: f32) -> Vec<f32> {
+    let [_, _, _, dim] = inputs[0].shape().dims();
+    let inputs = inputs.map(Numbers::new);
+    let [values, cos, sin] = inputs.each_ref().map(Numbers::as_slice);
+    let heads = Heads { values, cos, sin, order, sign };
     of_parts(heads.values.len(), dim, 2 * dim, &heads)
 }
 

@@ -13,26 +13,32 @@ use burn::backend::{Autodiff, Flex, TensorMetadata};
 use pulp::{Arch, Simd, WithSimd};
 
 use super::kernel::{Numbers, exp, tensor};
+use super::narrow::in_float32;
 use super::parts::{Parts, of_parts, over_threads};
 
 pub(super) fn forward(gate: FlexTensor, up: FlexTensor) -> FlexTensor {
-    let shape = gate.shape();
-    let width = shape.iter().last().copied().unwrap_or(1);
-    let inputs = [gate, up].map(Numbers::new);
-    let [gate, up] = inputs.each_ref().map(Numbers::as_slice);
-    tensor(of_parts(gate.len(), width, 2 * width, &Rows { gate, up }), shape)
+    let [out] = in_float32([gate, up], |inputs| {
+        let shape = inputs[0].shape();
+        let width = shape.iter().last().copied().unwrap_or(1);
+        let inputs = inputs.map(Numbers::new);
+        let [gate, up] = inputs.each_ref().map(Numbers::as_slice);
+        [tensor(of_parts(gate.len(), width, 2 * width, &Rows { gate, up }), shape)]
+    });
+    out
 }
 
 /// The gradients by `gate` and by `up`, which have the exponential in common.
 fn backward(gate: FlexTensor, up: FlexTensor, grad: FlexTensor) -> [FlexTensor; 2] {
-    let shape = gate.shape();
-    let inputs = [gate, up, grad].map(Numbers::new);
-    let [gate, up, grad] = inputs.each_ref().map(Numbers::as_slice);
-    let gradients = over_threads([(gate.len(), PART); 2], |part, [of_gate, of_up]| {
-        let [gate, up, grad] = [gate, up, grad].map(|values| &values[part * PART..][..of_gate.len()]);
-        Arch::new().dispatch(OfBoth { gate, up, grad, of_gate, of_up });
-    });
-    gradients.map(|values| tensor(values, shape.clone()))
+    in_float32([gate, up, grad], |inputs| {
+        let shape = inputs[0].shape();
+        let inputs = inputs.map(Numbers::new);
+        let [gate, up, grad] = inputs.each_ref().map(Numbers::as_slice);
+        let gradients = over_threads([(gate.len(), PART); 2], |part, [of_gate, of_up]| {
+            let [gate, up, grad] = [gate, up, grad].map(|values| &values[part * PART..][..of_gate.len()]);
+            Arch::new().dispatch(OfBoth { gate, up, grad, of_gate, of_up });
+        });
+        gradients.map(|values| tensor(values, shape.clone()))
+    })
 }
 
 /// Numbers that a thread takes at once.

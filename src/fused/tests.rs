@@ -2,7 +2,7 @@
 
 use burn::module::Param;
 use burn::nn::loss::CrossEntropyLossConfig;
-use burn::nn::{RmsNorm, RmsNormConfig};
+use burn::nn::{LinearConfig, RmsNorm, RmsNormConfig};
 use burn::tensor::activation::{silu, softmax};
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData, Tolerance};
 use proptest::prelude::*;
@@ -205,7 +205,7 @@ fn what_is_not_contiguous_is_read_as_it_is_meant() {
 type Differentiated<'a> = (&'a [[usize; 4]], &'a dyn Fn(Inputs) -> Tensor<4>);
 
 /// All operations, in the type of their inputs.
-const OPERATIONS: [Differentiated; 5] = [
+const OPERATIONS: [Differentiated; 7] = [
     (&[[1, 1, 3, 6], [1, 1, 1, 6]], &|inputs| rms_norm(&norm(inputs[1].clone()), inputs[0].clone())),
     (&[[1, 1, 3, 5], [1, 1, 3, 5]], &|inputs| swiglu(inputs[0].clone(), inputs[1].clone())),
     (&[[1, 4, 2, 6]], &|inputs| {
@@ -217,6 +217,17 @@ const OPERATIONS: [Differentiated; 5] = [
         let [query, key, value] = [0, 1, 2].map(|at| &inputs[at]);
         // Where it is none, layers compose it.
         causal_attention(query, key, value, 0.3).unwrap_or_else(|| attend_plainly(inputs))
+    }),
+    (&[[1, 1, 3, 6], [1, 1, 6, 5]], &|inputs| {
+        let [x, weights] = inputs.try_into().expect("two inputs");
+        let mut layer = LinearConfig::new(6, 5).with_bias(false).init(&x.device());
+        layer.weight = Param::initialized(layer.weight.id, weights.reshape([6, 5]));
+        let [product] = linears([&layer], x.reshape([3, 6]));
+        product.reshape([1, 1, 3, 5])
+    }),
+    (&[[1, 1, 3, 6], [1, 1, 5, 6]], &|inputs| {
+        let [x, matrix] = inputs.try_into().expect("two inputs");
+        products_of_rows(x.reshape([3, 6]), matrix.reshape([5, 6])).reshape([1, 1, 3, 5])
     }),
     (&[[1, 1, 3, 7]], &|inputs| {
         let logits = inputs[0].clone().reshape([3, 7]);
@@ -264,8 +275,8 @@ fn gradients_are_finite_differences() {
     }
 }
 
-/// Values and gradients are those of float64: fused ones to the digits of float32, composed ones to those of bfloat16, for
-/// inputs that all types have.
+/// Values and gradients are those of float64 to the digits of each type, for inputs that all types have: in half precision those
+/// of a rounding or two where they are fused, and of the whole chain where they are composed.
 #[test]
 fn all_types_compute_the_same() {
     let device = Device::default();
@@ -277,7 +288,11 @@ fn all_types_compute_the_same() {
             evaluate(&inputs, &autodiff, operation)
         };
         let (expected, expected_gradients) = of(DType::F64);
-        for (dtype, tolerance) in [(DType::F32, 1e-5), (DType::BF16, 4e-2)] {
+        let composed = number == OPERATIONS.len() - 1;
+        for (dtype, tolerance) in
+            [(DType::F32, 1e-5), (DType::BF16, 2f64.powi(-7)), (DType::F16, 2f64.powi(-10))]
+        {
+            let tolerance = if composed && dtype != DType::F32 { 8.0 * tolerance } else { tolerance };
             let (found, gradients) = of(dtype);
             let pairs = std::iter::once((&found, &expected)).chain(gradients.iter().zip(&expected_gradients));
             for (found, expected) in pairs {
@@ -290,6 +305,49 @@ fn all_types_compute_the_same() {
                         (found - expected).abs() <= bound,
                         "{dtype:?}, operation {number}: {found} for {expected}"
                     );
+                }
+            }
+        }
+    }
+}
+
+/// With remainders of blocks and of parts, matrices of either order, frozen and trained: products and gradients are those of
+/// float64, rounded once.
+#[test]
+fn products_in_half_precision_are_rounded_once() {
+    let device = Device::default();
+    let autodiff = device.clone().autodiff();
+    for (rows, inputs, outputs) in
+        [(1, 1, 1), (9, 3, 5), (20, 600, 300), (12, 1030, 70), (8, 1030, 70), (10, 64, 1000)]
+    {
+        for (dtype, digits) in [(DType::BF16, 2f64.powi(-8)), (DType::F16, 2f64.powi(-11))] {
+            for of_outputs in [false, true] {
+                let shape = if of_outputs { [1, 1, outputs, inputs] } else { [1, 1, inputs, outputs] };
+                let tensors = [[1, 1, rows, inputs], shape].map(|shape| random(shape, &device).cast(dtype));
+                let plainly = |x: Tensor<2>, matrix: Tensor<2>| {
+                    x.matmul(if of_outputs { matrix.transpose() } else { matrix })
+                };
+                let of = |dtype, product: &dyn Fn(Tensor<2>, Tensor<2>) -> Tensor<2>| {
+                    let inputs = tensors.clone().map(|tensor| tensor.cast(dtype));
+                    evaluate(&inputs, &autodiff, &|inputs| {
+                        let [x, matrix] = inputs.try_into().expect("two inputs");
+                        product(x.squeeze_dims(&[0, 1]), matrix.squeeze_dims(&[0, 1])).unsqueeze()
+                    })
+                };
+                let (expected, expected_gradients) = of(DType::F64, &plainly);
+                let (found, gradients) = of(dtype, &|x, matrix| {
+                    let order = if of_outputs { Order::OfOutputs } else { Order::OfInputs };
+                    let [product] = products(&x, [matrix], order).expect("flex has it");
+                    product
+                });
+                let pairs =
+                    std::iter::once((&found, &expected)).chain(gradients.iter().zip(&expected_gradients));
+                for (found, expected) in pairs {
+                    assert_eq!((found.dtype(), found.shape()), (dtype, expected.shape()));
+                    for (found, expected) in found.iter::<f64>().zip(expected.iter::<f64>()) {
+                        let bound = digits * expected.abs() + 1e-4;
+                        assert!((found - expected).abs() <= bound, "{dtype:?}: {found} for {expected}");
+                    }
                 }
             }
         }
@@ -345,13 +403,17 @@ fn what_does_not_fit_is_refused() {
     }
 }
 
-/// Other types than float32 are the composition's.
+/// Which types are computed with in one pass: attention tells.
 #[test]
-fn other_types_are_composed() {
-    let device = Device::default();
-    let x = random([1, 1, 3, 4], &device).cast(burn::tensor::DType::BF16);
-    assert_eq!(swiglu(x.clone(), x.clone()).dtype(), burn::tensor::DType::BF16);
-    assert!(causal_attention(&x, &x, &x, 1.0).is_none());
+fn single_and_half_precision_are_fused() {
+    let x = random([1, 1, 3, 4], &Device::default());
+    for (dtype, is_fused) in
+        [(DType::F32, true), (DType::BF16, true), (DType::F16, true), (DType::F64, false)]
+    {
+        let x = x.clone().cast(dtype);
+        assert_eq!(swiglu(x.clone(), x.clone()).dtype(), dtype);
+        assert_eq!(causal_attention(&x, &x, &x, 1.0).is_some(), is_fused, "{dtype:?}");
+    }
 }
 
 /// Over several parts and of a view: the sum is that of float64 to a few roundings, the same each time, and as little finite as

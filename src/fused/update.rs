@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::kernel::{Numbers, is_fused, whole};
+use super::kernel::{Numbers, is_single, whole};
 
 /// Numbers that a thread takes at once.
 const PART: usize = 1 << 15;
@@ -27,7 +27,7 @@ pub(super) fn is_possible<const D: usize>(
 ) -> bool {
     let momentum = &state.momentum;
     let all = [weights, gradient, &momentum.moment_1, &momentum.moment_2];
-    momentum.max_moment_2.is_none() && all.into_iter().all(is_fused)
+    momentum.max_moment_2.is_none() && all.into_iter().all(is_single)
 }
 
 /// The weights and the state after a step that [`is_possible`].

@@ -6,12 +6,14 @@
 //! queries that share the head, and sums the values up while the span is in its cache; the sums of the spans are put
 //! together with their weights at the end (Flash-Decoding; the softmax over parts is that of arXiv 1805.02867).
 
-use burn::backend::Flex;
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::backend::flex::FlexTensor;
+use burn::backend::{Flex, TensorMetadata};
+use burn::tensor::{DType, Tensor, TensorData, bf16, f16};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::fused::exp;
+use crate::half_precision::Stored;
 
 /// The positions that a thread takes at once.
 const SPAN: usize = 128;
@@ -29,7 +31,7 @@ pub(super) struct Scoring {
 }
 
 /// Causal attention of the last positions, `[batch, heads, time, dim]` over `[batch, kv_heads, seen, dim]`, where the
-/// tensors are flex's, in float32 and without autodiff; `None` where they are not.
+/// tensors are flex's, in float32 or half precision and without autodiff; `None` where they are not.
 ///
 /// * `padding` - For each sequence, the positions at its beginning that nothing attends to; none where empty. Queries at
 ///   such positions become zeros.
@@ -40,21 +42,49 @@ pub(super) fn attention_on_host(
     padding: &[usize],
     scoring: Scoring,
 ) -> Option<Tensor<4>> {
-    let device = query.device();
-    let [batch, heads, time, dim] = query.dims();
-    let [_, kv_heads, seen, _] = key.dims();
-    let [Some(query), Some(key), Some(value)] =
-        [query, key, value].map(|tensor| tensor.clone().try_into_primitive::<Flex>().ok())
-    else {
+    let dtype = query.dtype();
+    let of_flex = |tensor: &Tensor<4>, dtype| {
+        tensor.clone().try_into_primitive::<Flex>().ok().filter(|tensor| tensor.dtype() == dtype)
+    };
+    let [Some(key), Some(value)] = [key, value].map(|tensor| of_flex(tensor, dtype)) else {
         return None;
     };
-    let query = if query.is_contiguous() { query } else { query.to_contiguous() };
-    let tensors = [&query, &key, &value];
-    if tensors.iter().any(|tensor| tensor.dtype() != DType::F32 || tensor.layout().strides()[3] != 1) {
+    if [&key, &value].iter().any(|tensor| tensor.layout().strides()[3] != 1) {
         return None;
     }
-    let [query, keys, values] = tensors.map(|tensor| Heads {
-        storage: tensor.storage::<f32>(),
+    // Of queries there are few.
+    let single = match dtype {
+        DType::F32 => query.clone(),
+        DType::BF16 | DType::F16 => query.clone().cast(DType::F32),
+        _ => return None,
+    };
+    let single = of_flex(&single, DType::F32)?;
+    let single = if single.is_contiguous() { single } else { single.to_contiguous() };
+    let query_of = Query { tensor: &single, dims: query.dims(), padding, scoring };
+    let mixed = match dtype {
+        DType::F32 => attend::<f32>(query_of, &key, &value),
+        DType::BF16 => attend::<bf16>(query_of, &key, &value),
+        _ => attend::<f16>(query_of, &key, &value),
+    };
+    Some(Tensor::from_data(TensorData::new(mixed, query.dims()), (&query.device(), dtype)))
+}
+
+/// What attends.
+struct Query<'a> {
+    /// In float32 and one piece.
+    tensor: &'a FlexTensor,
+    dims: [usize; 4],
+    padding: &'a [usize],
+    scoring: Scoring,
+}
+
+/// `[batch, heads, time, dim]`.
+fn attend<E: Stored>(query: Query, key: &FlexTensor, value: &FlexTensor) -> Vec<f32> {
+    let Query { tensor, dims: [batch, heads, time, dim], padding, scoring } = query;
+    let [_, kv_heads, seen, _] = key.shape().dims();
+    let queries = tensor.as_slice::<f32>().expect("queries in one piece");
+    let [keys, values] = [key, value].map(|tensor| Heads {
+        storage: tensor.storage::<E>(),
         strides: std::array::from_fn(|dim| tensor.layout().strides()[dim] as usize),
         start: tensor.layout().start_offset(),
     });
@@ -62,9 +92,8 @@ pub(super) fn attention_on_host(
     let head_of = |number: usize| {
         let (sequence, head) = (number / kv_heads, number % kv_heads);
         // The queries of the heads that share one of keys follow each other.
-        let queries = query.start + number * rows * dim;
         Head {
-            queries: &query.storage[queries..queries + rows * dim],
+            queries: &queries[number * rows * dim..(number + 1) * rows * dim],
             keys: keys.head(sequence, head, seen, dim),
             values: values.head(sequence, head, seen, dim),
             strides: [keys.strides[2], values.strides[2]],
@@ -95,31 +124,30 @@ pub(super) fn attention_on_host(
             }
         }
     }
-    let mixed = TensorData::new(mixed, [batch, heads, time, dim]);
-    Some(Tensor::from_data(mixed, (&device, DType::F32)))
+    mixed
 }
 
 /// Heads in the storage of a tensor, whose coordinates follow each other.
-struct Heads<'a> {
-    storage: &'a [f32],
+struct Heads<'a, E> {
+    storage: &'a [E],
     strides: [usize; 4],
     start: usize,
 }
 
-impl<'a> Heads<'a> {
+impl<'a, E> Heads<'a, E> {
     /// The positions of a head, from its first to its last.
-    fn head(&self, sequence: usize, head: usize, seen: usize, dim: usize) -> &'a [f32] {
+    fn head(&self, sequence: usize, head: usize, seen: usize, dim: usize) -> &'a [E] {
         let start = self.start + sequence * self.strides[0] + head * self.strides[1];
         &self.storage[start..start + (seen - 1) * self.strides[2] + dim]
     }
 }
 
 /// A head of keys and values with the queries that share it.
-struct Head<'a> {
+struct Head<'a, E> {
     /// `[rows, dim]`, where a row is one of `time` positions of a head of queries.
     queries: &'a [f32],
-    keys: &'a [f32],
-    values: &'a [f32],
+    keys: &'a [E],
+    values: &'a [E],
     /// From a position to the next, of keys and of values.
     strides: [usize; 2],
     dim: usize,
@@ -130,7 +158,7 @@ struct Head<'a> {
     scoring: Scoring,
 }
 
-impl Head<'_> {
+impl<E> Head<'_, E> {
     /// The end of the positions that a row of queries sees.
     fn end_of(&self, row: usize) -> usize {
         self.seen - self.time + row % self.time + 1
@@ -138,8 +166,8 @@ impl Head<'_> {
 }
 
 /// Some positions of a head.
-struct Span<'a> {
-    head: Head<'a>,
+struct Span<'a, E> {
+    head: Head<'a, E>,
     first: usize,
     end: usize,
 }
@@ -152,7 +180,7 @@ struct Part {
     mixed: Vec<f32>,
 }
 
-impl WithSimd for Span<'_> {
+impl<E: Stored> WithSimd for Span<'_, E> {
     type Output = Part;
 
     #[inline(always)]
@@ -162,15 +190,18 @@ impl WithSimd for Span<'_> {
         let (mut highest, mut total) = (vec![f32::NEG_INFINITY; rows], vec![0.0; rows]);
         let mut mixed = vec![0.0; rows * head.dim];
         let mut scores = vec![0.0; rows * SPAN];
+        let mut rooms = [Vec::new(), Vec::new()];
+        let [of_keys, of_values] = &mut rooms;
+        let count = end.saturating_sub(first);
+        let (keys, of_key) = singles(head.keys, head.strides[0], head.dim, first, count, of_keys);
+        let (values, of_value) = singles(head.values, head.strides[1], head.dim, first, count, of_values);
         // Scores row by row of queries; a key is read once for all of them.
-        for (at, position) in (first..end).enumerate() {
-            let key = &head.keys[position * head.strides[0]..][..head.dim];
+        for at in 0..count {
+            let key = &keys[at * of_key..][..head.dim];
             for (row, query) in head.queries.chunks_exact(head.dim).enumerate() {
                 scores[row * SPAN + at] = head.scoring.scale * dot(simd, query, key);
             }
         }
-        // A span of padding alone begins behind its end.
-        let values = head.values.get(first * head.strides[1]..).unwrap_or_default();
         for (row, mixed) in mixed.chunks_exact_mut(head.dim).enumerate() {
             let visible = head.end_of(row).min(end).saturating_sub(first);
             if visible == 0 {
@@ -183,10 +214,34 @@ impl WithSimd for Span<'_> {
             highest[row] = scores.iter().fold(f32::NEG_INFINITY, |highest, score| highest.max(*score));
             scores.iter_mut().for_each(|score| *score = exp(*score - highest[row]));
             total[row] = sum(simd, scores);
-            mix(simd, scores, values, head.strides[1], mixed);
+            mix(simd, scores, values, of_value, mixed);
         }
         Part { highest, total, mixed }
     }
+}
+
+/// Positions of a head from the first on, `count` of them, in float32, and how far each is from the next: where they are, or in a room
+/// for them. None of a span of padding alone, which begins behind its end.
+#[inline(always)]
+fn singles<'a, E: Stored>(
+    numbers: &'a [E],
+    stride: usize,
+    dim: usize,
+    first: usize,
+    count: usize,
+    room: &'a mut Vec<f32>,
+) -> (&'a [f32], usize) {
+    let numbers = numbers.get(first * stride..).unwrap_or_default();
+    if let Some(numbers) = E::as_single(numbers) {
+        return (numbers, stride);
+    }
+    room.resize(count * dim, 0.0);
+    for (numbers, room) in numbers.chunks(stride.max(1)).zip(room.chunks_exact_mut(dim)) {
+        for (number, room) in numbers.iter().zip(room) {
+            *room = number.widen();
+        }
+    }
+    (room, dim)
 }
 
 /// Sums that need not wait for each other.

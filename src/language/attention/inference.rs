@@ -150,7 +150,7 @@ fn attention_of_few(
 mod tests {
     use super::super::causal::causal_bias;
     use super::*;
-    use burn::tensor::{Device, Distribution, Tolerance};
+    use burn::tensor::{DType, Device, Distribution, Tolerance};
 
     /// Without tricks: keys are copied for each head of queries, and masked by a bias.
     fn plain(layer: &Attention, [query, key, value]: [Tensor<4>; 3], padding: Option<&Padding>) -> Tensor<4> {
@@ -221,6 +221,31 @@ mod tests {
                         assert_close(as_tensors, &plain);
                     }
                 }
+            }
+        }
+    }
+
+    /// Keys and values of half precision are read where they are, and what was attended is rounded once.
+    #[cfg(feature = "flex")]
+    #[test]
+    fn half_precision_is_attended_to_in_float32() {
+        let device = Device::flex();
+        let layer = Attention { num_heads: 6, num_kv_heads: 3, scale: None, score_cap: None };
+        for dtype in [DType::BF16, DType::F16] {
+            for (time, seen, dim) in [(1, 1, 8), (3, 200, 80), (8, 129, 6)] {
+                let wholes = [(6, time), (3, seen), (3, seen)].map(|(heads, len)| {
+                    let shape = [2, heads, len + 9, dim];
+                    Tensor::<4>::random(shape, Distribution::Default, &device).cast(dtype)
+                });
+                let of = |of| {
+                    let [query, key, value] = wholes.clone().map(|whole| {
+                        let len = whole.dims()[2] - 9;
+                        whole.cast(of).narrow(2, 4, len)
+                    });
+                    let padding = Padding::new(vec![0, seen - time], seen, of, &device);
+                    layer.on_host(&query, &key, &value, padding.as_ref()).expect("flex has it")
+                };
+                of(dtype).into_data().assert_eq(&of(DType::F32).cast(dtype).into_data(), true);
             }
         }
     }
