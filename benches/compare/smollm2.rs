@@ -70,6 +70,9 @@ enum What {
         /// Keep the weights in the blocks of the file
         #[arg(long)]
         blocks: bool,
+        /// What the model is stored and computed in
+        #[arg(long, value_enum, default_value_t = Precision::F32, conflicts_with = "blocks")]
+        precision: Precision,
         /// Texts that are written together
         #[arg(long, default_value_t = 1)]
         batch: usize,
@@ -130,14 +133,18 @@ fn main() {
             };
             stage1(language, [batch, visual, text, steps], logits, projector, copies, train)
         }
-        What::Generate { new, prompt, blocks: true, batch } => {
+        What::Generate { new, prompt, blocks: true, batch, .. } => {
             let device = Device::default();
             let model = Pretrained::load_quantized(file(), &device).expect(MISSING).model;
             generation(&model, new, prompt, batch)
         }
-        What::Generate { new, prompt, blocks: false, batch } => {
+        What::Generate { new, prompt, blocks: false, precision, batch } => {
             let (storage, device) = (WeightStorage::Float, Device::default());
-            let read = Pretrained::load_for_inference(file(), FloatDType::F32, storage, &device);
+            let dtype = match precision {
+                Precision::F32 => FloatDType::F32,
+                Precision::Bf16 => FloatDType::BF16,
+            };
+            let read = Pretrained::load_for_inference(file(), dtype, storage, &device);
             generation(&read.expect(MISSING).model, new, prompt, batch)
         }
         What::Memory => memory(),
