@@ -30,6 +30,7 @@ LEAN, NAIVE, ONE_COPY = (f"2 x (576 + 32), {way}" for way in ("lean", "naive", "
 def works(steps, new):
     """{row: (arguments)}; lean computes logits at labels and projects once, naive does neither."""
     lean = ("--logits", "labels", "--projector", "once", "--copies", "all")
+    half = ("--precision", "bf16")
     naive = ("--logits", "all", "--projector", "copies", "--copies", "all")
     short = ("--batch", "8", "--visual", "16", "--text", "48", "--steps", str(steps))
     long = ("--batch", "2", "--visual", "576", "--text", "32", "--steps", str(steps))
@@ -40,7 +41,10 @@ def works(steps, new):
         NAIVE: ("stage1", *long, *naive),
         ONE_COPY: ("stage1", *long, *lean[:4]),
         "8 x (16 + 48), full tuning": ("stage1", *short, *lean, "--train", "all"),
+        "8 x (16 + 48), lean, bfloat16": ("stage1", *short, *lean, *half),
+        "2 x (576 + 32), lean, bfloat16": ("stage1", *long, *lean, *half),
         f"generate {new}": ("generate", "--new", str(new)),
+        f"generate {new}, bfloat16": ("generate", "--new", str(new), *half),
         f"generate {new}, 4 bits": ("generate", "--new", str(new), "--blocks"),
     }
 
@@ -97,7 +101,7 @@ def measure(args, commands, rows):
                 result = run([*commands[name], *arguments])
                 runs[row][name].append(result)
                 speed, peak = result["tokens_per_second"], result["peak_rss_mb"]
-                print(f"round {turn + 1}  {row:27}  {name:16} {speed:8.1f} tokens/s  {peak:6.0f} MB", file=sys.stderr, flush=True)
+                print(f"round {turn + 1}  {row:30}  {name:16} {speed:8.1f} tokens/s  {peak:6.0f} MB", file=sys.stderr, flush=True)
     return runs
 
 

@@ -3,7 +3,7 @@ weights on another device, in another shape or type as well.
 
     python smollm2.py stage1 --batch 8 --visual 16 --text 48 --steps 12 --logits labels --projector once
     python smollm2.py stage1 --device cuda --shape llama-1b --precision bf16
-    python smollm2.py generate --new 64
+    python smollm2.py generate --new 64 --precision bf16
     python smollm2.py check           # the mean NLL of a known text, 2.301 where the weights are read correctly
 
 Each prints one line of JSON.  The weights come from the GGUF file that `tests/fetch_smollm2.sh` brings
@@ -63,17 +63,16 @@ def parse():
     stage1.add_argument("--train", choices=["projector", "all"], default="projector", help="all: the language model too")
     stage1.add_argument("--device", default="cpu", help="cpu or cuda")
     stage1.add_argument("--shape", choices=list(SHAPES), help="random weights in the shape of a model, instead of those of the file")
-    stage1.add_argument("--precision", choices=["f32", "bf16"], default="f32", help="of a frozen language model with random weights")
     stage1.add_argument("--tf32", action="store_true", help="let products of float32 on a card round their factors to 10 bits")
     generate = modes.add_parser("generate", help="greedy tokens with a cache of keys and values")
     generate.add_argument("--new", type=int, default=64)
     generate.add_argument("--blocks", action="store_true", help="of the other program, which keeps the file's four bits; they are widened here all the same")
+    for mode in (stage1, generate):
+        mode.add_argument("--precision", choices=["f32", "bf16"], default="f32", help="what a frozen model is stored and computed in")
     check = modes.add_parser("check", help="the mean NLL of a known text")
     for mode in (stage1, generate, check):
         mode.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
-    if args.what == "stage1" and args.precision == "bf16" and not args.shape:
-        parser.error("--precision is that of random weights: name a --shape")
     if args.what == "stage1" and args.precision == "bf16" and args.train == "all":
         parser.error("--precision bf16 is for a frozen model, not for --train all")
     if args.what == "stage1" and args.steps <= WARM_UP:
@@ -106,7 +105,7 @@ def halves(rows, heads):
     return rows.reshape(heads, -1, 2, rows.shape[-1]).swapaxes(1, 2).reshape(rows.shape)
 
 
-def random_weights():
+def random_weights(dtype):
     """A frozen model of random weights, and of the values of keys and norms that its class begins with."""
     shape = dict(SHAPES[args.shape])
     rope = {"rope_type": "default", "rope_theta": shape.pop("theta")}
@@ -114,12 +113,11 @@ def random_weights():
     torch.manual_seed(0)
     with torch.device(args.device):
         model = LlamaForCausalLM(config)
-    dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[args.precision]
     return model.to(dtype).requires_grad_(False).eval()
 
 
-def load():
-    """The model in float32, frozen."""
+def load(dtype=torch.float32):
+    """The model, frozen."""
     import gguf
 
     file = open_gguf()
@@ -135,7 +133,7 @@ def load():
             name = f"model.layers.{parts[1]}.{NAMES[parts[2]]}.weight"
         else:
             name = {"token_embd.weight": "model.embed_tokens.weight", "output_norm.weight": "model.norm.weight"}[tensor.name]
-        weights[name] = torch.from_numpy(np.array(data))  # a copy: nothing stays mapped
+        weights[name] = torch.from_numpy(np.array(data)).to(dtype)  # a copy: nothing stays mapped
     config = LlamaConfig(
         vocab_size=len(weights["model.embed_tokens.weight"]),
         hidden_size=value("embedding_length"),
@@ -271,11 +269,12 @@ def check(model):
 
 def main():
     begun = time.perf_counter()
+    dtype = torch.bfloat16 if getattr(args, "precision", "f32") == "bf16" else torch.float32
     if args.what == "stage1":
         torch.set_float32_matmul_precision("high" if args.tf32 else "highest")
-        model = (random_weights() if args.shape else load()).to(args.device)
+        model = (random_weights(dtype) if args.shape else load(dtype)).to(args.device)
     else:
-        model = load()
+        model = load(dtype)
     loaded = time.perf_counter() - begun
     result = {"stage1": stage1, "generate": generate, "check": check}[args.what](model)
     about = {"peak_rss_mb": peak_mb(), "load_seconds": loaded, "threads": args.threads, "torch": torch.__version__}

@@ -56,8 +56,8 @@ enum What {
         /// Random weights in the shape of a model, instead of those of the file
         #[arg(long, value_enum)]
         shape: Option<Shape>,
-        /// What a frozen language model with random weights is stored and computed in
-        #[arg(long, value_enum, default_value_t = Precision::F32, requires = "shape")]
+        /// What a frozen language model is stored and computed in
+        #[arg(long, value_enum, default_value_t = Precision::F32)]
         precision: Precision,
     },
     /// Greedy generation with a cache
@@ -113,6 +113,15 @@ enum Precision {
     Bf16,
 }
 
+impl From<Precision> for FloatDType {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Self::F32,
+            Precision::Bf16 => Self::BF16,
+        }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum Projected {
     Once,
@@ -129,7 +138,7 @@ fn main() {
             assert!(!loses_updates, "--precision bf16 is for a frozen model, not for --train all");
             let language = match shape {
                 Some(shape) => random(shape, precision, &device),
-                None => language(&device),
+                None => Pretrained::load(file(), precision.into(), &device).expect(MISSING).model,
             };
             stage1(language, [batch, visual, text, steps], logits, projector, copies, train)
         }
@@ -140,11 +149,7 @@ fn main() {
         }
         What::Generate { new, prompt, blocks: false, precision, batch } => {
             let (storage, device) = (WeightStorage::Float, Device::default());
-            let dtype = match precision {
-                Precision::F32 => FloatDType::F32,
-                Precision::Bf16 => FloatDType::BF16,
-            };
-            let read = Pretrained::load_for_inference(file(), dtype, storage, &device);
+            let read = Pretrained::load_for_inference(file(), precision.into(), storage, &device);
             generation(&read.expect(MISSING).model, new, prompt, batch)
         }
         What::Memory => memory(),
@@ -158,10 +163,6 @@ fn file() -> PathBuf {
     let fetched = "target/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
     let fetched = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(fetched);
     std::env::var_os("SMOLLM2_GGUF").map_or(fetched, PathBuf::from)
-}
-
-fn language(device: &Device) -> LlamaDecoder {
-    Pretrained::load(file(), FloatDType::F32, device).expect(MISSING).model
 }
 
 /// A model of random weights.

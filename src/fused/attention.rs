@@ -1,7 +1,8 @@
 //! Causal attention, of which no scores are kept: they are computed again for the gradients, from the logarithms of the sums
 //! that softmax divides by (FlashAttention, arXiv 2205.14135).
 //!
-//! A block of queries sees no keys behind its own positions; a head of keys and values serves its queries where it is.
+//! A block of queries sees no keys behind its own positions; a head of keys and values serves its queries where it is. Where
+//! sequences are short, the heads that share one of keys are rows of one block: small products take longer to begin than to compute.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -13,75 +14,41 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Flex, TensorMetadata};
+use burn::backend::{Autodiff, Flex};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use pulp::{Arch, Simd, WithSimd};
 
-use super::kernel::{dot, exp, highest, sum, tensor};
+use super::heads::{Block, Heads, room};
+use super::kernel::{LANES, dot, exp, highest, sum, tensor};
 use super::narrow::in_float32;
 use super::parts::over_threads;
 
 /// Queries that are compared with keys together: few enough for their scores to stay in the cache.
 const BLOCK: usize = 128;
 
+/// Queries of heads that share one of keys, which are a block together, at most.
+const STACKED: usize = 256;
+
 /// Positions whose heads are laid behind each other together.
 const TOGETHER: usize = 32;
 
-/// Two times so many numbers, of any value, of this thread.
-fn with_scratch(len: usize, work: impl FnOnce(&mut [Vec<f32>; 2])) {
-    thread_local! {
-        static SCRATCH: RefCell<[Vec<f32>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
-    }
-    SCRATCH.with_borrow_mut(|scratch| {
-        for numbers in scratch.iter_mut().filter(|numbers| numbers.len() < len) {
-            numbers.resize(len, 0.0);
-        }
-        work(scratch);
-    });
+/// Working memory of a thread, whose numbers are of any value.
+#[derive(Default)]
+struct Scratch {
+    weights: Vec<f32>,
+    of_weights: Vec<f32>,
+    queries: Vec<f32>,
+    grad: Vec<f32>,
 }
 
-/// Heads in the storage of a tensor `[batch, heads, time, dim]`, whose coordinates follow each other.
-struct Heads {
-    tensor: FlexTensor,
-    dims: [usize; 4],
-    strides: [usize; 4],
-}
-
-impl Heads {
-    fn new(tensor: FlexTensor) -> Self {
-        let strides = tensor.layout().strides();
-        // Views that repeat or reverse positions are copied.
-        let is_plain =
-            strides[3] == 1 && strides[..3].iter().all(|stride| *stride >= tensor.shape()[3] as isize);
-        let tensor = if is_plain { tensor } else { tensor.to_contiguous() };
-        let strides = std::array::from_fn(|dim| tensor.layout().strides()[dim] as usize);
-        Self { dims: tensor.shape().dims(), strides, tensor }
-    }
-
-    /// The storage from a position of a head on.
-    fn from(&self, sequence: usize, head: usize, position: usize) -> &[f32] {
-        let [of_sequence, of_head, of_row, _] = self.strides;
-        let start = sequence * of_sequence + head * of_head + position * of_row;
-        &self.tensor.storage::<f32>()[self.tensor.layout().start_offset() + start..]
-    }
-
-    /// A position of a head.
-    #[inline(always)]
-    fn row(&self, sequence: usize, head: usize, position: usize) -> &[f32] {
-        &self.from(sequence, head, position)[..self.dims[3]]
-    }
-
-    /// Positions of a head as the rows of a matrix.
-    fn rows(&self, sequence: usize, head: usize, start: usize, count: usize) -> MatRef<'_, f32> {
-        let (dim, of_row) = (self.dims[3], self.strides[2]);
-        let storage = self.from(sequence, head, start);
-        if count == 1 {
-            // Of a single position, the distance to the next may be anything.
-            return MatRef::from_row_major_slice(&storage[..dim], 1, dim);
+impl Scratch {
+    /// That of this thread.
+    fn with(work: impl FnOnce(&mut Self)) {
+        thread_local! {
+            static SCRATCH: RefCell<Scratch> = RefCell::default();
         }
-        let len = (count - 1) * of_row + dim;
-        MatRef::from_row_major_slice_with_stride(&storage[..len], count, dim, of_row)
+        SCRATCH.with_borrow_mut(work);
     }
 }
 
@@ -99,26 +66,7 @@ struct Attention {
     dim: usize,
 }
 
-/// A block of queries of a head.
-#[derive(Clone, Copy)]
-struct Block {
-    sequence: usize,
-    head: usize,
-    start: usize,
-    count: usize,
-    /// The keys that the last of them sees.
-    seen: usize,
-}
-
-impl Block {
-    /// How many keys a row sees.
-    #[inline(always)]
-    fn visible(self, row: usize) -> usize {
-        self.seen - self.count + row + 1
-    }
-}
-
-/// Makes scores `[count, seen]` the exponentials of their distance from the highest that a query sees.
+/// Makes scores `[rows, seen]` the exponentials of their distance from the highest that a query sees.
 struct Weigh<'a> {
     block: Block,
     scores: &'a mut [f32],
@@ -134,15 +82,39 @@ impl WithSimd for Weigh<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         for (row, scores) in self.scores.chunks_exact_mut(self.block.seen).enumerate() {
-            let (scores, ahead) = scores.split_at_mut(self.block.visible(row));
+            let visible = self.block.visible(row);
+            // Up to whole vectors: a few numbers one by one take as long as many together.
+            let (scores, ahead) = scores.split_at_mut(visible.next_multiple_of(LANES).min(self.block.seen));
+            scores[visible..].fill(f32::NEG_INFINITY);
             let shift = highest(scores);
             for score in scores.iter_mut() {
                 *score = exp(*score - shift);
             }
+            scores[visible..].fill(0.0);
             ahead.fill(0.0);
             let total = sum(scores);
             self.sums[row] = shift + total.ln();
             self.scales[row] = total.recip();
+        }
+    }
+}
+
+/// Multiplies rows by numbers.
+struct Scale<'a> {
+    rows: &'a mut [f32],
+    dim: usize,
+    scales: &'a [f32],
+}
+
+impl WithSimd for Scale<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for (row, scale) in self.rows.chunks_exact_mut(self.dim).zip(self.scales) {
+            for value in row {
+                *value *= scale;
+            }
         }
     }
 }
@@ -160,11 +132,13 @@ impl WithSimd for WeighAgain<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         for (row, scores) in self.scores.chunks_exact_mut(self.block.seen).enumerate() {
-            let (scores, ahead) = scores.split_at_mut(self.block.visible(row));
+            let visible = self.block.visible(row);
+            let (scores, ahead) = scores.split_at_mut(visible.next_multiple_of(LANES).min(self.block.seen));
             let sum = self.sums[row];
             for score in scores.iter_mut() {
                 *score = exp(*score - sum);
             }
+            scores[visible..].fill(0.0);
             ahead.fill(0.0);
         }
     }
@@ -185,11 +159,11 @@ impl WithSimd for OfScores<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let Block { sequence, head, start, seen, .. } = self.block;
+        let seen = self.block.seen;
         let rows = self.weights.chunks_exact_mut(seen).zip(self.of_weights.chunks_exact(seen));
         for (row, (weights, of_weights)) in rows.enumerate() {
-            let [out, grad] = self.out.map(|heads| heads.row(sequence, head, start + row));
-            let along = dot(out, grad);
+            let [out, grad] = self.out.map(|heads| heads.row_of(self.block, row));
+            let along = dot::<LANES, _>(out, grad);
             for (weight, of_weight) in weights.iter_mut().zip(of_weights) {
                 *weight *= (of_weight - along) * self.scale;
             }
@@ -205,12 +179,19 @@ impl Attention {
         Self { query, key, value, scale: scale as f32, batch, heads, kv_heads, time, seen, dim }
     }
 
-    fn blocks(&self, sequence: usize, head: usize) -> impl Iterator<Item = Block> {
+    /// The heads of queries that are rows of one block: those that share a head of keys, or one.
+    fn stacked(&self) -> usize {
+        let group = self.heads / self.kv_heads;
+        if self.time <= BLOCK && group * self.time <= STACKED { group } else { 1 }
+    }
+
+    /// The blocks of heads that follow each other.
+    fn blocks(&self, sequence: usize, head: usize, heads: usize) -> impl Iterator<Item = Block> {
         let before = self.seen - self.time;
         let time = self.time;
         (0..time).step_by(BLOCK).map(move |start| {
             let count = BLOCK.min(time - start);
-            Block { sequence, head, start, count, seen: before + start + count }
+            Block { sequence, head, heads, start, count, seen: before + start + count }
         })
     }
 
@@ -219,9 +200,8 @@ impl Attention {
         head / (self.heads / self.kv_heads)
     }
 
-    fn scores<'a>(&self, block: Block, scratch: &'a mut [f32]) -> &'a mut [f32] {
-        let scores = &mut scratch[..block.count * block.seen];
-        let query = self.query.rows(block.sequence, block.head, block.start, block.count);
+    fn scores<'a>(&self, block: Block, query: MatRef<'_, f32>, weights: &'a mut Vec<f32>) -> &'a mut [f32] {
+        let scores = room(weights, block.rows() * block.seen);
         let key = self.key.rows(block.sequence, self.served_by(block.head), 0, block.seen);
         product(rows_mut(scores, block.seen), Accum::Replace, query, key.transpose(), self.scale);
         scores
@@ -230,13 +210,16 @@ impl Attention {
     /// The attended values `[batch, time, heads, dim]`, and for each query the logarithm of the sum of the exponentials of
     /// its scores, `[batch, heads, time]`.
     fn forward(&self) -> (Vec<f32>, Vec<f32>) {
-        let Self { batch, heads, time, seen, dim, .. } = *self;
+        let Self { batch, heads, time, dim, .. } = *self;
         let (rows, numbers) = (batch * heads * time, batch * heads * time * dim);
-        let [mixed, sums] = over_threads([(numbers, time * dim), (rows, time)], |number, [mixed, sums]| {
-            with_scratch(BLOCK.min(time) * seen, |[scores, _]| {
-                for block in self.blocks(number / heads, number % heads) {
-                    let rows = block.start * dim..(block.start + block.count) * dim;
-                    self.mix(block, scores, &mut mixed[rows], &mut sums[block.start..][..block.count]);
+        let stacked = self.stacked();
+        let parts = [(numbers, stacked * time * dim), (rows, stacked * time)];
+        let [mixed, sums] = over_threads(parts, |number, [mixed, sums]| {
+            let head = number * stacked;
+            Scratch::with(|scratch| {
+                for block in self.blocks(head / heads, head % heads, stacked) {
+                    let rows = block.start..block.start + block.rows();
+                    self.mix(block, scratch, &mut mixed[rows.start * dim..rows.end * dim], &mut sums[rows]);
                 }
             });
         });
@@ -254,32 +237,31 @@ impl Attention {
     }
 
     /// Attends with the queries of a block.
-    fn mix(&self, block: Block, scratch: &mut [f32], mixed: &mut [f32], sums: &mut [f32]) {
-        let scores = self.scores(block, scratch);
-        let mut scales = [0.0; BLOCK];
+    fn mix(&self, block: Block, scratch: &mut Scratch, mixed: &mut [f32], sums: &mut [f32]) {
+        let query = self.query.block(block, &mut scratch.queries);
+        let scores = self.scores(block, query, &mut scratch.weights);
+        let mut scales = [0.0; STACKED];
         Arch::new().dispatch(Weigh { block, scores, sums, scales: &mut scales });
         let value = self.value.rows(block.sequence, self.served_by(block.head), 0, block.seen);
-        let weights = MatRef::from_row_major_slice(&*scores, block.count, block.seen);
+        let weights = MatRef::from_row_major_slice(&*scores, block.rows(), block.seen);
         product(rows_mut(mixed, self.dim), Accum::Replace, weights, value, 1.0);
-        for (mixed, scale) in mixed.chunks_exact_mut(self.dim).zip(scales) {
-            mixed.iter_mut().for_each(|value| *value *= scale);
-        }
+        Arch::new().dispatch(Scale { rows: mixed, dim: self.dim, scales: &scales });
     }
 
     /// The gradients by queries, keys and values, of the attended values `out` with the gradient `grad`.
     fn backward(&self, out: &Heads, grad: &Heads, sums: &[f32]) -> [Vec<f32>; 3] {
         let Self { batch, heads, kv_heads, time, seen, dim, .. } = *self;
-        let group = heads / kv_heads;
+        let (group, stacked) = (heads / kv_heads, self.stacked());
         let (of_query, of_others) = (batch * heads * time * dim, batch * kv_heads * seen * dim);
         let vectors = [(of_query, group * time * dim), (of_others, seen * dim), (of_others, seen * dim)];
         over_threads(vectors, |number, [of_query, of_key, of_value]| {
             let (sequence, kv_head) = (number / kv_heads, number % kv_heads);
-            with_scratch(BLOCK.min(time) * seen, |scratch| {
-                for (head, of_query) in of_query.chunks_exact_mut((time * dim).max(1)).enumerate() {
-                    let head = kv_head * group + head;
-                    let sums = &sums[(sequence * heads + head) * time..][..time];
-                    for block in self.blocks(sequence, head) {
-                        let of_query = &mut of_query[block.start * dim..][..block.count * dim];
+            Scratch::with(|scratch| {
+                for (part, of_query) in of_query.chunks_exact_mut((stacked * time * dim).max(1)).enumerate() {
+                    let head = kv_head * group + part * stacked;
+                    let sums = &sums[(sequence * heads + head) * time..][..stacked * time];
+                    for block in self.blocks(sequence, head, stacked) {
+                        let of_query = &mut of_query[block.start * dim..][..block.rows() * dim];
                         let gradients = [of_query, &mut *of_key, &mut *of_value];
                         self.gradients(block, scratch, [out, grad], &sums[block.start..], gradients);
                     }
@@ -292,16 +274,17 @@ impl Attention {
     fn gradients(
         &self,
         block: Block,
-        scratch: &mut [Vec<f32>; 2],
+        scratch: &mut Scratch,
         [out, grad]: [&Heads; 2],
         sums: &[f32],
         [of_query, of_key, of_value]: [&mut [f32]; 3],
     ) {
-        let Block { sequence, head, start, count, seen } = block;
-        let [weights, of_weights] = scratch;
-        let weights = self.scores(block, weights);
+        let Block { sequence, head, seen, .. } = block;
+        let count = block.rows();
+        let query = self.query.block(block, &mut scratch.queries);
+        let weights = self.scores(block, query, &mut scratch.weights);
         Arch::new().dispatch(WeighAgain { block, scores: weights, sums });
-        let grad_rows = grad.rows(sequence, head, start, count);
+        let grad_rows = grad.block(block, &mut scratch.grad);
         let kv_head = self.served_by(head);
         let key = self.key.rows(sequence, kv_head, 0, seen);
         let value = self.value.rows(sequence, kv_head, 0, seen);
@@ -314,12 +297,11 @@ impl Attention {
             grad_rows,
             1.0,
         );
-        let of_weights = &mut of_weights[..count * seen];
+        let of_weights = room(&mut scratch.of_weights, count * seen);
         product(rows_mut(of_weights, seen), Accum::Replace, grad_rows, value.transpose(), 1.0);
         Arch::new().dispatch(OfScores { weights, of_weights, out: [out, grad], block, scale: self.scale });
         let gradient = MatRef::from_row_major_slice(&*weights, count, seen);
         product(rows_mut(of_query, self.dim), Accum::Replace, gradient, key, 1.0);
-        let query = self.query.rows(sequence, head, start, count);
         product(of_key, Accum::Add, gradient.transpose(), query, 1.0);
     }
 }

@@ -11,7 +11,7 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::Stored;
-use super::kernel::{Numbers, tensor};
+use super::kernel::{Numbers, dot, tensor};
 use super::narrow::{rounded, widened};
 
 /// Rows for which the reading of the matrix is what counts.
@@ -207,33 +207,13 @@ impl<E: Stored> WithSimd for &Part<'_, E> {
                 let mut out = vec![0.0; rows * columns];
                 for (column, weights) in self.numbers.chunks_exact(self.width).enumerate() {
                     for (row, x) in self.x.chunks_exact(self.inputs).enumerate() {
-                        out[row * columns + column] = dot(x, weights);
+                        out[row * columns + column] = dot::<LANES, _>(x, weights);
                     }
                 }
                 out
             }
         }
     }
-}
-
-/// The sum of products, a tree of sums at the end.
-#[inline(always)]
-fn dot<E: Stored>(a: &[f32], b: &[E]) -> f32 {
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-    let mut sums = [0.0; LANES];
-    for (a, b) in a.iter().zip(b) {
-        for lane in 0..LANES {
-            sums[lane] = a[lane].mul_add(b[lane].widen(), sums[lane]);
-        }
-    }
-    let mut width = LANES;
-    while width > 1 {
-        width /= 2;
-        for lane in 0..width {
-            sums[lane] += sums[lane + width];
-        }
-    }
-    sums[0] + a_rest.iter().zip(b_rest).map(|(a, b)| a * b.widen()).sum::<f32>()
 }
 
 /// Adds the inputs one after the other, each times its weights.

@@ -4,8 +4,10 @@ use burn::backend::DispatchTensorKind;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::{DType, Shape, Tensor, TensorData};
 
-/// Sums that do not wait for each other.
-const LANES: usize = 32;
+use super::Stored;
+
+/// Sums that do not wait for each other: a power of two.
+pub(super) const LANES: usize = 32;
 
 /// Whether tensors are of flex, with autodiff or without, and of one type that is computed with in one pass.
 pub(super) fn are_fused<const N: usize, const D: usize>(tensors: [&Tensor<D>; N]) -> bool {
@@ -57,17 +59,21 @@ pub(super) fn tensor(values: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape))
 }
 
-/// The sum of products.
+/// The sum of products, of `LANES` sums that do not wait for each other.
 #[inline(always)]
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub(super) fn dot<const LANES: usize, E: Stored>(a: &[f32], b: &[E]) -> f32 {
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
     let mut sums = [0.0; LANES];
     for (a, b) in a.iter().zip(b) {
         for lane in 0..LANES {
-            sums[lane] = a[lane].mul_add(b[lane], sums[lane]);
+            sums[lane] = a[lane].mul_add(b[lane].widen(), sums[lane]);
         }
     }
-    sums.iter().sum::<f32>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
+    let mut sum = total(sums);
+    for (a, b) in a_rest.iter().zip(b_rest) {
+        sum = a.mul_add(b.widen(), sum);
+    }
+    sum
 }
 
 /// The sum.
@@ -80,20 +86,40 @@ pub(super) fn sum(values: &[f32]) -> f32 {
             sums[lane] += values[lane];
         }
     }
-    sums.iter().chain(rest).sum()
+    let mut sum = total(sums);
+    for value in rest {
+        sum += value;
+    }
+    sum
 }
 
 /// The largest number; NaN is passed over.
 #[inline(always)]
-pub(super) fn highest(values: &[f32]) -> f32 {
+pub(crate) fn highest(values: &[f32]) -> f32 {
     let (whole, rest) = values.as_chunks::<LANES>();
     let mut found = [f32::NEG_INFINITY; LANES];
     for values in whole {
         for lane in 0..LANES {
-            found[lane] = if values[lane] > found[lane] { values[lane] } else { found[lane] };
+            found[lane] = larger(values[lane], found[lane]);
         }
     }
-    found.iter().chain(rest).fold(f32::NEG_INFINITY, |highest, value| highest.max(*value))
+    let mut width = LANES;
+    while width > 1 {
+        width /= 2;
+        for lane in 0..width {
+            found[lane] = larger(found[lane + width], found[lane]);
+        }
+    }
+    let mut highest = found[0];
+    for value in rest {
+        highest = larger(*value, highest);
+    }
+    highest
+}
+
+#[inline(always)]
+fn larger(value: f32, than: f32) -> f32 {
+    if value > than { value } else { than }
 }
 
 /// The sum of `exp(value - shift)`.
@@ -106,7 +132,25 @@ pub(super) fn sum_exp(values: &[f32], shift: f32) -> f32 {
             sums[lane] += exp(values[lane] - shift);
         }
     }
-    sums.iter().sum::<f32>() + rest.iter().map(|value| exp(value - shift)).sum::<f32>()
+    let mut sum = total(sums);
+    for value in rest {
+        sum += exp(value - shift);
+    }
+    sum
+}
+
+/// The sum of sums, as a tree: vectors are added as long as there are any. Plain loops, since what iterators call may be compiled
+/// apart from them.
+#[inline(always)]
+fn total<const LANES: usize>(mut sums: [f32; LANES]) -> f32 {
+    let mut width = LANES;
+    while width > 1 {
+        width /= 2;
+        for lane in 0..width {
+            sums[lane] += sums[lane + width];
+        }
+    }
+    sums[0]
 }
 
 /// `e^x` to within two units in the last place from -87 to 88, where it stays what it is at these ends; NaN for NaN.
@@ -146,7 +190,7 @@ mod tests {
         #[test]
         fn sums_do_not_depend_on_their_parts(values in prop::collection::vec(-9.0f32..9.0, 0..200)) {
             let exact: f64 = values.iter().map(|value| (*value as f64).powi(2)).sum();
-            prop_assert!((dot(&values, &values) as f64 - exact).abs() <= 1e-5 * exact + 1e-6);
+            prop_assert!((dot::<LANES, _>(&values, &values) as f64 - exact).abs() <= 1e-5 * exact + 1e-6);
             let exact: f64 = values.iter().map(|value| (*value as f64 - 1.0).exp()).sum();
             prop_assert!((sum_exp(&values, 1.0) as f64 - exact).abs() <= 1e-5 * exact);
             let largest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -159,6 +203,6 @@ mod tests {
         assert!(exp(f32::NAN).is_nan());
         assert!(exp(f32::NEG_INFINITY) < 1e-37 && exp(f32::INFINITY) > 1e38);
         assert!(sum_exp(&[0.0, f32::NAN], 0.0).is_nan());
-        assert!(dot(&[0.0, f32::NAN], &[1.0; 2]).is_nan());
+        assert!(dot::<LANES, _>(&[0.0, f32::NAN], &[1.0; 2]).is_nan());
     }
 }

@@ -24,6 +24,8 @@ mod few_rows;
 #[cfg(feature = "flex")]
 mod flex;
 #[cfg(feature = "flex")]
+mod heads;
+#[cfg(feature = "flex")]
 mod kernel;
 #[cfg(feature = "flex")]
 mod narrow;
@@ -66,7 +68,7 @@ use kernel::{are_fused, is_half, is_single};
 
 pub(crate) use adamw::FusedAdamW;
 #[cfg(feature = "flex")]
-pub(crate) use kernel::exp;
+pub(crate) use kernel::{exp, highest};
 #[cfg(feature = "flex")]
 pub(crate) use pool::{in_awake_pool, in_pool};
 

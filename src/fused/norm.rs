@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::kernel::{Numbers, dot, tensor, whole};
+use super::kernel::{LANES, Numbers, dot, tensor, whole};
 
 /// Numbers that a thread takes at once.
 const PART: usize = 1 << 15;
@@ -26,7 +26,7 @@ impl WithSimd for Squares<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> f32 {
-        dot(self.0, self.0)
+        dot::<LANES, _>(self.0, self.0)
     }
 }
 
@@ -44,6 +44,8 @@ impl WithSimd for Scaled<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        self.0.iter_mut().for_each(|value| *value *= self.1);
+        for value in self.0 {
+            *value *= self.1;
+        }
     }
 }

@@ -11,7 +11,7 @@ use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex, TensorMetadata};
 
-use super::kernel::{Numbers, dot, tensor};
+use super::kernel::{LANES, Numbers, dot, tensor};
 use super::narrow::in_float32;
 use super::parts::{Parts, of_parts};
 
@@ -39,7 +39,7 @@ impl Rows<'_> {
     fn row(&self, row: usize) -> (&[f32], f32) {
         let width = self.gamma.len();
         let x = &self.x[row * width..][..width];
-        (x, (dot(x, x) / width as f32 + self.eps as f32).sqrt().recip())
+        (x, (dot::<LANES, _>(x, x) / width as f32 + self.eps as f32).sqrt().recip())
     }
 
     /// The gradient by the gains, of the gradient of the norms: sums over many rows, in float64 so that they do not lose what
@@ -98,7 +98,7 @@ impl Parts for Backwards<'_> {
         for ((of_x, grad), gamma) in of_x.iter_mut().zip(&grad[row * width..]).zip(rows.gamma) {
             *of_x = grad * gamma;
         }
-        let along = dot(of_x, x) * scale * scale / width as f32;
+        let along = dot::<LANES, _>(of_x, x) * scale * scale / width as f32;
         for (of_x, x) in of_x.iter_mut().zip(x) {
             *of_x = (*of_x - along * x) * scale;
         }

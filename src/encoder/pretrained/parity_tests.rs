@@ -259,6 +259,8 @@ fn a_tokenizer_that_ends_texts_otherwise_is_refused() {
     assert!(error.contains("eos_token_id") && error.contains("found 5"), "{error}");
 }
 
+// What prepares pictures is read where there are pictures.
+#[cfg(feature = "image")]
 #[test]
 fn folders_that_are_not_whole_are_refused_by_file_and_name() {
     let refused = |name: &str, edit: &dyn Fn(&Path), expected: &str| {

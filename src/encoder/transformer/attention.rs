@@ -4,6 +4,8 @@ use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Device, Tensor};
 
+use crate::fused::linears;
+
 /// Self-attention with a bias in each of its four projections.
 #[derive(Module, Debug)]
 pub(in crate::encoder) struct SelfAttention {
@@ -48,11 +50,12 @@ impl SelfAttention {
         let [batch, time, width] = hidden.dims();
         // As one matrix: a batch of products with the same weights would prepare them for each sequence anew.
         let rows = hidden.reshape([batch * time, width]);
-        let [query, key, value] = [&self.q_proj, &self.k_proj, &self.v_proj]
-            .map(|projection| heads(projection.forward(rows.clone()), [batch, time, self.num_heads]));
+        let [query, key, value] = linears([&self.q_proj, &self.k_proj, &self.v_proj], rows)
+            .map(|rows| heads(rows, [batch, time, self.num_heads]));
         let bias = bias.map(|bias| bias.expand([batch, self.num_heads, time, time]));
         let mixed = attend(query, key, value, bias, is_causal);
-        self.out_proj.forward(merged(mixed)).reshape([batch, time, width])
+        let [output] = linears([&self.out_proj], merged(mixed));
+        output.reshape([batch, time, width])
     }
 }
 

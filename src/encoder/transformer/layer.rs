@@ -4,6 +4,7 @@ use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 
 use super::{Activation, SelfAttention};
+use crate::fused::linears;
 
 /// What the layers of a tower have in common.
 #[derive(Config, Debug)]
@@ -81,8 +82,9 @@ impl Mlp {
     /// - hidden, output: `[batch, time, hidden_size]`
     pub fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
         let [batch, time, width] = hidden.dims();
-        let rows = self.fc1.forward(hidden.reshape([batch * time, width]));
-        self.fc2.forward(self.activation.forward(rows)).reshape([batch, time, width])
+        let [rows] = linears([&self.fc1], hidden.reshape([batch * time, width]));
+        let [output] = linears([&self.fc2], self.activation.forward(rows));
+        output.reshape([batch, time, width])
     }
 }
 

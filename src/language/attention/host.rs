@@ -12,7 +12,7 @@ use burn::tensor::{DType, Tensor, TensorData, bf16, f16};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::fused::exp;
+use crate::fused::{self, exp};
 use crate::half_precision::Stored;
 
 /// The positions that a thread takes at once.
@@ -211,8 +211,11 @@ impl<E: Stored> WithSimd for Span<'_, E> {
             if let Some(cap) = head.scoring.cap {
                 scores.iter_mut().for_each(|score| *score = cap * (*score / cap).tanh());
             }
-            highest[row] = scores.iter().fold(f32::NEG_INFINITY, |highest, score| highest.max(*score));
-            scores.iter_mut().for_each(|score| *score = exp(*score - highest[row]));
+            let shift = fused::highest(scores);
+            highest[row] = shift;
+            for score in scores.iter_mut() {
+                *score = exp(*score - shift);
+            }
             total[row] = sum(simd, scores);
             mix(simd, scores, values, of_value, mixed);
         }
