@@ -103,8 +103,9 @@ fn products<const N: usize>(x: &Tensor<2>, matrices: [Tensor<2>; N], order: Orde
     if let Some(outputs) = few_rows::products(x, matrices.clone(), order) {
         return Some(outputs);
     }
-    let is_of_type = |matrix: &Tensor<2>| matrix.dtype() == x.dtype();
-    if !is_half(x) || x.shape().num_elements() == 0 || !matrices.iter().all(is_of_type) {
+    let is_empty = |tensor: &Tensor<2>| tensor.shape().num_elements() == 0;
+    let is_computed = |matrix: &Tensor<2>| matrix.dtype() == x.dtype() && !is_empty(matrix);
+    if !is_half(x) || is_empty(x) || !matrices.iter().all(is_computed) {
         return None;
     }
     Some(matrices.map(|matrix| {

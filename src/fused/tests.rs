@@ -354,6 +354,24 @@ fn products_in_half_precision_are_rounded_once() {
     }
 }
 
+/// Nothing to compute, and types that do not fit, are left to Burn.
+#[test]
+fn other_products_are_not_computed() {
+    let device = Device::default();
+    let tensor = |shape, dtype| Tensor::<2>::zeros(shape, &device).cast(dtype);
+    let is_computed = |x, matrix| products(&x, [matrix], Order::OfInputs).is_some();
+    let half = DType::BF16;
+    assert!(is_computed(tensor([9, 3], half), tensor([3, 2], half)));
+    assert!(!is_computed(tensor([0, 3], half), tensor([3, 2], half)));
+    assert!(!is_computed(tensor([9, 0], half), tensor([0, 2], half)));
+    assert!(!is_computed(tensor([9, 3], half), tensor([3, 0], half)));
+    for (x, matrix) in
+        [(half, DType::F32), (DType::F16, half), (DType::F32, DType::F32), (DType::F64, DType::F64)]
+    {
+        assert!(!is_computed(tensor([9, 3], x), tensor([3, 2], matrix)), "{x:?} {matrix:?}");
+    }
+}
+
 /// What is not finite must reach the loss, where training finds it.
 #[test]
 fn what_is_not_finite_stays_so() {
