@@ -22,7 +22,7 @@ use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::activation::silu;
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 
-type Operation<'a> = &'a dyn Fn(&[Tensor<4>]) -> Tensor<4>;
+type Operation<'a> = &'a (dyn Fn(&[Tensor<4>]) -> Tensor<4> + Sync);
 
 const HEADS: usize = 9;
 const KV_HEADS: usize = 3;
@@ -177,11 +177,14 @@ fn row(name: &str, positions: usize, shapes: &[[usize; 4]], composed: Operation,
         let grads = operation(&tracked).backward();
         black_box(tracked[0].grad(&grads));
     };
-    let times = |first: &dyn Fn(), second: &dyn Fn()| medians([first, second]);
-    for (pass, [composed, fused]) in [
-        ("forward", times(&|| forward(composed), &|| forward(fused))),
-        ("and backward", times(&|| both(composed), &|| both(fused))),
-    ] {
+    // On a thread of the pool, as in training.
+    let times = fused::in_pool(&plain, || {
+        [
+            ("forward", medians([&|| forward(composed), &|| forward(fused)])),
+            ("and backward", medians([&|| both(composed), &|| both(fused)])),
+        ]
+    });
+    for (pass, [composed, fused]) in times {
         println!("| {name} | {positions} | {pass} | {composed:.2} | {fused:.2} | {:.1} |", composed / fused);
     }
 }

@@ -77,21 +77,21 @@ pub(super) fn products<const N: usize>(
     let matrices = matrices.into_iter().map(|matrix| of_flex(matrix).filter(FlexTensor::is_contiguous));
     let matrices: Vec<FlexTensor> = matrices.collect::<Option<_>>()?;
     let products: Vec<FlexTensor> = match dtype {
-        DType::F32 => compute::<f32>(x, &matrices, order).collect(),
-        DType::BF16 => compute::<bf16>(widened::<bf16>(x), &matrices, order).map(rounded::<bf16>).collect(),
-        DType::F16 => compute::<f16>(widened::<f16>(x), &matrices, order).map(rounded::<f16>).collect(),
+        DType::F32 => compute::<f32>(x, &matrices, order),
+        DType::BF16 => in_half::<bf16>(x, &matrices, order),
+        DType::F16 => in_half::<f16>(x, &matrices, order),
         _ => return None,
     };
     let products = products.into_iter().map(Tensor::from_primitive::<Flex>).collect::<Vec<_>>();
     Some(products.try_into().expect("an output for each matrix"))
 }
 
+fn in_half<E: Stored>(x: FlexTensor, matrices: &[FlexTensor], order: Order) -> Vec<FlexTensor> {
+    compute::<E>(widened::<E>(x), matrices, order).into_iter().map(rounded::<E>).collect()
+}
+
 /// The products in float32, of rows in float32 and matrices of any type.
-fn compute<E: Stored>(
-    x: FlexTensor,
-    matrices: &[FlexTensor],
-    order: Order,
-) -> impl Iterator<Item = FlexTensor> {
+fn compute<E: Stored>(x: FlexTensor, matrices: &[FlexTensor], order: Order) -> Vec<FlexTensor> {
     let [rows, inputs] = x.shape().dims();
     let x = Numbers::new(x);
     let x = x.as_slice();
@@ -114,7 +114,7 @@ fn compute<E: Stored>(
         };
         tensor(product, [rows, matrix.len() / inputs])
     });
-    outputs.collect::<Vec<_>>().into_iter()
+    outputs.collect()
 }
 
 /// A matrix in parts that are each in one piece, as memory is read best. They are the same with any number of threads, so that
