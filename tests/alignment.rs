@@ -202,6 +202,55 @@ fn half_precision_rows_are_computed_in_float32_and_come_back_as_they_were() {
     assert_eq!(statistics(&double), statistics(&realign), "float64 rows with the same values fit alike");
 }
 
+/// Rows of a tensor that are aligned where they lie, beside the same operations on tensors, which those with autodiff go through.
+#[test]
+fn rows_aligned_in_place_are_those_of_tensors() {
+    let device = Device::default();
+    let (text, image) = (cloud(70, 24, 53), cloud(50, 24, 54));
+    let mut odd = text.rows().to_vec();
+    odd[3] = f32::NAN;
+    odd[24 * 8..24 * 9].fill(0.0);
+    odd[24 * 20..24 * 21].iter_mut().for_each(|value| *value *= 1e30);
+    let whole = text.tensor(&device);
+    let odd = Tensor::<2>::from_data(TensorData::new(odd, [70, 24]), &device);
+    let methods: [Box<dyn Aligner>; 5] = [
+        Box::new(Identity::new(24)),
+        Box::new(MeanShiftConfig::new().fit(&text, &image).unwrap()),
+        Box::new(C3Config::new().with_sigma(0.1).fit(&text, &image).unwrap()),
+        Box::new(fit(&text, &image)),
+        Box::new(ReAlignConfig::new().with_centroid_passes(3).fit(&text, &image).unwrap()),
+    ];
+    for method in &methods {
+        for (name, rows) in [
+            ("all", whole.clone()),
+            ("some", whole.clone().slice_dim(0, 7..19)),
+            (
+                "laid out by columns",
+                Tensor::from_data(whole.clone().transpose().into_data(), &device).transpose(),
+            ),
+            ("none", whole.clone().slice_dim(0, 0..0)),
+            ("not finite, zero and huge", odd.clone()),
+        ] {
+            for (dtype, epsilon) in [(DType::F32, 4e-7), (DType::F16, 5e-4), (DType::BF16, 4e-3)] {
+                // In float16 a huge value is infinite: such a row has no direction either way.
+                let rows = rows.clone().cast(dtype);
+                let found = method.align(rows.clone(), 5);
+                let by_tensors = method.align(rows.autodiff(), 5).inner();
+                assert_eq!((found.dtype(), found.dims()), (dtype, by_tensors.dims()));
+                for (found, expected) in values(found).into_iter().zip(values(by_tensors)) {
+                    let agree = found.is_nan() && expected.is_nan() || (found - expected).abs() <= epsilon;
+                    assert!(agree, "{}, {name}, {dtype:?}: {found} and {expected}", method.name());
+                }
+            }
+        }
+        let (table, _) = align_table(method, &text, NonFinite::Error, 0, &device).unwrap();
+        let tensor = method.align(whole.clone(), 0);
+        if method.noise() == 0.0 {
+            assert_eq!(values(tensor), widen(table.rows()), "{}: to the bit", method.name());
+        }
+    }
+}
+
 #[test]
 fn statistics_are_never_trained() {
     let device = Device::default().autodiff();

@@ -1,7 +1,7 @@
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor, TensorData};
 
 use super::{ClosedForm, noise};
-use crate::embedding::normalize_bounded;
+use crate::embedding::{NonFinite, RowsInPlace, normalize_bounded};
 
 /// A way to move text embeddings into the distribution of image embeddings.
 ///
@@ -52,13 +52,16 @@ pub trait Aligner {
     /// [`Aligner::align`] for some rows of a larger set: `numbers` are those of the rows in their set, `[n]`. Parts of any
     /// size, with whatever rows left out, then get the noise of the whole.
     fn align_rows(&self, text: Tensor<2>, seed: u64, numbers: &[u64]) -> Tensor<2> {
+        if let Some(aligned) = align_in_place(self, &text) {
+            return aligned;
+        }
         let dtype = text.dtype();
         let rows = noise::add(self.transport(text), self.noise(), seed, numbers);
         normalize_bounded(rows).cast(dtype)
     }
 
-    /// The whole of [`Aligner::align`] as a closed form, where the method has one: rows are then aligned on the host in
-    /// fused loops, without a tensor.
+    /// The whole of [`Aligner::align`] as a closed form, where the method has one: rows that lie on the host, in a tensor of
+    /// flex too, are then aligned there in fused loops.
     fn closed_form(&self) -> Option<ClosedForm> {
         None
     }
@@ -72,6 +75,22 @@ pub trait Aligner {
     fn align_image(&self, image: Tensor<2>) -> Tensor<2> {
         image
     }
+}
+
+/// [`Aligner::align`] without noise for rows of a tensor that can be read in place: in float64 row by row, rounded once.
+///
+/// `None` leaves them to the tensor's own operations: where the method has no closed form, or one with noise, for rows of
+/// float64, which come back with all their digits, and where a row is not finite or has no direction.
+pub(super) fn align_in_place(aligner: &(impl Aligner + ?Sized), text: &Tensor<2>) -> Option<Tensor<2>> {
+    let ([count, dim], dtype) = (text.dims(), text.dtype());
+    if dtype == DType::F64 || count == 0 {
+        return None;
+    }
+    let rows = RowsInPlace::of(text)?;
+    let form = aligner.closed_form().filter(|form| form.noise() == 0.0 && form.dim() == dim)?;
+    let mut aligned = vec![0.0; count * dim];
+    form.align_into(rows.raw(dim).ok()?, NonFinite::Error, 0, &mut aligned).ok()?;
+    Some(Tensor::from_data(TensorData::new(aligned, [count, dim]), (&text.device(), dtype)))
 }
 
 impl<A: Aligner + ?Sized> Aligner for Box<A> {

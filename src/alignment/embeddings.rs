@@ -4,8 +4,8 @@ use super::ClosedForm;
 use super::gather::{Gather, sampled_unit_rows};
 use super::host_map::HostMap;
 use crate::embedding::{
-    BLOCK_ROWS, EmbeddingTable, HostRows, NonFinite, RawRows, RowReport, RowSample, Store, Terms, host_rows,
-    parallel,
+    BLOCK_ROWS, EmbeddingTable, HostRows, NonFinite, RawRows, RowReport, RowSample, RowsInPlace, Store,
+    Terms, host_rows, parallel,
 };
 use crate::geometry::{COVARIANCE_ROWS, Moments, unit_covariance, unit_moments};
 use crate::{Error, Result};
@@ -37,7 +37,8 @@ pub struct Embeddings<'a> {
 }
 
 enum Rows<'a> {
-    Host(HostRows),
+    InPlace(RowsInPlace),
+    Copied(HostRows),
     Memory(RawRows<'a>),
     Store(&'a Store),
 }
@@ -97,7 +98,8 @@ impl Embeddings<'_> {
         block: impl Fn(RawRows<'_>, Terms<'_>) -> Result<(Moments, RowReport)> + Sync,
     ) -> Result<Moments> {
         let rows = match &self.rows {
-            Rows::Host(rows) => rows.raw(self.dim)?,
+            Rows::InPlace(rows) => rows.raw(self.dim)?,
+            Rows::Copied(rows) => rows.raw(self.dim)?,
             Rows::Memory(rows) => *rows,
             Rows::Store(store) => {
                 let gather = Gather {
@@ -121,7 +123,8 @@ impl Embeddings<'_> {
     /// The unit rows of an even sample of at most `size` rows, `[n, d]` row-major.
     pub(super) fn unit_sample(&self, size: usize, seed: u64, what: &str) -> Result<Vec<f32>> {
         let rows = match &self.rows {
-            Rows::Host(rows) => rows.raw(self.dim)?,
+            Rows::InPlace(rows) => rows.raw(self.dim)?,
+            Rows::Copied(rows) => rows.raw(self.dim)?,
             Rows::Memory(rows) => *rows,
             Rows::Store(store) => {
                 let gather = Gather { policy: self.non_finite, ..Gather::default() };
@@ -139,7 +142,8 @@ impl Embeddings<'_> {
         block: impl Fn(RawRows<'_>, Terms<'_>) -> Result<(Moments, RowReport)> + Sync,
     ) -> Result<Moments> {
         let rows = match &self.rows {
-            Rows::Host(rows) => rows.raw(self.dim)?,
+            Rows::InPlace(rows) => rows.raw(self.dim)?,
+            Rows::Copied(rows) => rows.raw(self.dim)?,
             Rows::Memory(rows) => *rows,
             Rows::Store(store) => {
                 let gather = Gather { policy: self.non_finite, ..Gather::default() };
@@ -160,7 +164,11 @@ impl Embeddings<'_> {
 impl From<Tensor<2>> for Embeddings<'_> {
     fn from(rows: Tensor<2>) -> Self {
         let ([_, dim], device) = (rows.dims(), rows.device().without_autodiff());
-        Self { rows: Rows::Host(host_rows(rows)), dim, non_finite: NonFinite::default(), device }
+        let rows = match RowsInPlace::of(&rows) {
+            Some(rows) => Rows::InPlace(rows),
+            None => Rows::Copied(host_rows(rows)),
+        };
+        Self { rows, dim, non_finite: NonFinite::default(), device }
     }
 }
 

@@ -83,6 +83,9 @@ macro_rules! fitted_method {
             ///
             /// If the rows have another number of dimensions than those that the method was fitted on.
             pub fn forward(&self, text: burn::tensor::Tensor<2>) -> burn::tensor::Tensor<2> {
+                if let Some(aligned) = $crate::alignment::aligner::align_in_place(self, &text) {
+                    return aligned;
+                }
                 let dtype = text.dtype();
                 let rows = $crate::alignment::Aligner::transport(self, text);
                 $crate::embedding::normalize_bounded(rows).cast(dtype)

@@ -112,4 +112,4 @@ pub use store::Store;
 pub use table::EmbeddingTable;
 pub use tensors::EMBEDDINGS_KEY;
 pub use unit::normalize;
-pub(crate) use unit::{HostRows, host_rows, normalize_bounded};
+pub(crate) use unit::{HostRows, RowsInPlace, host_rows, normalize_bounded};

@@ -1,5 +1,9 @@
+#[cfg(feature = "flex")]
+use burn::backend::{Flex, flex::FlexTensor};
 use burn::tensor::{DType, Tensor};
 
+#[cfg(feature = "flex")]
+use super::FloatType;
 use super::RawRows;
 use super::policy::MIN_NORM;
 use crate::Result;
@@ -64,5 +68,53 @@ impl HostRows {
             Self::Single(rows) => RawRows::single(rows, dim),
             Self::Double(rows) => RawRows::double(rows, dim),
         }
+    }
+}
+
+/// Rows of a tensor without autodiff whose backend keeps it in memory that every thread can read: flex.
+pub(crate) struct RowsInPlace {
+    #[cfg(feature = "flex")]
+    rows: FlexTensor,
+}
+
+impl RowsInPlace {
+    /// The rows of `tensor`, where they can be read in place; in the order of its dimensions, copied only where they lie in
+    /// another.
+    #[cfg(feature = "flex")]
+    pub fn of(tensor: &Tensor<2>) -> Option<Self> {
+        let rows = tensor.clone().try_into_primitive::<Flex>().ok()?;
+        let is_whole =
+            rows.is_contiguous() && rows.bytes().len() == tensor.shape().num_elements() * rows.dtype().size();
+        let rows = if is_whole { rows } else { rows.to_contiguous() };
+        float_type(rows.dtype()).map(|_| Self { rows })
+    }
+
+    #[cfg(not(feature = "flex"))]
+    pub fn of(_: &Tensor<2>) -> Option<Self> {
+        None
+    }
+
+    /// As rows of `dim` values.
+    #[cfg(feature = "flex")]
+    pub fn raw(&self, dim: usize) -> Result<RawRows<'_>> {
+        let float = float_type(self.rows.dtype()).expect("no other rows are read in place");
+        RawRows::new(self.rows.bytes(), float, dim)
+    }
+
+    #[cfg(not(feature = "flex"))]
+    pub fn raw(&self, _: usize) -> Result<RawRows<'_>> {
+        unreachable!("no rows are read in place")
+    }
+}
+
+/// The type of a tensor's numbers, as that of values in memory.
+#[cfg(feature = "flex")]
+fn float_type(dtype: DType) -> Option<FloatType> {
+    match dtype {
+        DType::F64 => Some(FloatType::F64),
+        DType::F32 => Some(FloatType::F32),
+        DType::F16 => Some(FloatType::F16),
+        DType::BF16 => Some(FloatType::BF16),
+        _ => None,
     }
 }
