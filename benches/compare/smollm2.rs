@@ -59,6 +59,9 @@ enum What {
         /// What a frozen language model is stored and computed in
         #[arg(long, value_enum, default_value_t = Precision::F32)]
         precision: Precision,
+        /// Compute again in the backward pass what was cheap in the forward pass, instead of keeping it
+        #[arg(long)]
+        gradient_checkpointing: bool,
     },
     /// Greedy generation with a cache
     Generate {
@@ -132,15 +135,28 @@ fn main() {
     burn_revision::training::keep_freed_memory();
     let arguments = Arguments::parse();
     let line = match arguments.what {
-        What::Stage1 { batch, visual, text, steps, logits, projector, copies, train, shape, precision } => {
+        What::Stage1 {
+            batch,
+            visual,
+            text,
+            steps,
+            logits,
+            projector,
+            copies,
+            train,
+            shape,
+            precision,
+            gradient_checkpointing,
+        } => {
             let device = Device::default().autodiff();
+            let device = if gradient_checkpointing { device.gradient_checkpointing() } else { device };
             let loses_updates = precision == Precision::Bf16 && train == Trained::All;
             assert!(!loses_updates, "--precision bf16 is for a frozen model, not for --train all");
             let language = match shape {
                 Some(shape) => random(shape, precision, &device),
                 None => Pretrained::load(file(), precision.into(), &device).expect(MISSING).model,
             };
-            stage1(language, [batch, visual, text, steps], logits, projector, copies, train)
+            stage1(language, &device, [batch, visual, text, steps], logits, projector, copies, train)
         }
         What::Generate { new, prompt, blocks: true, batch, .. } => {
             let device = Device::default();
@@ -209,20 +225,20 @@ fn naive_loss(model: &ReVision<LlamaDecoder>, batch: &Batch, visual: usize) -> T
 
 fn stage1(
     language: LlamaDecoder,
+    device: &Device,
     [batch, visual, text, steps]: [usize; 4],
     logits: Logits,
     projected: Projected,
     copies: Copies,
     trained: Trained,
 ) -> serde_json::Value {
-    let device = Device::default().autodiff();
     let model = ReVisionConfig::new(DIM).with_num_visual_tokens(visual);
-    let model = model.init(language, &device).unwrap();
+    let model = model.init(language, device).unwrap();
     let trainable = match trained {
         Trained::Projector => Trainable::Projector,
         Trained::All => Trainable::ProjectorAndLanguage,
     };
-    let mut model = trainable.apply(model.train()).unwrap().fork(&device);
+    let mut model = trainable.apply(model.train()).unwrap().fork(device);
     let mut rng = rand::rngs::StdRng::seed_from_u64(0);
     let mut draw = || {
         let samples: Vec<Sample> = (0..batch)
@@ -234,7 +250,7 @@ fn stage1(
                 sample
             })
             .collect();
-        let mut batch = Batch::new(&samples, visual, &device);
+        let mut batch = Batch::new(&samples, visual, device);
         if copies == Copies::All {
             batch.leading = 0;
         }
@@ -252,7 +268,7 @@ fn stage1(
         };
         let grads = GradientsParams::from_grads(loss.backward(), &model);
         let (grads, _) = clip_by_global_norm(&model, grads, 1.0);
-        model = optimizer.step(5e-4, model.clone(), grads);
+        model = optimizer.step(5e-4, model, grads);
         losses.push(loss.into_scalar::<f32>());
         times.push(begun.elapsed().as_secs_f64());
     }

@@ -26,11 +26,12 @@ pub(crate) trait FusedOps: Backend {
         value: FloatTensor<Self>,
         scale: f64,
     ) -> FloatTensor<Self>;
+    /// Rows of a matrix.
+    fn fused_embedding(matrix: FloatTensor<Self>, numbers: Vec<usize>) -> FloatTensor<Self>;
     /// The mean cross-entropy.
     fn fused_cross_entropy(logits: FloatTensor<Self>, targets: Vec<usize>) -> FloatTensor<Self>;
-    /// The products of rows with a matrix, in half precision.
-    fn fused_half_product(x: FloatTensor<Self>, matrix: FloatTensor<Self>, order: Order)
-    -> FloatTensor<Self>;
+    /// The products of rows with a matrix.
+    fn fused_product(x: FloatTensor<Self>, matrix: FloatTensor<Self>, order: Order) -> FloatTensor<Self>;
 }
 
 impl FusedOps for Flex {
@@ -59,15 +60,15 @@ impl FusedOps for Flex {
         super::attention::forward(query, key, value, scale)
     }
 
+    fn fused_embedding(matrix: FloatTensor<Self>, numbers: Vec<usize>) -> FloatTensor<Self> {
+        super::embedding::forward(matrix, &numbers)
+    }
+
     fn fused_cross_entropy(logits: FloatTensor<Self>, targets: Vec<usize>) -> FloatTensor<Self> {
         super::cross_entropy::forward(logits, &targets)
     }
 
-    fn fused_half_product(
-        x: FloatTensor<Self>,
-        matrix: FloatTensor<Self>,
-        order: Order,
-    ) -> FloatTensor<Self> {
+    fn fused_product(x: FloatTensor<Self>, matrix: FloatTensor<Self>, order: Order) -> FloatTensor<Self> {
         super::product::forward(x, matrix, order)
     }
 }
@@ -98,15 +99,15 @@ impl<C: CheckpointStrategy> FusedOps for Autodiff<Flex, C> {
         super::attention::tracked::<C>(query, key, value, scale)
     }
 
+    fn fused_embedding(matrix: FloatTensor<Self>, numbers: Vec<usize>) -> FloatTensor<Self> {
+        super::embedding::tracked::<C>(matrix, numbers)
+    }
+
     fn fused_cross_entropy(logits: FloatTensor<Self>, targets: Vec<usize>) -> FloatTensor<Self> {
         super::cross_entropy::tracked::<C>(logits, targets)
     }
 
-    fn fused_half_product(
-        x: FloatTensor<Self>,
-        matrix: FloatTensor<Self>,
-        order: Order,
-    ) -> FloatTensor<Self> {
+    fn fused_product(x: FloatTensor<Self>, matrix: FloatTensor<Self>, order: Order) -> FloatTensor<Self> {
         super::product::tracked::<C>(x, matrix, order)
     }
 }

@@ -21,11 +21,6 @@ pub(super) fn is_single<const D: usize>(tensor: &Tensor<D>) -> bool {
     tensor.dtype() == DType::F32 && is_flex(tensor)
 }
 
-/// Whether a tensor is one of flex in half precision, with autodiff or without.
-pub(super) fn is_half<const D: usize>(tensor: &Tensor<D>) -> bool {
-    matches!(tensor.dtype(), DType::BF16 | DType::F16) && is_flex(tensor)
-}
-
 fn is_flex<const D: usize>(tensor: &Tensor<D>) -> bool {
     let is_flex = |kind: &DispatchTensorKind| matches!(kind, DispatchTensorKind::Flex(_));
     match &tensor.clone().into_dispatch().kind {

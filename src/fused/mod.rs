@@ -11,7 +11,8 @@
 //! | cross-entropy | 6 and two copies of the logits kept |
 //! | AdamW | 14 |
 //! | products of few rows, without autodiff | 1, on one thread |
-//! | products in half precision | 3, of which 2 on one thread |
+//! | products of rows with a matrix | 3, of which 2 lay out zeros; in half precision 2 on one thread |
+//! | the gradient of an embedding | 3, of which 2 lay out zeros |
 //! | the norm of gradients, and clipping by it | 2, 1 |
 
 mod adamw;
@@ -20,6 +21,8 @@ mod attention;
 #[cfg(feature = "flex")]
 mod cross_entropy;
 #[cfg(feature = "flex")]
+mod embedding;
+#[cfg(feature = "flex")]
 mod few_rows;
 #[cfg(feature = "flex")]
 mod flex;
@@ -27,6 +30,8 @@ mod flex;
 mod heads;
 #[cfg(feature = "flex")]
 mod kernel;
+#[cfg(feature = "flex")]
+mod matrices;
 #[cfg(feature = "flex")]
 mod narrow;
 #[cfg(feature = "flex")]
@@ -37,6 +42,8 @@ mod parts;
 mod pool;
 #[cfg(feature = "flex")]
 mod product;
+#[cfg(all(test, feature = "flex"))]
+mod product_tests;
 #[cfg(feature = "flex")]
 mod rms_norm;
 #[cfg(feature = "flex")]
@@ -64,7 +71,7 @@ use few_rows::Order;
 #[cfg(feature = "flex")]
 use flex::FusedOps;
 #[cfg(feature = "flex")]
-use kernel::{are_fused, is_half, is_single};
+use kernel::{are_fused, is_single};
 
 pub(crate) use adamw::FusedAdamW;
 #[cfg(feature = "flex")]
@@ -105,14 +112,14 @@ fn products<const N: usize>(x: &Tensor<2>, matrices: [Tensor<2>; N], order: Orde
     }
     let is_empty = |tensor: &Tensor<2>| tensor.shape().num_elements() == 0;
     let is_computed = |matrix: &Tensor<2>| matrix.dtype() == x.dtype() && !is_empty(matrix);
-    if !is_half(x) || is_empty(x) || !matrices.iter().all(is_computed) {
+    if !are_fused([x]) || is_empty(x) || !matrices.iter().all(is_computed) {
         return None;
     }
     Some(matrices.map(|matrix| {
         let inputs = matrix.dims()[order.of_inputs()];
         assert_eq!(x.dims()[1], inputs, "rows are as wide as the inputs of the matrix");
         let [x, matrix] = [x.clone(), matrix].map(Tensor::into_dispatch);
-        Tensor::from_dispatch(Dispatch::fused_half_product(x, matrix, order))
+        Tensor::from_dispatch(Dispatch::fused_product(x, matrix, order))
     }))
 }
 
@@ -205,6 +212,26 @@ pub(crate) fn causal_attention(
     }
     let _ = (query, key, value, scale);
     None
+}
+
+/// [`Embedding::forward`](burn::nn::Embedding::forward).
+///
+/// # Shapes
+///
+/// - matrix: `[vocabulary, width]`
+/// - tokens: `[batch, time]`
+/// - output: `[batch, time, width]`
+pub(crate) fn embedding(matrix: Tensor<2>, tokens: Tensor<2, Int>) -> Tensor<3> {
+    #[cfg(feature = "flex")]
+    if is_single(&matrix) && matrix.is_tracked() {
+        let ([vocabulary, width], [batch, time]) = (matrix.dims(), tokens.dims());
+        let numbers: Vec<usize> = tokens.into_data().iter::<i64>().map(|token| token as usize).collect();
+        let unknown = numbers.iter().find(|number| **number >= vocabulary);
+        assert_eq!(unknown, None, "tokens are below {vocabulary}");
+        let rows = Tensor::<2>::from_dispatch(Dispatch::fused_embedding(matrix.into_dispatch(), numbers));
+        return rows.reshape([batch, time, width]);
+    }
+    burn::tensor::module::embedding(matrix, tokens)
 }
 
 /// The mean cross-entropy of logits, `[rows, vocabulary]` in float32, with a token for each row: `[1]`.

@@ -1,6 +1,8 @@
-//! Products with matrices of half precision, which are widened block by block in the cache: Burn's widens all of a matrix on one
-//! thread (`matmul_bf16` in `ops/matmul.rs` of burn-flex 0.22.1), and a frozen model is made of such matrices.
+//! Products of rows with a matrix, and their gradients. Matrices of half precision are widened block by block in the cache: Burn's
+//! widens all of a matrix on one thread (`matmul_bf16` in `ops/matmul.rs` of burn-flex 0.22.1), and a frozen model is made of
+//! such matrices.
 
+use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
@@ -16,7 +18,8 @@ use rayon::prelude::*;
 
 use super::Stored;
 use super::few_rows::Order;
-use super::narrow::{Widen, of_numbers, rounded_numbers, widened_numbers};
+use super::matrices::product;
+use super::narrow::{Widen, in_float32, of_numbers, rounded_numbers, widened_numbers};
 use super::parts::over_threads;
 
 /// Outputs that a thread computes at once, at most.
@@ -28,16 +31,17 @@ const INPUTS: usize = 512;
 /// Outputs that a thread computes at once, at least: fewer take longer to lay out than to compute.
 const FEWEST: usize = 64;
 
-/// `[rows, outputs]` for `x`, `[rows, inputs]`, and a matrix in the same type, of half precision.
+/// `[rows, outputs]` for `x`, `[rows, inputs]`, and a matrix of the same type, in float32 or half precision.
 pub(super) fn forward(x: FlexTensor, matrix: FlexTensor, order: Order) -> FlexTensor {
-    match x.dtype() {
-        DType::BF16 => of_type::<bf16>(x, matrix, order),
-        DType::F16 => of_type::<f16>(x, matrix, order),
-        dtype => unreachable!("{dtype:?} is not half precision"),
+    match (x.dtype(), order) {
+        (DType::BF16, _) => in_half::<bf16>(x, matrix, order),
+        (DType::F16, _) => in_half::<f16>(x, matrix, order),
+        (_, Order::OfInputs) => product(x, matrix),
+        (_, Order::OfOutputs) => product(x, matrix.transpose(0, 1)),
     }
 }
 
-fn of_type<E: Stored>(x: FlexTensor, matrix: FlexTensor, order: Order) -> FlexTensor {
+fn in_half<E: Stored>(x: FlexTensor, matrix: FlexTensor, order: Order) -> FlexTensor {
     let [x, matrix] =
         [x, matrix].map(|tensor| if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() });
     let [rows, inputs] = x.shape().dims();
@@ -110,12 +114,12 @@ impl<E: Stored> Product<'_, E> {
 
 /// The gradient by the matrix, in its order.
 fn of_matrix(x: FlexTensor, grad: FlexTensor, order: Order) -> FlexTensor {
-    use burn::backend::ops::FloatTensorOps;
-    let (a, b) = match order {
+    let (left, right) = match order {
         Order::OfInputs => (x, grad),
         Order::OfOutputs => (grad, x),
     };
-    Flex::float_matmul(a.transpose(0, 1), b)
+    let [gradient] = in_float32([left.transpose(0, 1), right], |[left, right]| [product(left, right)]);
+    gradient
 }
 
 /// [`forward`] with its backward pass.
@@ -125,43 +129,44 @@ pub(super) fn tracked<C: CheckpointStrategy>(
     order: Order,
 ) -> FloatTensor<Autodiff<Flex, C>> {
     #[derive(Debug)]
-    struct HalfProduct;
+    struct RowProduct;
 
     #[derive(Clone, Debug)]
     struct Kept {
         /// Where the gradient by the matrix is asked for.
-        x: Option<FlexTensor>,
-        matrix: FlexTensor,
+        x: Option<NodeId>,
+        /// Where that by the rows is.
+        matrix: Option<NodeId>,
         order: Order,
     }
 
-    impl Backward<Flex, 2> for HalfProduct {
+    impl Backward<Flex, 2> for RowProduct {
         type State = Kept;
 
-        fn backward(self, ops: Ops<Kept, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        fn backward(self, ops: Ops<Kept, 2>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
             let grad = grads.consume::<Flex>(&ops.node);
             let Kept { x, matrix, order } = ops.state;
             let [by_x, by_matrix] = ops.parents;
+            let [x, matrix] = [x, matrix]
+                .map(|node| node.map(|node| checkpointer.retrieve_node_output::<FlexTensor>(node)));
             if let (Some(node), Some(x)) = (by_matrix, x) {
                 grads.register::<Flex>(node.id, of_matrix(x, grad.clone(), order));
             }
-            if let Some(node) = by_x {
+            if let (Some(node), Some(matrix)) = (by_x, matrix) {
                 grads.register::<Flex>(node.id, forward(grad, matrix, order.reversed()));
             }
         }
     }
 
-    let primitives = || [&x, &matrix].map(|tensor| tensor.primitive().clone());
-    match HalfProduct.prepare::<C>([x.node(), matrix.node()]).compute_bound().stateful() {
-        OpsKind::Tracked(prep) => {
-            let [of_x, of_matrix] = primitives();
-            let kept =
-                Kept { x: matrix.is_tracked().then(|| of_x.clone()), matrix: of_matrix.clone(), order };
-            prep.finish(kept, forward(of_x, of_matrix, order))
+    match RowProduct.prepare::<C>([x.node(), matrix.node()]).compute_bound().stateful() {
+        OpsKind::Tracked(mut prep) => {
+            let kept = Kept {
+                x: matrix.is_tracked().then(|| prep.checkpoint(&x)),
+                matrix: x.is_tracked().then(|| prep.checkpoint(&matrix)),
+                order,
+            };
+            prep.finish(kept, forward(x.into_primitive(), matrix.into_primitive(), order))
         }
-        OpsKind::UnTracked(prep) => {
-            let [x, matrix] = primitives();
-            prep.finish(forward(x, matrix, order))
-        }
+        OpsKind::UnTracked(prep) => prep.finish(forward(x.into_primitive(), matrix.into_primitive(), order)),
     }
 }

@@ -12,12 +12,12 @@ use super::*;
 /// Tensors that are tracked, with all of their dimensions.
 type Inputs = Vec<Tensor<4>>;
 
-fn random(shape: [usize; 4], device: &Device) -> Tensor<4> {
+pub(super) fn random(shape: [usize; 4], device: &Device) -> Tensor<4> {
     Tensor::random(shape, Distribution::Normal(0.0, 1.0), device)
 }
 
 /// The output and the gradients by all inputs of a sum of the output with weights.
-fn evaluate(
+pub(super) fn evaluate(
     inputs: &[Tensor<4>],
     device: &Device,
     operation: &dyn Fn(Inputs) -> Tensor<4>,
@@ -311,67 +311,6 @@ fn all_types_compute_the_same() {
     }
 }
 
-/// With remainders of blocks and of parts, matrices of either order, frozen and trained: products and gradients are those of
-/// float64, rounded once.
-#[test]
-fn products_in_half_precision_are_rounded_once() {
-    let device = Device::default();
-    let autodiff = device.clone().autodiff();
-    for (rows, inputs, outputs) in
-        [(1, 1, 1), (9, 3, 5), (20, 600, 300), (12, 1030, 70), (8, 1030, 70), (10, 64, 1000)]
-    {
-        for (dtype, digits) in [(DType::BF16, 2f64.powi(-8)), (DType::F16, 2f64.powi(-11))] {
-            for of_outputs in [false, true] {
-                let shape = if of_outputs { [1, 1, outputs, inputs] } else { [1, 1, inputs, outputs] };
-                let tensors = [[1, 1, rows, inputs], shape].map(|shape| random(shape, &device).cast(dtype));
-                let plainly = |x: Tensor<2>, matrix: Tensor<2>| {
-                    x.matmul(if of_outputs { matrix.transpose() } else { matrix })
-                };
-                let of = |dtype, product: &dyn Fn(Tensor<2>, Tensor<2>) -> Tensor<2>| {
-                    let inputs = tensors.clone().map(|tensor| tensor.cast(dtype));
-                    evaluate(&inputs, &autodiff, &|inputs| {
-                        let [x, matrix] = inputs.try_into().expect("two inputs");
-                        product(x.squeeze_dims(&[0, 1]), matrix.squeeze_dims(&[0, 1])).unsqueeze()
-                    })
-                };
-                let (expected, expected_gradients) = of(DType::F64, &plainly);
-                let (found, gradients) = of(dtype, &|x, matrix| {
-                    let order = if of_outputs { Order::OfOutputs } else { Order::OfInputs };
-                    let [product] = products(&x, [matrix], order).expect("flex has it");
-                    product
-                });
-                let pairs =
-                    std::iter::once((&found, &expected)).chain(gradients.iter().zip(&expected_gradients));
-                for (found, expected) in pairs {
-                    assert_eq!((found.dtype(), found.shape()), (dtype, expected.shape()));
-                    for (found, expected) in found.iter::<f64>().zip(expected.iter::<f64>()) {
-                        let bound = digits * expected.abs() + 1e-4;
-                        assert!((found - expected).abs() <= bound, "{dtype:?}: {found} for {expected}");
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Nothing to compute, and types that do not fit, are left to Burn.
-#[test]
-fn other_products_are_not_computed() {
-    let device = Device::default();
-    let tensor = |shape, dtype| Tensor::<2>::zeros(shape, &device).cast(dtype);
-    let is_computed = |x, matrix| products(&x, [matrix], Order::OfInputs).is_some();
-    let half = DType::BF16;
-    assert!(is_computed(tensor([9, 3], half), tensor([3, 2], half)));
-    assert!(!is_computed(tensor([0, 3], half), tensor([3, 2], half)));
-    assert!(!is_computed(tensor([9, 0], half), tensor([0, 2], half)));
-    assert!(!is_computed(tensor([9, 3], half), tensor([3, 0], half)));
-    for (x, matrix) in
-        [(half, DType::F32), (DType::F16, half), (DType::F32, DType::F32), (DType::F64, DType::F64)]
-    {
-        assert!(!is_computed(tensor([9, 3], x), tensor([3, 2], matrix)), "{x:?} {matrix:?}");
-    }
-}
-
 /// What is not finite must reach the loss, where training finds it.
 #[test]
 fn what_is_not_finite_stays_so() {
@@ -404,7 +343,9 @@ fn what_does_not_fit_is_refused() {
     let ones = |shape: [usize; 4]| Tensor::<4>::ones(shape, &device);
     let logits = || Tensor::<2>::ones([2, 3], &device);
     let targets = |targets: &[i32]| Tensor::<1, Int>::from_data(targets, &device);
-    let calls: [&dyn Fn() -> f32; 9] = [
+    let matrix = Tensor::<2>::ones([3, 4], &device.clone().autodiff()).require_grad();
+    let tokens = |tokens: [[i32; 2]; 1]| Tensor::<2, Int>::from_data(tokens, &matrix.device());
+    let calls: [&dyn Fn() -> f32; 11] = [
         &|| rms_norm(&norm(ones([1, 1, 1, 4])), ones([1, 1, 2, 8])).sum().into_scalar(),
         &|| swiglu(ones([1, 1, 2, 3]), ones([1, 1, 4, 3])).sum().into_scalar(),
         &|| rotary(ones([2, 3, 1, 4]), ones([1, 1, 2, 2]), ones([1, 1, 2, 2])).sum().into_scalar(),
@@ -414,6 +355,8 @@ fn what_does_not_fit_is_refused() {
         &|| cross_entropy(logits(), targets(&[0, 3])).into_scalar(),
         &|| cross_entropy(logits(), targets(&[3, 0])).into_scalar(),
         &|| cross_entropy(logits(), targets(&[0])).into_scalar(),
+        &|| embedding(matrix.clone(), tokens([[0, 3]])).sum().into_scalar(),
+        &|| embedding(matrix.clone(), tokens([[-1, 0]])).sum().into_scalar(),
     ];
     for (number, call) in calls.into_iter().enumerate() {
         let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(call));

@@ -12,7 +12,7 @@ use super::attention::{CausalBias, CausalSelfAttention, CausalSelfAttentionConfi
 use super::gemma::GemmaConfig;
 use super::rope::{RotaryAngles, RotaryFrequencies};
 use super::{KvCache, LanguageModel, RopeScaling};
-use crate::fused::{linears, products_of_rows, rms_norm, swiglu};
+use crate::fused::{embedding, linears, products_of_rows, rms_norm, swiglu};
 use crate::weights::{PublishedNames, is_derived};
 use crate::{Error, Result};
 
@@ -330,7 +330,7 @@ impl LanguageModel for LlamaDecoder {
     }
 
     fn embed(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
-        let embeddings = self.embed_tokens.forward(tokens);
+        let embeddings = embedding(self.embed_tokens.weight.val(), tokens);
         match self.gemma {
             Some(_) => embeddings.mul_scalar((self.width() as f64).sqrt()),
             None => embeddings,
