@@ -67,6 +67,42 @@ fn main() {
             &|x| fused::causal_attention(&x[0], &x[1], &x[2], 0.125).expect("on flex"),
         );
     }
+    for positions in [512, 1216] {
+        let matrices = |x: &[Tensor<4>]| {
+            let [rows, matrix] = [0, 1].map(|at| x[at].clone().squeeze_dims::<2>(&[0, 1]));
+            (rows, matrix)
+        };
+        row(
+            "product",
+            positions,
+            &[[1, 1, positions, WIDTH], [1, 1, INNER, WIDTH]],
+            &|x| {
+                let (rows, matrix) = matrices(x);
+                rows.matmul(matrix.transpose()).unsqueeze()
+            },
+            &|x| {
+                let (rows, matrix) = matrices(x);
+                fused::products_of_rows(rows, matrix).unsqueeze()
+            },
+        );
+    }
+    let tokens = |device: &Device| {
+        let tokens = (0..512).map(|at| (at * 131 % VOCABULARY) as i32).collect::<Vec<_>>();
+        Tensor::<2, Int>::from_data(TensorData::new(tokens, [8, 64]), device)
+    };
+    row(
+        "embedding",
+        512,
+        &[[1, 1, VOCABULARY, WIDTH]],
+        &|x| {
+            let matrix = x[0].clone().squeeze_dims(&[0, 1]);
+            burn::tensor::module::embedding(matrix, tokens(&x[0].device())).unsqueeze()
+        },
+        &|x| {
+            let matrix = x[0].clone().squeeze_dims(&[0, 1]);
+            fused::embedding(matrix, tokens(&x[0].device())).unsqueeze()
+        },
+    );
     for labels in [64, 256] {
         let targets = |device: &Device| {
             let targets = (0..labels).map(|row| (row * 131 % VOCABULARY) as i32).collect::<Vec<_>>();

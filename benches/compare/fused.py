@@ -81,6 +81,10 @@ def torch_times(threads):
         cos, sin = angles.cos(), angles.sin()
         row("rotary positions", positions, [(batch, length, HEADS, DIM)], lambda x: rotated(x, cos, sin))
         row("attention", positions, [(batch, HEADS, length, DIM), *[(batch, KV_HEADS, length, DIM)] * 2], attention)
+    for positions in (512, 1216):
+        row("product", positions, [(positions, WIDTH), (INNER, WIDTH)], F.linear)
+    tokens = (torch.arange(512) * 131 % VOCABULARY).view(8, 64)
+    row("embedding", 512, [(VOCABULARY, WIDTH)], lambda x: F.embedding(tokens, x))
     for labels in (64, 256):
         targets = torch.arange(labels) * 131 % VOCABULARY
         row("cross-entropy", labels, [(labels, VOCABULARY)], lambda x: F.cross_entropy(x, targets))

@@ -41,6 +41,7 @@ def works(steps, new):
         NAIVE: ("stage1", *long, *naive),
         ONE_COPY: ("stage1", *long, *lean[:4]),
         "8 x (16 + 48), full tuning": ("stage1", *short, *lean, "--train", "all"),
+        "8 x (16 + 48), full tuning, gradient checkpointing": ("stage1", *short, *lean, "--train", "all", "--gradient-checkpointing"),
         "8 x (16 + 48), lean, bfloat16": ("stage1", *short, *lean, *half),
         "2 x (576 + 32), lean, bfloat16": ("stage1", *long, *lean, *half),
         f"generate {new}": ("generate", "--new", str(new)),
@@ -101,7 +102,7 @@ def measure(args, commands, rows):
                 result = run([*commands[name], *arguments])
                 runs[row][name].append(result)
                 speed, peak = result["tokens_per_second"], result["peak_rss_mb"]
-                print(f"round {turn + 1}  {row:30}  {name:16} {speed:8.1f} tokens/s  {peak:6.0f} MB", file=sys.stderr, flush=True)
+                print(f"round {turn + 1}  {row:50}  {name:16} {speed:8.1f} tokens/s  {peak:6.0f} MB", file=sys.stderr, flush=True)
     return runs
 
 

@@ -61,6 +61,7 @@ def parse():
     stage1.add_argument("--projector", choices=["once", "copies"], default="once", help="repeat its output or its input")
     stage1.add_argument("--copies", choices=["all"], default="all", help="visual tokens that go through the model")
     stage1.add_argument("--train", choices=["projector", "all"], default="projector", help="all: the language model too")
+    stage1.add_argument("--gradient-checkpointing", action="store_true", help="keep what a layer begins with, and compute the rest again in the backward pass")
     stage1.add_argument("--device", default="cpu", help="cpu or cuda")
     stage1.add_argument("--shape", choices=list(SHAPES), help="random weights in the shape of a model, instead of those of the file")
     stage1.add_argument("--tf32", action="store_true", help="let products of float32 on a card round their factors to 10 bits")
@@ -170,6 +171,9 @@ def stage1(model):
     torch.manual_seed(0)
     projector = nn.Sequential(nn.Linear(EMBEDDING, width), nn.GELU(), nn.Linear(width, width)).to(device)
     model.requires_grad_(args.train == "all")
+    if args.gradient_checkpointing:
+        # Only models in training do it; SmolLM2 has no dropout, so nothing else changes.
+        model.train().gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     trained = [*projector.parameters(), *(model.parameters() if args.train == "all" else [])]
     optimizer = torch.optim.AdamW(trained, lr=5e-4)
 

@@ -292,18 +292,25 @@ mod tests {
     /// A sequence is decoded to the same text whatever it shares a batch or a machine with.
     #[test]
     fn a_row_does_not_depend_on_other_rows_nor_on_threads() {
-        let (x, matrix) = (random([8, 300]), random([300, 700]));
         let bits = |x: Tensor<2>| x.into_data().iter::<f32>().map(f32::to_bits).collect::<Vec<_>>();
-        let product = |x: &Tensor<2>| {
-            let [product] = products(x, [matrix.clone()], Order::OfInputs).expect("flex has it");
-            product
-        };
-        let together = bits(product(&x));
-        let alone: Vec<_> = (0..8).flat_map(|row| bits(product(&x.clone().narrow(0, row, 1)))).collect();
-        assert_eq!(alone, together);
-        for threads in [1, 3] {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            assert_eq!(pool.install(|| bits(product(&x))), together, "{threads} threads");
+        for (order, shape) in [(Order::OfInputs, [301, 700]), (Order::OfOutputs, [700, 301])] {
+            for dtype in [DType::F32, DType::BF16] {
+                let (x, matrix) = (random([8, 301]).cast(dtype), random(shape).cast(dtype));
+                let product = |x: Tensor<2>| {
+                    let [product] = products(&x, [matrix.clone()], order).expect("flex has it");
+                    product
+                };
+                let alone: Vec<_> =
+                    (0..8).flat_map(|row| bits(product(x.clone().narrow(0, row, 1)))).collect();
+                for rows in 2..=8 {
+                    let some = bits(product(x.clone().narrow(0, 0, rows)));
+                    assert_eq!(some, alone[..rows * 700], "{rows} rows, {order:?}, {dtype:?}");
+                }
+                for threads in [1, 3] {
+                    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                    assert_eq!(pool.install(|| bits(product(x.clone()))), alone, "{threads} threads");
+                }
+            }
         }
     }
 

@@ -12,9 +12,17 @@ type Product<'a> = &'a dyn Fn(Tensor<2>, Tensor<2>) -> Tensor<2>;
 fn products_are_rounded_once() {
     let device = Device::default();
     let autodiff = device.clone().autodiff();
-    for (rows, inputs, outputs) in
-        [(1, 1, 1), (9, 3, 5), (20, 600, 300), (12, 1030, 70), (8, 1030, 70), (10, 64, 1000), (513, 40, 270)]
-    {
+    for (rows, inputs, outputs) in [
+        (1, 1, 1),
+        (9, 3, 5),
+        (20, 600, 300),
+        (12, 1030, 70),
+        (8, 1030, 70),
+        (10, 64, 1000),
+        (513, 40, 270),
+        (9, 2100, 1001),
+        (9, 1001, 2100),
+    ] {
         let types = [(DType::F32, 0.0), (DType::BF16, 2f64.powi(-8)), (DType::F16, 2f64.powi(-11))];
         for (dtype, digits) in types {
             for of_outputs in [false, true] {
@@ -93,6 +101,24 @@ fn products_of_views_are_those_of_burn() {
                     }
                 }
             }
+        }
+    }
+}
+
+/// A training repeats itself on one machine: the sums of a product are the same ones each time.
+#[test]
+fn products_repeat_themselves() {
+    let device = Device::default();
+    for (rows, inputs, outputs) in [(513, 600, 270), (70, 300, 1000), (40, 5000, 33)] {
+        let [x, matrix] = [[1, 1, rows, inputs], [1, 1, outputs, inputs]]
+            .map(|shape| random(shape, &device).squeeze_dims::<2>(&[0, 1]));
+        let product = || {
+            let [product] = products(&x, [matrix.clone()], Order::OfOutputs).expect("flex has it");
+            product.into_data()
+        };
+        let first = product();
+        for _ in 0..5 {
+            product().assert_eq(&first, true);
         }
     }
 }
