@@ -4,6 +4,7 @@
 use burn::tensor::{Element, bf16, f16};
 
 /// A type of numbers in memory that are computed with in float32.
+#[cfg_attr(not(feature = "flex"), expect(dead_code, reason = "other backends only widen"))]
 pub(crate) trait Stored: Element + bytemuck::Pod + Default + Send + Sync {
     /// The value, exactly.
     fn widen(self) -> f32;

@@ -7,6 +7,7 @@ pub(super) const MASKED: f32 = -3e4;
 #[derive(Clone, Debug)]
 pub(in crate::language) struct Padding {
     /// For each sequence, how many of its first positions these are.
+    #[cfg_attr(not(feature = "flex"), expect(dead_code, reason = "other backends add the bias"))]
     pub(super) before: Vec<usize>,
     /// What is added to scores for that, `[batch, 1, 1, seen]`.
     pub(super) bias: Tensor<4>,
