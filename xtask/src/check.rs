@@ -12,7 +12,7 @@ use crate::{architecture, engines, root};
 
 #[derive(Args)]
 pub struct Options {
-    /// All tests instead of the unit tests, the library without flex, and documentation with the features of docs.rs: what CI runs
+    /// All tests instead of the unit tests, and documentation with the features of docs.rs: what CI runs
     #[arg(long)]
     full: bool,
 }
@@ -76,22 +76,6 @@ fn steps(options: &Options) -> Result<Vec<Step>, String> {
     let workspace =
         ["clippy", "--workspace", "--exclude", engines::PACKAGE, "--all-targets", "--", "-D", "warnings"];
     steps.push(Step::cargo(&workspace));
-    if options.full {
-        // What is left to other backends is compiled in no other step.
-        let without_flex = [
-            "clippy",
-            "-p",
-            "burn-revision",
-            "--no-default-features",
-            "--features",
-            "ndarray",
-            "--lib",
-            "--",
-            "-D",
-            "warnings",
-        ];
-        steps.push(Step::cargo(&without_flex));
-    }
     let flags = "-D warnings --html-in-header docs/katex.html";
     if options.full {
         let features = docs_features(&metadata()?)?;
