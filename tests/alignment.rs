@@ -9,7 +9,9 @@ use approx::assert_abs_diff_eq;
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, Device, Distribution, Tensor, TensorData};
-use burn_revision::alignment::{Aligner, C3Config, Identity, MeanShiftConfig, ReAlignConfig, align_table};
+use burn_revision::alignment::{
+    Aligner, C3Config, Identity, MeanShiftConfig, ReAlignConfig, WithNoise, align_table,
+};
 use burn_revision::embedding::{EmbeddingTable, NonFinite};
 use burn_revision::geometry::{modality_gap, paired_cosine};
 use proptest::prelude::*;
@@ -213,8 +215,9 @@ fn rows_aligned_in_place_are_those_of_tensors() {
     odd[24 * 20..24 * 21].iter_mut().for_each(|value| *value *= 1e30);
     let whole = text.tensor(&device);
     let odd = Tensor::<2>::from_data(TensorData::new(odd, [70, 24]), &device);
-    let methods: [Box<dyn Aligner>; 5] = [
+    let methods: [Box<dyn Aligner>; 6] = [
         Box::new(Identity::new(24)),
+        Box::new(WithNoise::new(fit(&text, &image), 0.0)),
         Box::new(MeanShiftConfig::new().fit(&text, &image).unwrap()),
         Box::new(C3Config::new().with_sigma(0.1).fit(&text, &image).unwrap()),
         Box::new(fit(&text, &image)),

@@ -52,12 +52,7 @@ pub trait Aligner {
     /// [`Aligner::align`] for some rows of a larger set: `numbers` are those of the rows in their set, `[n]`. Parts of any
     /// size, with whatever rows left out, then get the noise of the whole.
     fn align_rows(&self, text: Tensor<2>, seed: u64, numbers: &[u64]) -> Tensor<2> {
-        if let Some(aligned) = align_in_place(self, &text) {
-            return aligned;
-        }
-        let dtype = text.dtype();
-        let rows = noise::add(self.transport(text), self.noise(), seed, numbers);
-        normalize_bounded(rows).cast(dtype)
+        align_rows(self, text, seed, numbers)
     }
 
     /// The whole of [`Aligner::align`] as a closed form, where the method has one: rows that lie on the host, in a tensor of
@@ -75,6 +70,21 @@ pub trait Aligner {
     fn align_image(&self, image: Tensor<2>) -> Tensor<2> {
         image
     }
+}
+
+/// [`Aligner::align_rows`] of a method whose noise is isotropic, if there is any.
+pub(super) fn align_rows(
+    aligner: &(impl Aligner + ?Sized),
+    text: Tensor<2>,
+    seed: u64,
+    numbers: &[u64],
+) -> Tensor<2> {
+    if let Some(aligned) = align_in_place(aligner, &text) {
+        return aligned;
+    }
+    let dtype = text.dtype();
+    let rows = noise::add(aligner.transport(text), aligner.noise(), seed, numbers);
+    normalize_bounded(rows).cast(dtype)
 }
 
 /// [`Aligner::align`] without noise for rows of a tensor that can be read in place: in float64 row by row, rounded once.

@@ -1,7 +1,7 @@
 use burn::tensor::Tensor;
 
-use super::{Aligner, ClosedForm, noise};
-use crate::embedding::normalize_bounded;
+use super::aligner::align_rows;
+use super::{Aligner, ClosedForm};
 
 /// Any alignment with isotropic Gaussian noise before its last normalisation.
 ///
@@ -63,9 +63,7 @@ impl<A: Aligner> Aligner for WithNoise<A> {
         if self.has_shaped_noise() {
             return self.aligner.align_rows(text, seed, numbers);
         }
-        let dtype = text.dtype();
-        let rows = noise::add(self.transport(text), self.noise(), seed, numbers);
-        normalize_bounded(rows).cast(dtype)
+        align_rows(self, text, seed, numbers)
     }
 
     fn closed_form(&self) -> Option<ClosedForm> {
