@@ -12,17 +12,9 @@ type Product<'a> = &'a dyn Fn(Tensor<2>, Tensor<2>) -> Tensor<2>;
 fn products_are_rounded_once() {
     let device = Device::default();
     let autodiff = device.clone().autodiff();
-    for (rows, inputs, outputs) in [
-        (1, 1, 1),
-        (9, 3, 5),
-        (20, 600, 300),
-        (12, 1030, 70),
-        (8, 1030, 70),
-        (10, 64, 1000),
-        (513, 40, 270),
-        (9, 2100, 1001),
-        (9, 1001, 2100),
-    ] {
+    for (rows, inputs, outputs) in
+        [(1, 1, 1), (9, 3, 5), (20, 600, 300), (12, 1030, 70), (8, 1030, 70), (10, 64, 1000), (513, 40, 270)]
+    {
         let types = [(DType::F32, 0.0), (DType::BF16, 2f64.powi(-8)), (DType::F16, 2f64.powi(-11))];
         for (dtype, digits) in types {
             for of_outputs in [false, true] {
