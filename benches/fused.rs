@@ -20,7 +20,7 @@ use burn::nn::loss::CrossEntropyLossConfig;
 use burn::nn::{LinearConfig, RmsNorm, RmsNormConfig};
 use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::activation::silu;
-use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Distribution, Int, Tensor, TensorData};
 
 type Operation<'a> = &'a (dyn Fn(&[Tensor<4>]) -> Tensor<4> + Sync);
 
@@ -72,19 +72,22 @@ fn main() {
             let [rows, matrix] = [0, 1].map(|at| x[at].clone().squeeze_dims::<2>(&[0, 1]));
             (rows, matrix)
         };
-        row(
-            "product",
-            positions,
-            &[[1, 1, positions, WIDTH], [1, 1, INNER, WIDTH]],
-            &|x| {
-                let (rows, matrix) = matrices(x);
-                rows.matmul(matrix.transpose()).unsqueeze()
-            },
-            &|x| {
-                let (rows, matrix) = matrices(x);
-                fused::products_of_rows(rows, matrix).unsqueeze()
-            },
-        );
+        for (name, dtype) in [("product", DType::F32), ("product, bfloat16", DType::BF16)] {
+            row_of(
+                dtype,
+                name,
+                positions,
+                &[[1, 1, positions, WIDTH], [1, 1, INNER, WIDTH]],
+                &|x| {
+                    let (rows, matrix) = matrices(x);
+                    rows.matmul(matrix.transpose()).unsqueeze()
+                },
+                &|x| {
+                    let (rows, matrix) = matrices(x);
+                    fused::products_of_rows(rows, matrix).unsqueeze()
+                },
+            );
+        }
     }
     let tokens = |device: &Device| {
         let tokens = (0..512).map(|at| (at * 131 % VOCABULARY) as i32).collect::<Vec<_>>();
@@ -201,13 +204,26 @@ fn attention(x: &[Tensor<4>], bias: Tensor<4>) -> Tensor<4> {
 }
 
 fn row(name: &str, positions: usize, shapes: &[[usize; 4]], composed: Operation, fused: Operation) {
+    row_of(DType::F32, name, positions, shapes, composed, fused);
+}
+
+fn row_of(
+    dtype: DType,
+    name: &str,
+    positions: usize,
+    shapes: &[[usize; 4]],
+    composed: Operation,
+    fused: Operation,
+) {
     let plain = Device::default();
-    let inputs: Vec<Tensor<4>> =
-        shapes.iter().map(|shape| Tensor::random(*shape, Distribution::Normal(0.0, 1.0), &plain)).collect();
+    let random = |shape: &[usize; 4]| Tensor::<4>::random(*shape, Distribution::Normal(0.0, 1.0), &plain);
+    let inputs: Vec<Tensor<4>> = shapes.iter().map(|shape| random(shape).cast(dtype)).collect();
     let forward = |operation: Operation| drop(black_box(operation(&inputs)));
     let autodiff = plain.clone().autodiff();
-    let tracked: Vec<Tensor<4>> =
-        inputs.iter().map(|input| Tensor::from_data(input.to_data(), &autodiff).require_grad()).collect();
+    let tracked: Vec<Tensor<4>> = inputs
+        .iter()
+        .map(|input| Tensor::from_data(input.to_data(), (&autodiff, dtype)).require_grad())
+        .collect();
     let both = |operation: Operation| {
         // The gradient of a sum would be one number for all, which kernels have to lay out first; a layer's is not.
         let grads = operation(&tracked).backward();

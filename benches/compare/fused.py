@@ -50,8 +50,8 @@ def torch_times(threads):
     torch.manual_seed(0)
     times = {}
 
-    def row(name, positions, shapes, operation):
-        plain = [torch.randn(shape) for shape in shapes]
+    def row(name, positions, shapes, operation, dtype=torch.float32):
+        plain = [torch.randn(shape, dtype=dtype) for shape in shapes]
         tracked = [x.clone().requires_grad_() for x in plain]
 
         def both():
@@ -82,7 +82,8 @@ def torch_times(threads):
         row("rotary positions", positions, [(batch, length, HEADS, DIM)], lambda x: rotated(x, cos, sin))
         row("attention", positions, [(batch, HEADS, length, DIM), *[(batch, KV_HEADS, length, DIM)] * 2], attention)
     for positions in (512, 1216):
-        row("product", positions, [(positions, WIDTH), (INNER, WIDTH)], F.linear)
+        for name, dtype in ("product", torch.float32), ("product, bfloat16", torch.bfloat16):
+            row(name, positions, [(positions, WIDTH), (INNER, WIDTH)], F.linear, dtype)
     tokens = (torch.arange(512) * 131 % VOCABULARY).view(8, 64)
     row("embedding", 512, [(VOCABULARY, WIDTH)], lambda x: F.embedding(tokens, x))
     for labels in (64, 256):

@@ -57,6 +57,7 @@ def parse():
     parser.add_argument("--steps", type=int, default=8, help="of stage 1, of which the first two are not timed")
     parser.add_argument("--new", type=int, default=64, help="tokens to generate")
     parser.add_argument("--only", choices=["stage1", "generate"])
+    parser.add_argument("--rows", default="", metavar="TEXT", help="only rows whose name has this in it, such as bfloat16")
     parser.add_argument("--no-torch", action="store_true", help="leave PyTorch out")
     parser.add_argument("--output", type=pathlib.Path, help="a file for the table and all runs as JSON")
     args = parser.parse_args()
@@ -142,13 +143,15 @@ def naive_table(runs, commands):
 def main():
     args = parse()
     commands = programs(args)
-    rows = {row: arguments for row, arguments in works(args.steps, args.new).items() if args.only in (None, arguments[0])}
+    rows = {row: arguments for row, arguments in works(args.steps, args.new).items() if args.only in (None, arguments[0]) and args.rows in row}
+    if not rows:
+        raise SystemExit(f"no row has {args.rows!r} in its name; they are {', '.join(works(args.steps, args.new))}")
     runs = measure(args, commands, rows)
     packages = ("torch", "transformers", "numpy")
     versions = [] if args.no_torch else [f"{package} {importlib.metadata.version(package)}" for package in packages]
     about = f"Medians of {args.rounds} interleaved runs on {os.cpu_count()} cores"
     parts = ["; ".join([about, *versions]) + ".", table(runs, commands)]
-    if NAIVE in runs:
+    if {NAIVE, LEAN, ONE_COPY} <= runs.keys():
         parts.append(naive_table(runs, commands))
     print("\n\n".join(parts))
     if args.output:

@@ -7,6 +7,7 @@ use burn::backend::flex::FlexTensor;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 
+use super::Stored;
 use super::kernel::tensor;
 use super::parts::over_threads;
 
@@ -19,7 +20,13 @@ const SERIAL: usize = 1 << 18;
 /// `[rows, columns]` of `[rows, depth]` and `[depth, columns]`, none of them zero.
 pub(super) fn product(left: FlexTensor, right: FlexTensor) -> FlexTensor {
     let [left, right] = [left, right].map(in_lines);
-    let [left, right] = [&left, &right].map(view);
+    let [left, right] = [&left, &right].map(|matrix| {
+        let Lines { numbers, shape: [rows, columns], strides } = Lines::<f32>::new(matrix);
+        match strides {
+            [stride, 1] => MatRef::from_row_major_slice_with_stride(numbers, rows, columns, stride),
+            [_, stride] => MatRef::from_column_major_slice_with_stride(numbers, rows, columns, stride),
+        }
+    });
     let (rows, depth, columns) = (left.nrows(), left.ncols(), right.ncols());
     let threads = rayon::current_num_threads();
     let share = rows.div_ceil(threads);
@@ -42,7 +49,7 @@ pub(super) fn product(left: FlexTensor, right: FlexTensor) -> FlexTensor {
 }
 
 /// A matrix whose rows or columns lie one after the other without overlapping; copied only where neither do.
-fn in_lines(matrix: FlexTensor) -> FlexTensor {
+pub(super) fn in_lines(matrix: FlexTensor) -> FlexTensor {
     let [rows, columns]: [usize; 2] = matrix.shape().dims();
     match *matrix.layout().strides() {
         [stride, 1] if stride >= columns as isize => matrix,
@@ -51,19 +58,21 @@ fn in_lines(matrix: FlexTensor) -> FlexTensor {
     }
 }
 
-fn view(matrix: &FlexTensor) -> MatRef<'_, f32> {
-    let [rows, columns]: [usize; 2] = matrix.shape().dims();
-    let values = &matrix.storage::<f32>()[matrix.layout().start_offset()..];
-    let numbers = |lines: usize, line: usize, stride: isize| &values[..(lines - 1) * stride as usize + line];
-    match *matrix.layout().strides() {
-        [stride, 1] => {
-            let values = numbers(rows, columns, stride);
-            MatRef::from_row_major_slice_with_stride(values, rows, columns, stride as usize)
-        }
-        [1, stride] => {
-            let values = numbers(columns, rows, stride);
-            MatRef::from_column_major_slice_with_stride(values, rows, columns, stride as usize)
-        }
-        ref strides => unreachable!("{strides:?} are not those of lines"),
+/// The numbers of a matrix whose rows or columns lie one after the other.
+pub(super) struct Lines<'a, E> {
+    pub(super) numbers: &'a [E],
+    pub(super) shape: [usize; 2],
+    /// From row to row, and from column to column: one of them is 1.
+    pub(super) strides: [usize; 2],
+}
+
+impl<'a, E: Stored> Lines<'a, E> {
+    /// Of a matrix by [`in_lines`], neither side of which is zero.
+    pub(super) fn new(matrix: &'a FlexTensor) -> Self {
+        let shape: [usize; 2] = matrix.shape().dims();
+        let strides = [0, 1].map(|dim| matrix.layout().strides()[dim] as usize);
+        let len = (shape[0] - 1) * strides[0] + (shape[1] - 1) * strides[1] + 1;
+        let numbers = &matrix.storage::<E>()[matrix.layout().start_offset()..][..len];
+        Self { numbers, shape, strides }
     }
 }

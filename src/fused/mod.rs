@@ -19,6 +19,8 @@ mod adamw;
 #[cfg(feature = "flex")]
 mod attention;
 #[cfg(feature = "flex")]
+mod bfloat16;
+#[cfg(feature = "flex")]
 mod cross_entropy;
 #[cfg(feature = "flex")]
 mod embedding;

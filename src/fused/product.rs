@@ -1,6 +1,6 @@
-//! Products of rows with a matrix, and their gradients. Matrices of half precision are widened block by block in the cache: Burn's
-//! widens all of a matrix on one thread (`matmul_bf16` in `ops/matmul.rs` of burn-flex 0.22.1), and a frozen model is made of
-//! such matrices.
+//! Products of rows with a matrix, and their gradients. Where the processor has no instructions for them, matrices of half precision
+//! are widened block by block in the cache: Burn's widens all of a matrix on one thread (`matmul_bf16` in `ops/matmul.rs` of
+//! burn-flex 0.22.1), and a frozen model is made of such matrices.
 
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
@@ -17,6 +17,7 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 use super::Stored;
+use super::bfloat16;
 use super::few_rows::Order;
 use super::matrices::product;
 use super::narrow::{Widen, in_float32, of_numbers, rounded_numbers, widened_numbers};
@@ -33,15 +34,19 @@ const FEWEST: usize = 64;
 
 /// `[rows, outputs]` for `x`, `[rows, inputs]`, and a matrix of the same type, in float32 or half precision.
 pub(super) fn forward(x: FlexTensor, matrix: FlexTensor, order: Order) -> FlexTensor {
-    match (x.dtype(), order) {
-        (DType::BF16, _) => in_half::<bf16>(x, matrix, order),
-        (DType::F16, _) => in_half::<f16>(x, matrix, order),
-        (_, Order::OfInputs) => product(x, matrix),
-        (_, Order::OfOutputs) => product(x, matrix.transpose(0, 1)),
+    let right = || match order {
+        Order::OfInputs => matrix.clone(),
+        Order::OfOutputs => matrix.transpose(0, 1),
+    };
+    match x.dtype() {
+        DType::BF16 => bfloat16::product(&x, &right()).unwrap_or_else(|| in_half::<bf16>(x, matrix, order)),
+        DType::F16 => in_half::<f16>(x, matrix, order),
+        _ => product(x, right()),
     }
 }
 
-fn in_half<E: Stored>(x: FlexTensor, matrix: FlexTensor, order: Order) -> FlexTensor {
+/// [`forward`] in half precision, widened.
+pub(super) fn in_half<E: Stored>(x: FlexTensor, matrix: FlexTensor, order: Order) -> FlexTensor {
     let [x, matrix] =
         [x, matrix].map(|tensor| if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() });
     let [rows, inputs] = x.shape().dims();
@@ -118,8 +123,11 @@ fn of_matrix(x: FlexTensor, grad: FlexTensor, order: Order) -> FlexTensor {
         Order::OfInputs => (x, grad),
         Order::OfOutputs => (grad, x),
     };
-    let [gradient] = in_float32([left.transpose(0, 1), right], |[left, right]| [product(left, right)]);
-    gradient
+    let left = left.transpose(0, 1);
+    bfloat16::product(&left, &right).unwrap_or_else(|| {
+        let [gradient] = in_float32([left, right], |[left, right]| [product(left, right)]);
+        gradient
+    })
 }
 
 /// [`forward`] with its backward pass.
