@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 
@@ -56,13 +58,50 @@ pub fn assert_products_close(found: TensorData, expected: TensorData, what: &str
     assert_within(tolerance_of_products(DType::F32), found, expected, what);
 }
 
+/// [`assert_products_close`] for the gradients by the weights of a model, by path.
+///
+/// Behind softmax stands, for each score, a product less the mean of those of its row. What is subtracted has the size of the
+/// values' gradient, whatever is left of it, and so have the roundings in the gradients of queries and keys: those are held to
+/// the larger of both.
+#[track_caller]
+pub fn assert_gradients_close(found: Vec<(String, TensorData)>, expected: Vec<(String, TensorData)>) {
+    let paths = |grads: &[(String, TensorData)]| -> Vec<String> {
+        grads.iter().map(|(path, _)| path.clone()).collect()
+    };
+    assert_eq!(paths(&found), paths(&expected));
+    let of_values: HashMap<String, f64> = expected
+        .iter()
+        .filter(|(path, _)| path.contains(".v_proj."))
+        .map(|(path, grad)| (path.clone(), largest(&wide(grad.clone()))))
+        .collect();
+    for ((path, found), (_, expected)) in found.into_iter().zip(expected) {
+        let values = path.replace(".q_proj.", ".v_proj.").replace(".k_proj.", ".v_proj.");
+        let scale =
+            f64::max(largest(&wide(expected.clone())), of_values.get(&values).copied().unwrap_or(0.0));
+        assert_at_most(tolerance_of_products(DType::F32) * scale, found, expected, &path);
+    }
+}
+
 /// Fails with the largest difference where it is more than `tolerance`, relative to the largest value of `expected`.
 #[track_caller]
 pub fn assert_within(tolerance: f64, found: TensorData, expected: TensorData, what: &str) {
+    let scale = largest(&wide(expected.clone()));
+    assert_at_most(tolerance * scale, found, expected, what);
+}
+
+fn wide(data: TensorData) -> Vec<f64> {
+    data.try_into_vec_as().expect("float types widen")
+}
+
+fn largest(values: &[f64]) -> f64 {
+    values.iter().fold(0.0, |largest, value| f64::max(largest, value.abs()))
+}
+
+#[track_caller]
+fn assert_at_most(allowed: f64, found: TensorData, expected: TensorData, what: &str) {
     assert_eq!(found.shape(), expected.shape(), "{what}");
-    let wide = |data: TensorData| data.try_into_vec_as::<f64>().expect("float types widen");
     let (found, expected) = (wide(found), wide(expected));
-    let scale = expected.iter().fold(0.0, |scale, value| f64::max(scale, value.abs()));
+    let scale = largest(&expected);
     assert!(
         scale.is_finite() && scale > 0.0,
         "{what}: the reference says nothing, its largest value is {scale}"
@@ -70,7 +109,6 @@ pub fn assert_within(tolerance: f64, found: TensorData, expected: TensorData, wh
     let difference = found.iter().zip(&expected).map(|(a, b)| (a - b).abs());
     // NaN must not pass for small.
     let largest = difference.fold(0.0, |a: f64, b| if b <= a { a } else { b });
-    let allowed = tolerance * scale;
     assert!(largest <= allowed, "{what}: {largest:e} apart, {allowed:e} allowed");
 }
 

@@ -7,12 +7,13 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use burn::data::dataset::Dataset;
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use burn_revision::embedding::{EmbeddingTable, NonFinite};
 use burn_revision::language::{GenerationConfig, LlamaConfig, LlamaDecoder, Tokenizer};
 use burn_revision::revision::*;
 use burn_revision::training::ProgressLine;
+use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 
 pub const CAPTIONS: [&str; 6] =
     ["a red apple", "a green pear", "two dogs", "a cat", "the blue sky", "a house"];
@@ -23,7 +24,10 @@ pub fn tokenizer() -> Tokenizer {
 }
 
 pub fn language_config() -> LlamaConfig {
-    LlamaConfig::new(tokenizer().vocab_size(), 32, 48, 2, 4).with_num_key_value_heads(Some(2))
+    // One over the root of the width: states and scores of order one, as in a model of usual size.
+    LlamaConfig::new(tokenizer().vocab_size(), 32, 48, 2, 4)
+        .with_num_key_value_heads(Some(2))
+        .with_initializer_range(0.18)
 }
 
 pub fn fresh_language() -> LlamaDecoder {
@@ -34,15 +38,29 @@ pub fn config() -> ReVisionConfig {
     ReVisionConfig::new(DIM).with_num_visual_tokens(3)
 }
 
-/// The same weights in every test of the process.
+/// Draws weights anew, the same each time; those that are all equal, as in norms, stay.
+struct Drawn(Xoshiro256PlusPlus);
+
+impl ModuleMapper for Drawn {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|weight| {
+            let values: Vec<f32> = weight.to_data().try_into_vec().unwrap();
+            if values.iter().all(|value| *value == values[0]) {
+                return weight;
+            }
+            let values: Vec<f32> = values.iter().map(|_| self.0.random_range(-0.3..0.3)).collect();
+            Tensor::from_data(TensorData::new(values, weight.shape()), &weight.device())
+        })
+    }
+}
+
+/// The same weights in every test of every process.
 pub fn model() -> ReVision<LlamaDecoder> {
     static MODEL: OnceLock<ReVision<LlamaDecoder>> = OnceLock::new();
     MODEL
         .get_or_init(|| {
             let model = config().init(fresh_language(), &Device::default()).unwrap();
-            // Burn draws weights when they are first read.
-            weights(&model);
-            model
+            model.map(&mut Drawn(Xoshiro256PlusPlus::seed_from_u64(7)))
         })
         .clone()
 }
