@@ -2,7 +2,7 @@ use burn::optim::{AdamW, AdamWConfig, AdamWState, LearningRate, Optimizer};
 use burn::tensor::{Device, Tensor};
 
 #[cfg(feature = "flex")]
-use super::update;
+use super::flex::update;
 
 /// Burn's [`AdamW`] (arXiv 1711.05101), with the same states and the same numbers; where the backend is flex and the numbers
 /// are float32, in one pass over threads instead of a dozen on one.

@@ -17,45 +17,11 @@
 
 mod adamw;
 #[cfg(feature = "flex")]
-mod attention;
-#[cfg(feature = "flex")]
-mod bfloat16;
-#[cfg(feature = "flex")]
-mod cross_entropy;
-#[cfg(feature = "flex")]
-mod embedding;
-#[cfg(feature = "flex")]
-mod few_rows;
-#[cfg(feature = "flex")]
 mod flex;
-#[cfg(feature = "flex")]
-mod heads;
-#[cfg(feature = "flex")]
-mod kernel;
-#[cfg(feature = "flex")]
-mod matrices;
-#[cfg(feature = "flex")]
-mod narrow;
-#[cfg(feature = "flex")]
-mod norm;
-#[cfg(feature = "flex")]
-mod parts;
-#[cfg(feature = "flex")]
-mod pool;
-#[cfg(feature = "flex")]
-mod product;
 #[cfg(all(test, feature = "flex"))]
 mod product_tests;
-#[cfg(feature = "flex")]
-mod rms_norm;
-#[cfg(feature = "flex")]
-mod rotary;
-#[cfg(feature = "flex")]
-mod swiglu;
 #[cfg(all(test, feature = "flex"))]
 mod tests;
-#[cfg(feature = "flex")]
-mod update;
 
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::nn::{Linear, RmsNorm};
@@ -65,29 +31,21 @@ use burn::tensor::activation::silu;
 use burn::tensor::{DType, Int, Tensor};
 
 #[cfg(feature = "flex")]
-use super::half_precision::Stored;
-#[cfg(feature = "flex")]
 use burn::backend::Dispatch;
 #[cfg(feature = "flex")]
-use few_rows::Order;
-#[cfg(feature = "flex")]
-use flex::FusedOps;
-#[cfg(feature = "flex")]
-use kernel::{are_fused, is_single};
+use flex::{FusedOps, Order, are_fused, is_single};
 
 pub(crate) use adamw::FusedAdamW;
 #[cfg(feature = "flex")]
-pub(crate) use kernel::{exp, highest};
-#[cfg(feature = "flex")]
-pub(crate) use pool::{in_awake_pool, in_pool};
+pub(crate) use flex::{exp, highest, in_awake_pool, in_pool};
 
-/// Does work; see `pool.rs` for flex.
+/// Does work; see `flex/pool.rs` for flex.
 #[cfg(not(feature = "flex"))]
 pub(crate) fn in_pool<R: Send>(_: &Device, work: impl FnOnce() -> R + Send) -> R {
     work()
 }
 
-/// Does work; see `pool.rs` for flex.
+/// Does work; see `flex/pool.rs` for flex.
 #[cfg(not(feature = "flex"))]
 pub(crate) fn in_awake_pool<R: Send>(_: &Device, work: impl FnOnce() -> R + Send) -> R {
     work()
@@ -109,7 +67,7 @@ pub(crate) fn linears<const N: usize>(layers: [&Linear; N], x: Tensor<2>) -> [Te
 /// The products of rows with matrices, where flex's are not those of Burn.
 #[cfg(feature = "flex")]
 fn products<const N: usize>(x: &Tensor<2>, matrices: [Tensor<2>; N], order: Order) -> Option<[Tensor<2>; N]> {
-    if let Some(outputs) = few_rows::products(x, matrices.clone(), order) {
+    if let Some(outputs) = flex::few_rows::products(x, matrices.clone(), order) {
         return Some(outputs);
     }
     let is_empty = |tensor: &Tensor<2>| tensor.shape().num_elements() == 0;
@@ -255,7 +213,7 @@ pub(crate) fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tenso
 pub(crate) fn sum_of_squares<const D: usize>(x: &Tensor<D>) -> Tensor<1> {
     #[cfg(feature = "flex")]
     if is_single(x) && !x.is_autodiff() {
-        return norm::sum_of_squares(x.clone());
+        return flex::norm::sum_of_squares(x.clone());
     }
     // Squares in half precision overflow.
     let x = x.clone().cast(DType::F32);
@@ -266,7 +224,7 @@ pub(crate) fn sum_of_squares<const D: usize>(x: &Tensor<D>) -> Tensor<1> {
 pub(crate) fn scaled<const D: usize>(x: Tensor<D>, factor: f64) -> Tensor<D> {
     #[cfg(feature = "flex")]
     if is_single(&x) && !x.is_autodiff() {
-        return norm::scaled(x, factor as f32);
+        return flex::norm::scaled(x, factor as f32);
     }
     x.mul_scalar(factor)
 }

@@ -1,9 +1,8 @@
-use burn::backend::Flex;
-use burn::tensor::{DType, Device, Int, Tensor, TensorData, Tolerance, bf16};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData, Tolerance};
 
-use super::few_rows::Order;
+use super::flex::Order;
 use super::tests::{evaluate, random};
-use super::{bfloat16, embedding, product, products};
+use super::{embedding, products};
 
 type Product<'a> = &'a dyn Fn(Tensor<2>, Tensor<2>) -> Tensor<2>;
 
@@ -102,45 +101,6 @@ fn products_of_views_are_those_of_burn() {
                     for (found, expected) in found.into_iter().zip(&expected) {
                         found.assert_approx_eq(expected, Tolerance::<f32>::rel_abs(1e-4, 1e-4));
                     }
-                }
-            }
-        }
-    }
-}
-
-/// Where the processor has instructions for bfloat16: what they compute is what is computed without them, also where it is not finite.
-#[test]
-fn bfloat16_is_the_same_with_instructions_and_without() {
-    let device = Device::default();
-    for (rows, inputs, outputs) in [(1, 1, 1), (9, 31, 5), (64, 576, 192), (33, 1030, 70), (130, 64, 1000)] {
-        for order in [Order::OfInputs, Order::OfOutputs] {
-            let shape = match order {
-                Order::OfInputs => [1, 1, inputs, outputs],
-                Order::OfOutputs => [1, 1, outputs, inputs],
-            };
-            let [x, matrix] = [[1, 1, rows, inputs], shape].map(|shape| random(shape, &device));
-            let infinite = x.clone().slice_fill([0..1, 0..1, 0..1, 0..1], f32::INFINITY);
-            let unknown = matrix.clone().slice_fill([0..1, 0..1, 0..1, 0..1], f32::NAN);
-            for (x, matrix) in [(x.clone(), matrix.clone()), (infinite, matrix), (x, unknown)] {
-                let [x, matrix] = [x, matrix].map(|tensor| {
-                    let tensor = tensor.squeeze_dims::<2>(&[0, 1]).cast(DType::BF16);
-                    tensor.try_into_primitive::<Flex>().expect("a tensor of flex")
-                });
-                let right = match order {
-                    Order::OfInputs => matrix.clone(),
-                    Order::OfOutputs => matrix.transpose(0, 1),
-                };
-                let Some(found) = bfloat16::product(&x, &right) else {
-                    return;
-                };
-                let expected = product::in_half::<bf16>(x, matrix, order);
-                let [found, expected] =
-                    [found, expected].map(|it| Tensor::<2>::from_primitive::<Flex>(it).into_data());
-                assert_eq!(found.shape(), expected.shape());
-                for (found, expected) in found.iter::<f32>().zip(expected.iter::<f32>()) {
-                    let is_near = (found - expected).abs() <= expected.abs() / 128.0 + 1e-4;
-                    let is_same = found == expected || found.is_nan() && expected.is_nan();
-                    assert!(is_near || is_same, "{found} for {expected}");
                 }
             }
         }

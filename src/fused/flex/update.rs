@@ -13,14 +13,14 @@ const PART: usize = 1 << 15;
 
 /// The settings of AdamW.
 #[derive(Clone, Copy)]
-pub(super) struct Settings {
-    pub(super) betas: [f32; 2],
-    pub(super) epsilon: f32,
-    pub(super) weight_decay: f32,
+pub(crate) struct Settings {
+    pub(crate) betas: [f32; 2],
+    pub(crate) epsilon: f32,
+    pub(crate) weight_decay: f32,
 }
 
 /// Whether all tensors of a step are flex's in float32, and the state is of this AdamW.
-pub(super) fn is_possible<const D: usize>(
+pub(crate) fn is_possible<const D: usize>(
     weights: &Tensor<D>,
     gradient: &Tensor<D>,
     state: &AdamWState<D>,
@@ -31,7 +31,7 @@ pub(super) fn is_possible<const D: usize>(
 }
 
 /// The weights and the state after a step that [`is_possible`].
-pub(super) fn step<const D: usize>(
+pub(crate) fn step<const D: usize>(
     settings: Settings,
     rate: LearningRate,
     weights: Tensor<D>,

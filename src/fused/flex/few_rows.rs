@@ -43,7 +43,7 @@ pub(crate) enum Order {
 
 impl Order {
     /// The dimension of the inputs.
-    pub(super) fn of_inputs(self) -> usize {
+    pub(crate) fn of_inputs(self) -> usize {
         match self {
             Self::OfInputs => 0,
             Self::OfOutputs => 1,
@@ -61,7 +61,7 @@ impl Order {
 
 /// The products of rows, `[rows, inputs]`, with each of the matrices; `None` where rows are many, or where not all tensors are
 /// flex's, of one type in float32 or half precision, without autodiff, and the matrices in one piece.
-pub(super) fn products<const N: usize>(
+pub(crate) fn products<const N: usize>(
     x: &Tensor<2>,
     matrices: [Tensor<2>; N],
     order: Order,

@@ -1,10 +1,33 @@
 //! The kernels as an extension of Burn's backends: flex has them, alone and with autodiff.
 
+mod attention;
+mod bfloat16;
+mod cross_entropy;
+mod embedding;
+pub(super) mod few_rows;
+mod heads;
+mod kernel;
+mod matrices;
+mod narrow;
+pub(super) mod norm;
+mod parts;
+mod pool;
+mod product;
+mod rms_norm;
+mod rotary;
+mod swiglu;
+pub(super) mod update;
+mod widened;
+
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Flex, backend_extension};
 
-use super::few_rows::Order;
+use super::super::half_precision::Stored;
+
+pub(crate) use few_rows::Order;
+pub(crate) use kernel::{are_fused, exp, highest, is_single};
+pub(crate) use pool::{in_awake_pool, in_pool};
 
 /// Operations in one pass. The functions of this folder's root have them for every backend.
 #[backend_extension(Flex, Autodiff)]
@@ -36,11 +59,11 @@ pub(crate) trait FusedOps: Backend {
 
 impl FusedOps for Flex {
     fn fused_rms_norm(x: FloatTensor<Self>, gamma: FloatTensor<Self>, eps: f64) -> FloatTensor<Self> {
-        super::rms_norm::forward(x, gamma, eps)
+        rms_norm::forward(x, gamma, eps)
     }
 
     fn fused_swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
-        super::swiglu::forward(gate, up)
+        swiglu::forward(gate, up)
     }
 
     fn fused_rotary(
@@ -48,7 +71,7 @@ impl FusedOps for Flex {
         cos: FloatTensor<Self>,
         sin: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        super::rotary::forward(heads, cos, sin)
+        rotary::forward(heads, cos, sin)
     }
 
     fn fused_attention(
@@ -57,29 +80,29 @@ impl FusedOps for Flex {
         value: FloatTensor<Self>,
         scale: f64,
     ) -> FloatTensor<Self> {
-        super::attention::forward(query, key, value, scale)
+        attention::forward(query, key, value, scale)
     }
 
     fn fused_embedding(matrix: FloatTensor<Self>, numbers: Vec<usize>) -> FloatTensor<Self> {
-        super::embedding::forward(matrix, &numbers)
+        embedding::forward(matrix, &numbers)
     }
 
     fn fused_cross_entropy(logits: FloatTensor<Self>, targets: Vec<usize>) -> FloatTensor<Self> {
-        super::cross_entropy::forward(logits, &targets)
+        cross_entropy::forward(logits, &targets)
     }
 
     fn fused_product(x: FloatTensor<Self>, matrix: FloatTensor<Self>, order: Order) -> FloatTensor<Self> {
-        super::product::forward(x, matrix, order)
+        product::forward(x, matrix, order)
     }
 }
 
 impl<C: CheckpointStrategy> FusedOps for Autodiff<Flex, C> {
     fn fused_rms_norm(x: FloatTensor<Self>, gamma: FloatTensor<Self>, eps: f64) -> FloatTensor<Self> {
-        super::rms_norm::tracked::<C>(x, gamma, eps)
+        rms_norm::tracked::<C>(x, gamma, eps)
     }
 
     fn fused_swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
-        super::swiglu::tracked::<C>(gate, up)
+        swiglu::tracked::<C>(gate, up)
     }
 
     fn fused_rotary(
@@ -87,7 +110,7 @@ impl<C: CheckpointStrategy> FusedOps for Autodiff<Flex, C> {
         cos: FloatTensor<Self>,
         sin: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        super::rotary::tracked::<C>(heads, cos.into_primitive(), sin.into_primitive())
+        rotary::tracked::<C>(heads, cos.into_primitive(), sin.into_primitive())
     }
 
     fn fused_attention(
@@ -96,18 +119,18 @@ impl<C: CheckpointStrategy> FusedOps for Autodiff<Flex, C> {
         value: FloatTensor<Self>,
         scale: f64,
     ) -> FloatTensor<Self> {
-        super::attention::tracked::<C>(query, key, value, scale)
+        attention::tracked::<C>(query, key, value, scale)
     }
 
     fn fused_embedding(matrix: FloatTensor<Self>, numbers: Vec<usize>) -> FloatTensor<Self> {
-        super::embedding::tracked::<C>(matrix, numbers)
+        embedding::tracked::<C>(matrix, numbers)
     }
 
     fn fused_cross_entropy(logits: FloatTensor<Self>, targets: Vec<usize>) -> FloatTensor<Self> {
-        super::cross_entropy::tracked::<C>(logits, targets)
+        cross_entropy::tracked::<C>(logits, targets)
     }
 
     fn fused_product(x: FloatTensor<Self>, matrix: FloatTensor<Self>, order: Order) -> FloatTensor<Self> {
-        super::product::tracked::<C>(x, matrix, order)
+        product::tracked::<C>(x, matrix, order)
     }
 }

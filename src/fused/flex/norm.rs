@@ -11,7 +11,7 @@ use super::kernel::{LANES, Numbers, dot, tensor, whole};
 const PART: usize = 1 << 15;
 
 /// `[1]`, always the same for the same numbers: of each part in float32, of all parts in float64.
-pub(super) fn sum_of_squares<const D: usize>(x: Tensor<D>) -> Tensor<1> {
+pub(crate) fn sum_of_squares<const D: usize>(x: Tensor<D>) -> Tensor<1> {
     let x = Numbers::new(x.try_into_primitive::<Flex>().expect("a tensor of flex"));
     let parts = x.as_slice().par_chunks(PART).map(|part| Arch::new().dispatch(Squares(part)));
     let parts: Vec<f32> = parts.collect();
@@ -30,7 +30,7 @@ impl WithSimd for Squares<'_> {
     }
 }
 
-pub(super) fn scaled<const D: usize>(x: Tensor<D>, factor: f32) -> Tensor<D> {
+pub(crate) fn scaled<const D: usize>(x: Tensor<D>, factor: f32) -> Tensor<D> {
     let mut x = whole(x.try_into_primitive::<Flex>().expect("a tensor of flex"));
     let values = x.storage_mut::<f32>();
     values.par_chunks_mut(PART).for_each(|part| Arch::new().dispatch(Scaled(part, factor)));

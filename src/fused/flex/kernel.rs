@@ -10,14 +10,14 @@ use super::Stored;
 pub(super) const LANES: usize = 32;
 
 /// Whether tensors are of flex, with autodiff or without, and of one type that is computed with in one pass.
-pub(super) fn are_fused<const N: usize, const D: usize>(tensors: [&Tensor<D>; N]) -> bool {
+pub(crate) fn are_fused<const N: usize, const D: usize>(tensors: [&Tensor<D>; N]) -> bool {
     let dtype = tensors[0].dtype();
     matches!(dtype, DType::F32 | DType::BF16 | DType::F16)
         && tensors.into_iter().all(|tensor| tensor.dtype() == dtype && is_flex(tensor))
 }
 
 /// Whether a tensor is one of flex in float32, with autodiff or without.
-pub(super) fn is_single<const D: usize>(tensor: &Tensor<D>) -> bool {
+pub(crate) fn is_single<const D: usize>(tensor: &Tensor<D>) -> bool {
     tensor.dtype() == DType::F32 && is_flex(tensor)
 }
 
