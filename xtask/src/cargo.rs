@@ -35,6 +35,8 @@ pub struct Artifact {
     pub package: String,
     /// The name of the target: of a library, a program, a test or a build script.
     pub target: String,
+    /// Whether the target is a build script.
+    pub is_script: bool,
     /// The settings of the compiler, which are others for procedural macros, build scripts and what they use.
     pub profile: String,
     /// The features that it was compiled with.
@@ -61,6 +63,7 @@ impl Artifact {
         Some(Self {
             package: message["package_id"].as_str()?.to_string(),
             target: message["target"]["name"].as_str()?.to_string(),
+            is_script: strings(&message["target"]["kind"]).iter().any(|kind| kind == "custom-build"),
             profile: message["profile"].to_string(),
             features: strings(&message["features"]),
             files: strings(&message["filenames"]).into_iter().collect(),
@@ -119,9 +122,14 @@ mod tests {
             "filenames":["/t/libburn_core-1a.rlib","/t/libburn_core-1a.rmeta"],"fresh":false}"#;
         let artifact = Artifact::parse(&line.replace('\n', "")).unwrap();
         assert_eq!(package_name(&artifact.package), "burn-core");
-        assert_eq!((artifact.target.as_str(), artifact.fresh), ("burn_core", false));
+        assert_eq!(
+            (artifact.target.as_str(), artifact.is_script, artifact.fresh),
+            ("burn_core", false, false)
+        );
         assert_eq!((artifact.features.len(), artifact.files.len(), artifact.executable), (1, 2, None));
         assert_eq!(artifact.profile, r#"{"opt_level":"3"}"#);
+        let script = line.replace('\n', "").replace("lib\"]", "custom-build\"]");
+        assert!(Artifact::parse(&script).unwrap().is_script);
         assert_eq!(Artifact::parse(r#"{"reason":"build-finished","success":true}"#), None);
         assert_eq!(Artifact::parse("running 3 tests"), None);
     }

@@ -106,6 +106,7 @@ mod tests {
         let artifact = |target: &str, executable: Option<&str>| Artifact {
             package: "r#burn-revision-cli@1.0.0".into(),
             target: target.into(),
+            is_script: false,
             profile: "{}".into(),
             features: Vec::new(),
             files: Default::default(),

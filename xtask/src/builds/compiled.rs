@@ -61,7 +61,8 @@ fn row(command: &[&str], artifacts: &[Artifact], again: &[&Artifact], workspace:
 
 /// The crates of a later command that the first built already, and that the later command compiled or uses in another
 /// build; and those of Burn that the first did not need. A crate that only the later command needs is none of them, nor
-/// is one that the first needs for a procedural macro alone, and the later in a program.
+/// is one that the first needs for a procedural macro alone, and the later in a program, or the other way round. Build scripts
+/// are none of them: they have one profile for both, and where one is compiled again, so is its crate.
 fn second_builds<'a>(
     first: &'a [Artifact],
     later: &'a [Artifact],
@@ -71,7 +72,8 @@ fn second_builds<'a>(
     // The script of a package may be all that was built of it.
     let crate_of = |artifact: &'a Artifact| [&artifact.package, &artifact.target, &artifact.profile];
     let built: BTreeSet<[&String; 3]> = first.iter().map(crate_of).collect();
-    let foreign = later.iter().filter(|artifact| !workspace.own.contains(&artifact.package));
+    let foreign =
+        later.iter().filter(|artifact| !artifact.is_script && !workspace.own.contains(&artifact.package));
     foreign
         .filter(|artifact| {
             let name = package_name(&artifact.package);
@@ -90,6 +92,7 @@ mod tests {
         Artifact {
             package: format!("r#{package}@1.0.0"),
             target: package.to_string(),
+            is_script: false,
             profile: "{}".to_string(),
             features: Vec::new(),
             files: [file.to_string()].into(),
@@ -115,9 +118,17 @@ mod tests {
     fn a_later_command_may_compile_this_repository_and_what_it_alone_needs() {
         let macros =
             Artifact { profile: r#"{"opt_level":"0"}"#.into(), ..artifact("winnow", "winnow-1", false) };
-        let script = Artifact { target: "build-script-build".into(), ..artifact("libc", "script-1", false) };
-        let first =
-            [artifact("burn", "burn-1", false), artifact("burn-revision", "lib-1", false), macros, script];
+        let script = |file| Artifact {
+            target: "build-script-build".into(),
+            is_script: true,
+            ..artifact("libc", file, false)
+        };
+        let first = [
+            artifact("burn", "burn-1", false),
+            artifact("burn-revision", "lib-1", false),
+            macros,
+            script("script-1"),
+        ];
         let later = [
             artifact("burn", "burn-1", true),
             artifact("burn-revision", "lib-2", false),
@@ -125,10 +136,11 @@ mod tests {
             artifact("clap_complete", "clap-1", false),
             artifact("winnow", "winnow-2", false),
             artifact("libc", "libc-1", false),
+            script("script-2"),
         ];
         assert!(second_builds(&first, &later, &workspace()).is_empty());
         let row = row(&["build"], &later, &[], &workspace());
-        assert_eq!(row, "| cargo build | 6 | 5 | 2 | 0 |");
+        assert_eq!(row, "| cargo build | 7 | 6 | 2 | 0 |");
     }
 
     #[test]
