@@ -3,15 +3,13 @@ use burn::tensor::{Device, TensorData};
 use burn_revision::revision::{Projector, ProjectorKind};
 
 use crate::agreement::{assert_products_close, device, random, reference};
-use crate::tiny::weights;
+use crate::tiny::drawn;
 
 const KINDS: [ProjectorKind; 4] =
     [ProjectorKind::Linear, ProjectorKind::MlpGelu(1), ProjectorKind::MlpGelu(2), ProjectorKind::MlpGelu(3)];
 
 fn projector(kind: ProjectorKind) -> Projector {
-    let projector = Projector::init(kind, 24, 32, &reference()).unwrap();
-    weights(&projector);
-    projector
+    drawn(Projector::init(kind, 24, 32, &reference()).unwrap(), 0.2)
 }
 
 #[test]

@@ -38,31 +38,30 @@ pub fn config() -> ReVisionConfig {
     ReVisionConfig::new(DIM).with_num_visual_tokens(3)
 }
 
-/// Draws weights anew, the same each time; those that are all equal, as in norms, stay.
-struct Drawn(Xoshiro256PlusPlus);
-
-impl ModuleMapper for Drawn {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        param.map(|weight| {
-            let values: Vec<f32> = weight.to_data().try_into_vec().unwrap();
-            if values.iter().all(|value| *value == values[0]) {
-                return weight;
-            }
-            let values: Vec<f32> = values.iter().map(|_| self.0.random_range(-0.3..0.3)).collect();
-            Tensor::from_data(TensorData::new(values, weight.shape()), &weight.device())
-        })
+/// A module with weights drawn anew between -`largest` and `largest`, the same in every process: bounds of some tens of roundings
+/// hold for most draws and not for all. Weights that are all equal, as those of norms, stay.
+pub fn drawn<M: Module>(module: M, largest: f32) -> M {
+    struct Draw(Xoshiro256PlusPlus, f32);
+    impl ModuleMapper for Draw {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            param.map(|weight| {
+                let values: Vec<f32> = weight.to_data().try_into_vec().unwrap();
+                if values.iter().all(|value| *value == values[0]) {
+                    return weight;
+                }
+                let Self(rng, largest) = self;
+                let values: Vec<f32> = values.iter().map(|_| rng.random_range(-*largest..*largest)).collect();
+                Tensor::from_data(TensorData::new(values, weight.shape()), &weight.device())
+            })
+        }
     }
+    module.map(&mut Draw(Xoshiro256PlusPlus::seed_from_u64(7), largest))
 }
 
 /// The same weights in every test of every process.
 pub fn model() -> ReVision<LlamaDecoder> {
     static MODEL: OnceLock<ReVision<LlamaDecoder>> = OnceLock::new();
-    MODEL
-        .get_or_init(|| {
-            let model = config().init(fresh_language(), &Device::default()).unwrap();
-            model.map(&mut Drawn(Xoshiro256PlusPlus::seed_from_u64(7)))
-        })
-        .clone()
+    MODEL.get_or_init(|| drawn(config().init(fresh_language(), &Device::default()).unwrap(), 0.3)).clone()
 }
 
 /// The language model of [`model`] with another projector.
